@@ -1,0 +1,79 @@
+"""Heads that are no language model's: a class for each text, from a pooled state."""
+
+import numpy as np
+
+from .adapt import PLAIN
+from .nn import Linear, Module
+from .ops import cross_entropy, matmul, reshape
+from .tensor import Tensor
+from .transformer import Stack
+
+# pool: which columns are read, (B, R), and how their states are weighed, (B, 1, R)
+
+
+def last(mask):
+    """The last real token of each row."""
+    rows = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
+    return rows[:, None], np.ones((len(mask), 1, 1))
+
+
+def mean(mask):
+    """Σ m_t h_t / Σ m_t"""
+    B, T = mask.shape
+    return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
+
+
+POOLS = {"last": last, "mean": mean}
+
+
+class Head(Module):
+    """Scores of features that are already there: a probe trains on a frozen trunk's, computed once."""
+
+    def __init__(self, score, config):
+        self.score, self.config = score, config
+
+    def __call__(self, features, adapt=PLAIN, mask=None, rng=None):
+        """Logits (B, C) of features (B, 1, D)."""
+        return by_class(adapt.now(rng)(self.score, Tensor(features)))
+
+    def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None):
+        """Mean cross-entropy of labels (B,); `count` as in Decoder.loss."""
+        labels = self.targets(labels)
+        return cross_entropy(self(x, adapt, mask, rng=rng), labels, count or len(labels))
+
+    def targets(self, labels, mask=None):
+        labels, C = np.asarray(labels), self.score.W.shape[1]
+        if labels.ndim != 1 or labels.min() < 0 or labels.max() >= C:
+            raise ValueError(f"labels must be (batch,) and from 0 to {C - 1}; got {labels!r}")
+        return labels
+
+
+class Classifier(Stack, Head):
+    """softmax(W pool(h)): a decoder's trunk with a head on its pooled states        frozen, score = 0"""
+
+    def __init__(self, decoder, classes, pool="last"):
+        vars(self).update({name: part for name, part in vars(decoder).items() if name != "head"})
+        self.pool = pool
+        self.score = Linear(
+            np.random.default_rng(0), self.config.width, classes, std=0.0, bias=False
+        )
+        self.frozen()
+
+    def features(self, ids, adapt=PLAIN, mask=None, rng=None):
+        """Pooled states (B, 1, D) of the real tokens of ids (B, T)."""
+        mask = np.ones(np.shape(ids), bool) if mask is None else np.asarray(mask).astype(bool)
+        if not mask.any(1).all():
+            raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
+        rows, weights = POOLS[self.pool](mask)
+        h, read = self.states(ids, adapt, mask, rng=rng, rows=rows)
+        return matmul(weights.astype(h.dtype), h), read
+
+    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None):
+        """Logits (B, C) of texts (B, T)."""
+        x, read = self.features(ids, adapt, mask, rng)
+        return by_class(read(self.score, x))
+
+
+def by_class(z):
+    """(B, 1, C) -> (B, C)"""
+    return reshape(z, (z.shape[0], z.shape[2]))

@@ -1,0 +1,35 @@
+"""Bottleneck adapters: Houlsby et al. 2019; Pfeiffer et al. 2021 for one in each layer instead of two."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..adapt import Adaptation
+from ..ops import gelu
+
+HOULSBY = r"attn\.o$|mlp\.down$"
+PFEIFFER = r"mlp\.down$"
+
+
+@dataclass
+class Adapter(Adaptation):
+    """Adapter(h) = h + W_up σ(W_down h)        near the identity at first        Houlsby et al. 2019, §2.1
+
+    h is what the sub-layer yields, before the residual is added.  Rows: σ(h D + b) U + c.
+    """
+
+    bottleneck: int = 16
+    targets: str = HOULSBY
+
+    def start(self, layer, rng):
+        O, r = layer.W.shape[1], self.bottleneck
+        return (
+            rng.normal(0, 1e-2, (O, r)),
+            np.zeros((1, r)),
+            rng.normal(0, 1e-2, (r, O)),
+            np.zeros((1, O)),
+        )
+
+    def apply(self, layer, x, D, b, U, c):
+        h = layer(x)
+        return h + gelu(h @ D + b) @ U + c

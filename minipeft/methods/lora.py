@@ -1,0 +1,29 @@
+"""Low-rank adaptation: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..adapt import Adaptation
+from ..ops import dropout
+
+
+@dataclass
+class LoRA(Adaptation):
+    """h = W₀ x + (α/r) B A x        A Gaussian, B = 0        eq. 3        (here in rows: x A B)"""
+
+    rank: int = 8
+    alpha: float = 16
+    dropout: float = 0.0  # on the x of the low-rank branch alone, in training
+    targets: str = r"attn\.[qv]$"
+
+    def start(self, layer, rng):
+        I, O = layer.W.shape
+        return rng.normal(0, I**-0.5, (I, self.rank)), np.zeros((self.rank, O))
+
+    def apply(self, layer, x, A, B):
+        dropped = dropout(x, p=self.dropout, rng=self.rng) if self.rng and self.dropout else x
+        return layer(x) + dropped @ (self.alpha / self.rank * A) @ B
+
+    def weights(self, layer, A, B):
+        return {"W": layer.W + self.alpha / self.rank * A @ B}

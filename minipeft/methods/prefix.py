@@ -1,0 +1,42 @@
+"""Prefix tuning: Li & Liang 2021, "Prefix-Tuning: Optimizing Continuous Prompts for Generation"."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..adapt import Adaptation
+from ..reading import Memory
+from ..tensor import no_grad
+
+
+@dataclass
+class PrefixTuning(Adaptation):
+    """head = Attn(Q, [P_key, K], [P_value, V]) in every layer        §4, as 003 §11.2.3.3 writes it
+
+    `words`, token ids, start it from their keys and values: then it equals those words in the context (§7.4).
+    Reparametrised, P = MLP(E) (§4.3), it is Encoded(PrefixTuning(...)).
+    """
+
+    length: int = 10
+    words: tuple = ()
+    targets: str = r"attn$"
+    shift_positions: bool = True  # the text's positions start after it: GPT-2's authors and PEFT
+
+    def start(self, layer, rng):
+        return rng.normal(0, 0.02, (2, self.length, layer.k.W.shape[1]))
+
+    def attach(self, model, rng):
+        if self.words:
+            self.length = len(self.words)
+        super().attach(model, rng)
+        if self.words:
+            memory = Memory()
+            with no_grad():
+                model.states(np.array([self.words]), memory=memory)
+            for path, (P_k, P_v) in self.at.items():
+                (k, v), _ = memory.kv[path]
+                P_k.data, P_v.data = k.data[0].copy(), v.data[0].copy()
+        return self
+
+    def past(self, layer, P_k, P_v):
+        return P_k, P_v

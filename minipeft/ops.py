@@ -1,0 +1,366 @@
+"""The operations: each a value, then one vjp per argument.
+
+B batch   T queries   S keys   I inputs   O outputs   D width   V vocabulary
+"""
+
+import itertools
+
+import numpy as np
+
+from .tensor import Tensor, once, op
+
+
+def swap(x):
+    return x.swapaxes(-1, -2)
+
+
+def flat(x):
+    """(..., n) -> (rows, n)"""
+    return x.reshape(-1, x.shape[-1])
+
+
+# -- arithmetic ---------------------------------------------------------------
+
+
+@op
+def add(a, b):
+    return a + b, lambda g: g, lambda g: g
+
+
+@op
+def sub(a, b):
+    return a - b, lambda g: g, lambda g: -g
+
+
+@op
+def mul(a, b):
+    return a * b, lambda g: g * b, lambda g: g * a
+
+
+@op
+def div(a, b):
+    y = a / b
+    return y, lambda g: g / b, lambda g: -g * y / b
+
+
+@op
+def exp(x):
+    y = np.exp(x)
+    return y, lambda g: g * y
+
+
+@op
+def log(x):
+    return np.log(x), lambda g: g / x
+
+
+@op
+def tanh(x):
+    y = np.tanh(x)
+    return y, lambda g: g * (1 - y * y)
+
+
+@op
+def relu(x):
+    return np.maximum(x, 0), lambda g: g * (x > 0)
+
+
+@op
+def gelu(x):
+    """y = x (1 + tanh u) / 2,  u = √(2/π) (x + 0.044715 x³)        Hendrycks & Gimpel 2016, §2
+
+    In place.  Never x**3: a power costs a hundred products.
+    """
+    s, c = (2 / np.pi) ** 0.5, 0.044715
+    t = x * x
+    t *= c * s
+    t += s
+    t *= x
+    np.tanh(t, out=t)
+    y = t + 1
+    y *= x
+    y *= 0.5
+
+    def dx(g):
+        """dy/dx = (1 + t)/2 + x (1 - t²) u'/2,  u' = s (1 + 3 c x²)"""
+        d = x * x
+        d *= 3 * c * s
+        d += s
+        d *= x
+        slope = t * t
+        np.subtract(1, slope, out=slope)
+        d *= slope
+        d += t
+        d += 1
+        d *= 0.5
+        d *= g
+        return d
+
+    return y, dx
+
+
+@op
+def sum(x, axis=None):
+    return x.sum(axis, keepdims=True), lambda g: np.broadcast_to(g, x.shape)
+
+
+@op
+def dropout(x, p, rng):
+    """x with each number dropped with probability p, and the others scaled to keep the mean."""
+    keep = np.asarray((rng.random(x.shape) >= p) / (1 - p), x.dtype, like=x)
+    return x * keep, lambda g: g * keep
+
+
+# -- products -----------------------------------------------------------------
+
+
+@op
+def matmul(a, b):
+    """y = a b.    a (..., T, I)   b (I, O), shared by all rows of a, or (..., I, O)"""
+    if b.ndim == 2:
+        return (
+            (flat(a) @ b).reshape(*a.shape[:-1], b.shape[1]),
+            lambda g: (flat(g) @ b.T).reshape(a.shape),
+            lambda g: flat(a).T @ flat(g),
+        )
+    return a @ b, lambda g: g @ swap(b), lambda g: swap(a) @ g
+
+
+@op
+def linear(x, W, b):
+    """y = x W + b.    x (B, T, I)   W (I, O)   b (O,); or of each row its own: W (B, I, O)   b (B, 1, O)"""
+    y, dx, dW = matmul.__wrapped__(x, W)
+    y += b
+    return y, dx, dW, lambda g: g
+
+
+@op
+def transpose(x):
+    return swap(x), swap
+
+
+@op
+def attention(q, k, v, bias=None, hidden=None, scale=1.0):
+    """softmax(scale q kᵀ + bias) v, without the keys that are `hidden`        Vaswani et al. 2017, eq. 1
+
+    q (B, K, G, T, d)   k, v (B, K, 1, S, d)   hidden (B or 1, 1, 1, T or 1, S) or None
+    The smallest number stands for -∞: a row that may see nothing stays finite.
+    """
+    p = q @ swap(k)  # (B, K, G, T, S)
+    p *= scale
+    if bias is not None:
+        p += bias
+    if hidden is not None:
+        np.copyto(p, np.finfo(p.dtype).min, where=hidden)
+    p -= p.max(-1, keepdims=True)
+    np.exp(p, out=p)
+    p /= p.sum(-1, keepdims=True)
+
+    @once
+    def ds(g):
+        """A ⊙ (dA - (A ⊙ dA) 1),  dA = g vᵀ"""
+        d = g @ swap(v)
+        d *= p
+        d -= p * d.sum(-1, keepdims=True)
+        return d
+
+    return (
+        p @ v,
+        lambda g: ds(g) @ k * scale,
+        lambda g: swap(ds(g)) @ q * scale,
+        lambda g: swap(p) @ g,
+        ds,
+    )
+
+
+# -- normalisation ------------------------------------------------------------
+
+
+@op
+def layer_norm(x, g, b, eps=1e-5):
+    """y = g n + b,  n = (x - mean) / √(var + ε)        Ba et al. 2016, eq. 4"""
+    n = x - x.mean(-1, keepdims=True)
+    return scaled(n, g, eps, lambda dn: dn - dn.mean(-1, keepdims=True), b)
+
+
+@op
+def rms_norm(x, g, eps=1e-5):
+    """y = g n,  n = x / √(mean x² + ε)        Zhang & Sennrich 2019, eq. 4"""
+    return scaled(x.copy(), g, eps, lambda dn: dn)
+
+
+def scaled(n, g, eps, centre, b=None):
+    """What both norms share, from the centred rows n, in place: n ← n / √(mean n² + ε), then g n + b."""
+    D = n.shape[-1]
+    r = (np.einsum("...i,...i->...", n, n)[..., None] / D + eps) ** -0.5
+    n *= r
+
+    def dx(dy):
+        dn = dy * g
+        d = centre(dn)
+        d -= n * (np.einsum("...i,...i->...", dn, n)[..., None] / D)
+        d *= r
+        return d
+
+    y = n * g
+    if b is None:
+        return y, dx, lambda dy: dy * n
+    y += b
+    return y, dx, lambda dy: dy * n, lambda dy: dy
+
+
+# -- picking and joining ------------------------------------------------------
+
+
+@op
+def lookup(W, ids):
+    """Row ids[b, t] of W (V, D), or of W[b] where every row of the batch has its own (B, V, D)."""
+    at = ids if W.ndim == 2 else (np.arange(len(W))[:, None], ids)
+
+    def dW(g):
+        d = np.zeros_like(W)
+        np.add.at(d, at, g)
+        return d
+
+    return W[at], dW
+
+
+@op
+def take(x, rows):
+    """Rows x[rows] of the batch, any of them any number of times."""
+
+    def dx(g):
+        d = np.zeros_like(x)
+        for row, own in zip(rows, g, strict=True):
+            d[row] += own
+        return d
+
+    return x[rows], dx
+
+
+@op
+def some(x, rows):
+    """Rows x[rows] of the batch, each at most once."""
+
+    def dx(g):
+        d = np.zeros_like(x)
+        d[rows] = g
+        return d
+
+    return x[rows], dx
+
+
+@op
+def cut(x, start, stop, axis=-1):
+    """y = x[start:stop] along one axis."""
+    part = (slice(None),) * (axis % x.ndim) + (slice(start, stop),)
+
+    def dx(g):
+        d = np.zeros_like(x)
+        d[part] = g
+        return d
+
+    return x[part], dx
+
+
+@op
+def concat(*xs, axis):
+    ends = list(itertools.accumulate(x.shape[axis] for x in xs))
+    part = lambda i: (slice(None),) * axis + (slice(ends[i] - xs[i].shape[axis], ends[i]),)
+    return np.concatenate(xs, axis), *[lambda g, p=part(i): g[p] for i in range(len(xs))]
+
+
+@op
+def pile(*xs):
+    """The tensors along a new first axis."""
+    return np.stack(xs), *[lambda g, i=i: g[i] for i in range(len(xs))]
+
+
+@op
+def front(x, P):
+    """Zero rows before those of x (B, T, D), up to P."""
+    n = P - x.shape[1]
+    return np.pad(x, ((0, 0), (n, 0), (0, 0))), lambda g: g[:, n:]
+
+
+@op
+def reshape(x, shape):
+    return x.reshape(shape), lambda g: g.reshape(x.shape)
+
+
+@op
+def stretch(x, shape):
+    return np.broadcast_to(x, shape), lambda g: g
+
+
+# -- heads and positions ------------------------------------------------------
+
+
+@op
+def split_heads(x, K, d):
+    """(B, T, K G d) -> (B, K, G, T, d): K groups of heads that share their keys, G heads in each."""
+    B, T, D = x.shape
+    return (
+        x.reshape(B, T, K, D // (K * d), d).transpose(0, 2, 3, 1, 4),
+        lambda g: g.transpose(0, 3, 1, 2, 4).reshape(B, T, D),
+    )
+
+
+@op
+def join_heads(x):
+    """(B, K, G, T, d) -> (B, T, K G d)"""
+    B, K, G, T, d = x.shape
+    return (
+        x.transpose(0, 3, 1, 2, 4).reshape(B, T, K * G * d),
+        lambda g: g.reshape(B, T, K, G, d).transpose(0, 2, 3, 1, 4),
+    )
+
+
+@op
+def rotate(x, at, d, base=10000.0):
+    """Each pair (i, i + d/2) of a head of d turned by the angle at · base^(-2i/d).        Su et al. 2021, eq. 34
+
+    x (B, T, H d)   at (B, T)
+    """
+    angle = at[..., None, None] * base ** (-np.arange(0, d, 2) / d)
+    c, s = (np.asarray(f(angle), x.dtype, like=x) for f in (np.cos, np.sin))
+
+    def turn(x, s):
+        a, b = np.split(x.reshape(*x.shape[:2], x.shape[2] // d, d), 2, -1)
+        return np.concatenate([a * c - b * s, b * c + a * s], -1).reshape(x.shape)
+
+    return turn(x, s), lambda g: turn(g, -s)
+
+
+# -- losses -------------------------------------------------------------------
+
+
+@op
+def cross_entropy(z, target, count):
+    """-log softmax(z)[target], summed where target ≥ 0, over `count`.    z (..., V)   target (...)"""
+    rows = np.nonzero(target >= 0)
+    y = target[rows]
+    z_real = z[rows]  # (N, V)
+    z_real -= z_real.max(-1, keepdims=True)
+    e = np.exp(z_real)
+    total = e.sum(-1, keepdims=True)
+    at = np.arange(len(y)), y
+
+    def dz(g):
+        """(softmax(z) - 1[target]) / count"""
+        p = e / total
+        p[at] -= 1
+        p *= g / count
+        d = np.zeros_like(z)
+        d[rows] = p
+        return d
+
+    return np.asarray((np.log(total[:, 0]) - z_real[at]).sum() / count), dz
+
+
+Tensor.__add__, Tensor.__sub__, Tensor.__mul__, Tensor.__truediv__ = add, sub, mul, div
+Tensor.__matmul__ = matmul
+Tensor.__radd__, Tensor.__rmul__ = lambda b, a: add(a, b), lambda b, a: mul(a, b)
+Tensor.__rsub__, Tensor.__rtruediv__ = lambda b, a: sub(a, b), lambda b, a: div(a, b)
+Tensor.__rmatmul__ = lambda b, a: matmul(a, b)
+Tensor.__neg__ = lambda x: mul(x, -1.0)

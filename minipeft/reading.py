@@ -1,0 +1,93 @@
+"""What a forward pass holds in its hand, and what outlives it: positions and masks, from one fact.
+
+`real` (B, S) tells which rows read so far are real, in the order in which they were read.  All else
+follows: a row's position is the number of real ones before it, and it sees those, wherever padding
+lies, however long the prompts and prefixes of the other rows are, and whatever a cache holds.
+"""
+
+import numpy as np
+
+from .adapt import PLAIN, As
+from .nn import but
+from .ops import concat, cut, lookup, take
+
+
+class Memory:
+    """One adaptation and what it has read: each attention's keys and values, and which rows are real.
+
+    It lives as long as a text: `model(ids[:, :5], memory=m)`, then `model(ids[:, 5:], memory=m)`.
+    """
+
+    def __init__(self, adapt=PLAIN, rng=None, keep=True):
+        self.adapt, self.keep = (adapt or PLAIN).now(rng), keep
+        self.kv, self.real, self.start = {}, None, None
+
+    def of(self, rows):
+        """The memory of these rows: for beams, or one text shared by many."""
+        kv = {
+            path: ([take(x, rows) for x in kv], real[rows]) for path, (kv, real) in self.kv.items()
+        }
+        return but(
+            self, adapt=self.adapt.of(rows), kv=kv, real=self.real[rows], start=self.start[rows]
+        )
+
+
+class Reading:
+    """One forward: how the network asks for a layer, and where each row stands."""
+
+    def __init__(self, memory, positions, causal, last, rows=None):
+        self.memory, self.positions, self.causal = memory, positions, causal
+        self.last, self.rows = last, rows
+
+    def __call__(self, layer, x):
+        return self.memory.adapt(As(layer, lambda x: layer(x, self)) if layer.inner else layer, x)
+
+    def lead(self, layer, h, real, first):
+        """h with the prompt of `layer` in front, once; then all positions, after the prefix of attention `first`."""
+        m, (B, T) = self.memory, real.shape
+        if m.real is None:
+            (h,), real = after(m.adapt.before(layer, B), [h], real)
+            m.start, m.real = m.adapt.shift(first, B), real
+        else:
+            m.real = np.concatenate([m.real, real], 1)
+        self.real, self.prompt = real, real.shape[1] - T
+        self.at = np.maximum(m.start[:, None] + m.real.cumsum(1)[:, -real.shape[1] :] - 1, 0)
+        return h
+
+    def extend(self, layer, k, v):
+        """Keys and values of all that `layer` has read, prefix first, and which are real."""
+        m = self.memory
+        (k, v), real = after(
+            m.kv.get(layer.path) or m.adapt.before(layer, len(k.data)), [k, v], self.real
+        )
+        if m.keep:
+            m.kv[layer.path] = [k, v], real
+        return k, v, real
+
+    def hides(self, real):
+        """The keys that rows may not see: padding and, in a causal model, younger ones; None if there are none."""
+        T, S = self.real.shape[1], real.shape[1]
+        age = np.arange(S)
+        late = age > age[S - T :, None] if self.causal and T > 1 else None  # (T, S)
+        pad = None if real.all() else ~real[:, None, None, None, :]  # (B, 1, 1, 1, S)
+        return late if pad is None else pad if late is None else pad | late
+
+    def asked(self, block, h):
+        """The rows of which something is asked, once no later attention needs the others: of the text, `rows`."""
+        if block is not self.last or not self.prompt and self.rows is None:
+            return h
+        return (
+            cut(h, self.prompt, None, axis=1)
+            if self.rows is None
+            else lookup(h, self.rows + self.prompt)
+        )
+
+
+def after(before, xs, real):
+    """Each of xs behind the rows that stand before it, and which of all these are real."""
+    if before is None:
+        return xs, real
+    rows, true = before
+    return [concat(r, x, axis=1) for r, x in zip(rows, xs, strict=True)], np.concatenate(
+        [true, real], 1
+    )

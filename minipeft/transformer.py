@@ -1,0 +1,236 @@
+"""Transformers that know nothing of the methods that adapt them.
+
+B batch   T queries   S keys   D width   K key heads   G queries' heads to each   d = D / (K G)   V vocabulary
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .adapt import PLAIN
+from .nn import Embedding, Linear, Module, Norm, RMSNorm, Tied, but
+from .ops import attention, cross_entropy, gelu, join_heads, rotate, split_heads
+from .reading import Memory, Reading
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a decoder is made of.  The defaults are GPT-2's kind: Radford et al. 2019."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    length: int  # the longest text, in tokens
+    key_heads: int | None = None  # grouped-query attention; None: as many as heads
+    hidden: int | None = None  # None: 4 · width
+    positions: str = "learned"  # learned | rotary | none
+    norm: str = "layer"  # layer | rms
+    eps: float = 1e-5
+    tied: bool = True  # the head is the embedding, read backwards
+
+    def __post_init__(self):
+        groups = self.key_heads or self.heads
+        if self.width % self.heads or self.heads % groups:
+            raise ValueError(
+                f"width {self.width} must be a multiple of heads {self.heads}, and heads of key_heads {groups}"
+            )
+        for field, known in (("positions", POSITIONS), ("norm", NORMS)):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field}={getattr(self, field)!r}: there is {', '.join(known)}")
+
+
+class Positions(Module):
+    """No positions; a scheme says what it adds to the rows, how it turns q and k, or what it adds to the scores."""
+
+    def place(self, h, read):
+        return h
+
+    def turn(self, x, at):
+        return x
+
+    def bias(self, read, real):
+        return None
+
+
+class Learned(Positions, Embedding):
+    """h + W[position]"""
+
+    def place(self, h, read):
+        have, need = len(self.W.data), int(read.at.max(initial=-1)) + 1
+        if need > have:
+            raise ValueError(
+                f"the text reaches position {need}, prompts and prefixes counted, but the model has {have}; shorten it"
+            )
+        return h + read(self, read.at)
+
+
+class Rotary(Positions):
+    """q and k turned by their position        Su et al. 2021"""
+
+    def __init__(self, d):
+        self.d = d
+
+    def turn(self, x, at):
+        return rotate(x, at, self.d)
+
+
+POSITIONS = {
+    "learned": lambda rng, c: Learned(rng, c.length, c.width, std=0.01),
+    "rotary": lambda rng, c: Rotary(c.width // c.heads),
+    "none": lambda rng, c: Positions(),
+}
+NORMS = {"layer": Norm, "rms": RMSNorm}
+
+
+class Attention(Module):
+    inner = True
+
+    def __init__(self, rng, c):
+        self.width, self.K, self.d = c.width, c.key_heads or c.heads, c.width // c.heads
+        self.q, self.k, self.v = (
+            Linear(rng, c.width, n * self.d) for n in (c.heads, self.K, self.K)
+        )
+        self.o = Linear(rng, c.width, c.width, std=0.02 * (2 * c.layers) ** -0.5)
+
+    def __call__(self, x, read):
+        q = read.positions.turn(read(self.q, x), read.at)  # (B, T, D)
+        k = read.positions.turn(read(self.k, x), read.at)  # turned first, then behind a prefix
+        k, v, real = read.extend(self, k, read(self.v, x))  # (B, S, K d)
+        q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
+        bias = read.positions.bias(read, real)
+        y = attention(q, k, v, bias, hidden=read.hides(real), scale=self.d**-0.5)
+        return read(self.o, join_heads(y))
+
+
+class Mlp(Module):
+    inner = True
+
+    def __init__(self, rng, c):
+        self.width, F = c.width, c.hidden or 4 * c.width
+        self.up = Linear(rng, c.width, F)
+        self.down = Linear(rng, F, c.width, std=0.02 * (2 * c.layers) ** -0.5)
+
+    def __call__(self, x, read):
+        return read(self.down, gelu(read(self.up, x)))
+
+
+class Block(Module):
+    """h ← h + attn(ln1(h));  h ← h + mlp(ln2(h))"""
+
+    inner = True
+
+    def __init__(self, rng, c):
+        norm = NORMS[c.norm]
+        self.ln1, self.attn = norm(c.width, c.eps), Attention(rng, c)
+        self.ln2, self.mlp = norm(c.width, c.eps), Mlp(rng, c)
+
+    def __call__(self, h, read):
+        h = h + read(self.attn, read(self.ln1, h))
+        h = read.asked(self, h)
+        return h + read(self.mlp, read(self.ln2, h))
+
+
+class Stack(Module):
+    """Embedding, blocks, norm: the trunk that heads stand on."""
+
+    causal = True
+
+    def __init__(self, rng, config):
+        c = self.config = config
+        self.tokens = Embedding(rng, c.vocabulary, c.width)
+        self.positions = POSITIONS[c.positions](rng, c)
+        self.blocks = [Block(rng, c) for _ in range(c.layers)]
+        self.ln = NORMS[c.norm](c.width, c.eps)
+
+    def states(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None):
+        """States (B, T, D) of ids (B, T) after what `memory` has read; or (B, R, D), of columns rows (B, R) alone.
+
+        mask (B, T): 1 for tokens, 0 for padding, anywhere.  rng: dropout, where the adaptation has any.
+        """
+        ids, real = checked(ids, mask, self.config.vocabulary)
+        memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
+        return self.stream(ids, real, memory, rows)
+
+    def stream(self, ids, real, memory, rows=None):
+        read = Reading(memory, self.positions, self.causal, self.blocks[-1], rows)
+        h = read.lead(self.tokens, read(self.tokens, ids), real, self.blocks[0].attn)
+        h = self.positions.place(h, read)
+        for block in self.blocks:
+            h = read(block, h)
+        return read(self.ln, h), read
+
+    def prompted(self, memory, B):
+        """A causal model's prompt can't depend on the text: one that all B rows share is read once."""
+        if (
+            B == 1
+            or not self.causal
+            or not memory.adapt.shared
+            or not memory.adapt.before(self.tokens, 1)
+        ):
+            return memory
+        memory = but(memory, keep=True)
+        self.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
+        return but(memory.of(np.zeros(B, int)), keep=False)
+
+
+def checked(ids, mask, vocabulary):
+    """Token ids (B, T) and which are real, as arrays on the host; an error for anything else."""
+    try:
+        ids = np.asarray(ids)
+    except ValueError:
+        raise ValueError(
+            "ids are ragged: pad the rows to one length and say with mask= which are real"
+        ) from None
+    if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"ids must be whole numbers (batch, length), neither empty; got {ids.dtype} {ids.shape}"
+        )
+    if ids.min() < 0 or ids.max() >= vocabulary:
+        stray = ids[(ids < 0) | (ids >= vocabulary)][0]
+        raise ValueError(f"token id {stray} is outside the vocabulary of {vocabulary}")
+    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+    if mask.shape != ids.shape:
+        raise ValueError(f"mask {mask.shape} must have the shape of ids {ids.shape}")
+    return ids, mask
+
+
+class Decoder(Stack):
+    """A causal language model: logits of the next token at every row."""
+
+    def __init__(self, config, rng):
+        super().__init__(rng, config)
+        self.head = (
+            Tied(self.tokens)
+            if config.tied
+            else Linear(rng, config.width, config.vocabulary, bias=False)
+        )
+        self.frozen()
+
+    def __call__(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None):
+        """Logits (B, T, V) of ids (B, T), or (B, R, V) of columns rows (B, R) alone; see `states`."""
+        h, read = self.states(ids, adapt, mask, memory, rng, rows)
+        return read(self.head, h)
+
+    def loss(self, ids, labels, adapt=PLAIN, mask=None, rng=None, count=None):
+        """Mean of -log p(labels[t] | ids[:t]); a label of -100 does not count, nor does one that padding precedes.
+
+        count: divide the sum by this instead of the number of labels: a shard's part of a batch.
+        """
+        target = self.targets(labels, mask)
+        rows = None
+        if (target < 0).any():  # logits only where a label is asked
+            R = max(1, (target >= 0).sum(1).max())
+            rows = np.sort(np.argsort(target < 0, axis=1, kind="stable")[:, :R], axis=1)
+            target = np.take_along_axis(target, rows, 1)
+        z = self(ids, adapt, mask, rng=rng, rows=rows)
+        return cross_entropy(z, target, count or max(1, (target >= 0).sum()))
+
+    def targets(self, labels, mask=None):
+        """What each row (B, T) is to predict: the next label; -100 where none is asked."""
+        labels = np.asarray(labels)
+        target = np.full(labels.shape, -100)
+        target[:, :-1] = labels[:, 1:]
+        if mask is not None:
+            target[~np.asarray(mask).astype(bool)] = -100
+        return target
