@@ -27,7 +27,7 @@ POOLS = {"last": last, "mean": mean}
 
 
 class Head(Module):
-    """Scores of features that are already there: a probe trains on a frozen trunk's, computed once."""
+    """Scores of features that are already there: a frozen trunk's, computed once for a probe."""
 
     def __init__(self, score, config):
         self.score, self.config = score, config
@@ -49,7 +49,7 @@ class Head(Module):
 
 
 class Classifier(Stack, Head):
-    """softmax(W pool(h)): a decoder's trunk with a head on its pooled states        frozen, score = 0"""
+    """softmax(W pool(h)): the trunk of a decoder under a head of its own, W = 0 at first"""
 
     def __init__(self, decoder, classes, pool="last"):
         vars(self).update({name: part for name, part in vars(decoder).items() if name != "head"})

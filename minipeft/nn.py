@@ -1,4 +1,4 @@
-"""Layers, and the networks made of them: objects whose attributes are tensors, layers, or lists of layers."""
+"""Layers and networks: objects whose attributes are tensors, layers, or lists of layers."""
 
 import copy
 

@@ -128,7 +128,7 @@ def matmul(a, b):
 
 @op
 def linear(x, W, b):
-    """y = x W + b.    x (B, T, I)   W (I, O)   b (O,); or of each row its own: W (B, I, O)   b (B, 1, O)"""
+    """y = x W + b.    x (B, T, I)   W (I, O)   b (O,);  or W (B, I, O)   b (B, 1, O)"""
     y, dx, dW = matmul.__wrapped__(x, W)
     y += b
     return y, dx, dW, lambda g: g
@@ -141,7 +141,7 @@ def transpose(x):
 
 @op
 def attention(q, k, v, bias=None, hidden=None, scale=1.0):
-    """softmax(scale q kᵀ + bias) v, without the keys that are `hidden`        Vaswani et al. 2017, eq. 1
+    """softmax(scale q kᵀ + bias) v, without `hidden` keys        Vaswani et al. 2017, eq. 1
 
     q (B, K, G, T, d)   k, v (B, K, 1, S, d)   hidden (B or 1, 1, 1, T or 1, S) or None
     The smallest number stands for -∞: a row that may see nothing stays finite.
@@ -190,7 +190,7 @@ def rms_norm(x, g, eps=1e-5):
 
 
 def scaled(n, g, eps, centre, b=None):
-    """What both norms share, from the centred rows n, in place: n ← n / √(mean n² + ε), then g n + b."""
+    """What both norms share: n ← n / √(mean n² + ε), in place, then g n + b."""
     D = n.shape[-1]
     r = (np.einsum("...i,...i->...", n, n)[..., None] / D + eps) ** -0.5
     n *= r
@@ -266,8 +266,9 @@ def cut(x, start, stop, axis=-1):
 @op
 def concat(*xs, axis):
     ends = list(itertools.accumulate(x.shape[axis] for x in xs))
-    part = lambda i: (slice(None),) * axis + (slice(ends[i] - xs[i].shape[axis], ends[i]),)
-    return np.concatenate(xs, axis), *[lambda g, p=part(i): g[p] for i in range(len(xs))]
+    whole = (slice(None),) * axis
+    parts = [(*whole, slice(end - x.shape[axis], end)) for x, end in zip(xs, ends)]
+    return np.concatenate(xs, axis), *[lambda g, part=part: g[part] for part in parts]
 
 
 @op
@@ -298,7 +299,7 @@ def stretch(x, shape):
 
 @op
 def split_heads(x, K, d):
-    """(B, T, K G d) -> (B, K, G, T, d): K groups of heads that share their keys, G heads in each."""
+    """(B, T, K G d) -> (B, K, G, T, d): K groups of G heads that share their keys."""
     B, T, D = x.shape
     return (
         x.reshape(B, T, K, D // (K * d), d).transpose(0, 2, 3, 1, 4),
@@ -318,7 +319,7 @@ def join_heads(x):
 
 @op
 def rotate(x, at, d, base=10000.0):
-    """Each pair (i, i + d/2) of a head of d turned by the angle at · base^(-2i/d).        Su et al. 2021, eq. 34
+    """Each pair (i, i + d/2) of a head turned by at · base^(-2i/d)        Su et al. 2021, eq. 34
 
     x (B, T, H d)   at (B, T)
     """
@@ -337,7 +338,7 @@ def rotate(x, at, d, base=10000.0):
 
 @op
 def cross_entropy(z, target, count):
-    """-log softmax(z)[target], summed where target ≥ 0, over `count`.    z (..., V)   target (...)"""
+    """-log softmax(z)[target], summed where target ≥ 0, over count.    z (..., V)   target (...)"""
     rows = np.nonzero(target >= 0)
     y = target[rows]
     z_real = z[rows]  # (N, V)

@@ -27,7 +27,7 @@ class Tensor:
     requires_grad = property(lambda self: self.node is not None)
 
     def backward(self):
-        """Add d self/d t to t.grad, for every leaf t behind this.  For one thread; `grad` is for many."""
+        """Add d self/d t to t.grad for every leaf t behind this: for one thread; `grad` is for many."""
         for node, g in flow([self], [np.ones_like(self.data)]):
             if node.leaf and (t := node.leaf()) is not None:
                 t.grad = g if t.grad is None else t.grad + g
@@ -40,7 +40,7 @@ class Tensor:
 
 
 class Node:
-    """A place in the graph: one (parent, vjp) for each input that wants a gradient; a leaf has none.
+    """A place in the graph: a (parent, vjp) for each input that wants a gradient; a leaf has none.
 
     Nodes hold no arrays: an activation lives on only if some vjp captured it.
     """

@@ -1,6 +1,6 @@
 """Transformers that know nothing of the methods that adapt them.
 
-B batch   T queries   S keys   D width   K key heads   G queries' heads to each   d = D / (K G)   V vocabulary
+B batch   T queries   S keys   D width   K key heads   G heads to each   d = D/(K G)   V vocabulary
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ class Config:
         groups = self.key_heads or self.heads
         if self.width % self.heads or self.heads % groups:
             raise ValueError(
-                f"width {self.width} must be a multiple of heads {self.heads}, and heads of key_heads {groups}"
+                f"width {self.width} must be a multiple of heads {self.heads}, "
+                f"and heads of key_heads {groups}"
             )
         for field, known in (("positions", POSITIONS), ("norm", NORMS)):
             if getattr(self, field) not in known:
@@ -41,7 +42,7 @@ class Config:
 
 
 class Positions(Module):
-    """No positions; a scheme says what it adds to the rows, how it turns q and k, or what it adds to the scores."""
+    """No positions; a scheme says what it adds to rows or scores, or how it turns q and k."""
 
     def place(self, h, read):
         return h
@@ -60,7 +61,8 @@ class Learned(Positions, Embedding):
         have, need = len(self.W.data), int(read.at.max(initial=-1)) + 1
         if need > have:
             raise ValueError(
-                f"the text reaches position {need}, prompts and prefixes counted, but the model has {have}; shorten it"
+                f"the text, with what stands before it, is {need} long; "
+                f"the model has {have} positions: shorten it"
             )
         return h + read(self, read.at)
 
@@ -144,9 +146,10 @@ class Stack(Module):
         self.ln = NORMS[c.norm](c.width, c.eps)
 
     def states(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None):
-        """States (B, T, D) of ids (B, T) after what `memory` has read; or (B, R, D), of columns rows (B, R) alone.
+        """States (B, T, D) of ids (B, T) after what `memory` has read, and the reading.
 
-        mask (B, T): 1 for tokens, 0 for padding, anywhere.  rng: dropout, where the adaptation has any.
+        mask (B, T): 1 for tokens, 0 for padding, anywhere.  rng: dropout, where there is any.
+        rows (B, R): the columns of which states are asked; then they are (B, R, D).
         """
         ids, real = checked(ids, mask, self.config.vocabulary)
         memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
@@ -161,7 +164,7 @@ class Stack(Module):
         return read(self.ln, h), read
 
     def prompted(self, memory, B):
-        """A causal model's prompt can't depend on the text: one that all B rows share is read once."""
+        """A causal prompt can't depend on the text: one that all B rows share is read once."""
         if (
             B == 1
             or not self.causal
@@ -208,12 +211,12 @@ class Decoder(Stack):
         self.frozen()
 
     def __call__(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None):
-        """Logits (B, T, V) of ids (B, T), or (B, R, V) of columns rows (B, R) alone; see `states`."""
+        """Logits (B, T, V) of ids (B, T); with rows (B, R) (B, R, V).  Arguments as of `states`."""
         h, read = self.states(ids, adapt, mask, memory, rng, rows)
         return read(self.head, h)
 
     def loss(self, ids, labels, adapt=PLAIN, mask=None, rng=None, count=None):
-        """Mean of -log p(labels[t] | ids[:t]); a label of -100 does not count, nor does one that padding precedes.
+        """Mean of -log p(labels[t] | ids[:t]), without labels of -100 and those that follow padding.
 
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """

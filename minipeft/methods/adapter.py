@@ -1,4 +1,4 @@
-"""Bottleneck adapters: Houlsby et al. 2019; Pfeiffer et al. 2021 for one in each layer instead of two."""
+"""Bottleneck adapters: two in each layer, Houlsby et al. 2019, or one, Pfeiffer et al. 2021."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ PFEIFFER = r"mlp\.down$"
 
 @dataclass
 class Adapter(Adaptation):
-    """Adapter(h) = h + W_up σ(W_down h)        near the identity at first        Houlsby et al. 2019, §2.1
+    """Adapter(h) = h + W_up σ(W_down h)        near the identity at first        §2.1
 
     h is what the sub-layer yields, before the residual is added.  Rows: σ(h D + b) U + c.
     """

@@ -57,5 +57,5 @@ class Encoded(Adaptation):
         return self.method.using(cuts).now(rng)
 
     def fold(self):
-        """The method alone, with the rows as they are now: the same bits, and no encoder to keep."""
+        """The method alone, with its rows as they are now: the same bits, no encoder to keep."""
         return self.now().map(lambda p: trained(p.data.copy()))

@@ -13,7 +13,8 @@ from ..tensor import no_grad
 class PrefixTuning(Adaptation):
     """head = Attn(Q, [P_key, K], [P_value, V]) in every layer        §4, as 003 §11.2.3.3 writes it
 
-    `words`, token ids, start it from their keys and values: then it equals those words in the context (§7.4).
+    `words`, token ids, start it from their keys and values: it then equals those words in the
+    context (§7.4).
     Reparametrised, P = MLP(E) (§4.3), it is Encoded(PrefixTuning(...)).
     """
 

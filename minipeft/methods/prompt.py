@@ -6,15 +6,16 @@ import numpy as np
 
 from ..adapt import Adaptation
 
-FREQUENT = 5000  # §3.2: words are drawn from the 5,000 most frequent, the first rows of a sorted vocabulary
+FREQUENT = 5000  # §3.2: words are drawn from the most frequent, the first rows of the vocabulary
 
 
 @dataclass
 class PromptTuning(Adaptation):
     """Pr(Y | [P; X])        the rows of P stand before the embedded text        §2
 
-    `init`, §3.2: "vocabulary", rows of random words; "uniform", U[-½, ½]; "text", the rows of `words`, token ids,
-    over and over; "labels", for each of `words`, the token ids of one label, their mean row, then random words.
+    `init`, §3.2, says what P starts from. "vocabulary": rows of random words. "uniform": U[-½, ½].
+    "text": the rows of `words`, token ids, over and over. "labels": for each of `words`, the token
+    ids of one label, their mean row; then random words.
     """
 
     length: int = 20

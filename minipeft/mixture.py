@@ -1,0 +1,187 @@
+"""Several adaptations at once: a Chain of them for every row, or Each row through its own."""
+
+import numpy as np
+
+from .adapt import PLAIN, Adaptation, As, bank
+from .nn import but
+from .ops import concat, front, pile, some, stretch
+from .tensor import Tensor, once
+
+
+class Several(Adaptation):
+    """What Chain and Each share: an adaptation made of others, `methods`."""
+
+    def adapts(self, path):
+        return any(m.adapts(path) for m in self.methods)
+
+    def named_parameters(self):
+        for i, m in enumerate(self.methods):
+            for name, p in m.named_parameters():
+                yield f"{i}.{name}", p
+
+    @property
+    def shared(self):
+        return all(m.shared for m in self.methods)
+
+    @property
+    def base(self):
+        return next((m.base for m in self.methods if m.base is not None), None)
+
+    def attach(self, model, rng):
+        for m in self.methods:
+            m.attach(model, rng)
+        return self
+
+    def using(self, new):
+        same = {id(m): m.using(new) for m in self.methods}
+        return type(self)(*[same[id(m)] for m in self.methods])
+
+
+class Chain(Several):
+    """Several at once, the first nearest to the network, its rows furthest from the text."""
+
+    def __init__(self, *methods):
+        self.methods = methods
+
+    def __repr__(self):
+        return f"Chain({', '.join(map(repr, self.methods))})"
+
+    def __call__(self, layer, x):
+        for method in self.methods:
+            if method.adapts(layer.path):
+                layer = As(layer, lambda x, layer=layer, method=method: method(layer, x))
+        return layer(x)
+
+    def before(self, layer, B):
+        found = [b for m in self.methods if (b := m.before(layer, B))]
+        if not found:
+            return None
+        rows, real = zip(*found)
+        return [concat(*r, axis=1) for r in zip(*rows)], np.concatenate(real, 1)
+
+    def shift(self, layer, B):
+        return sum(m.shift(layer, B) for m in self.methods)
+
+    def now(self, rng=None):
+        return Chain(*[m.now(rng) for m in self.methods])
+
+    def kind(self):
+        return Chain, *[m.kind() for m in self.methods]
+
+    def merged(self, layer):
+        new = {}
+        for m in self.methods:
+            new |= m.merged(layer.replace(**new))
+        return new
+
+    def of(self, rows):
+        return Chain(*[m.of(rows) for m in self.methods])
+
+
+class Each(Several):
+    """Row i of the batch read through methods[i], whatever each of them is; None is PLAIN.
+
+    `groups` are (method, its rows), and `back` puts their rows in order again.
+    """
+
+    shared = False
+
+    def __init__(self, *methods):
+        methods = (
+            methods[0] if len(methods) == 1 and isinstance(methods[0], (list, tuple)) else methods
+        )
+        self.methods = [PLAIN if m is None else m for m in methods]
+        alike = {}
+        for i, m in enumerate(self.methods):
+            alike.setdefault(id(m), (m, []))[1].append(i)
+        self.grouped(alike.values())
+
+    def __repr__(self):
+        return f"Each({self.methods!r})"
+
+    def grouped(self, groups):
+        self.groups = list(groups)
+        self.back = np.argsort(np.concatenate([rows for _, rows in self.groups]))
+        return self
+
+    def __call__(self, layer, x):
+        """The layer is read once for all rows, and again only by who asks it something else."""
+        if not self.adapts(layer.path):
+            return layer(x)
+        if len(self.groups) == 1:
+            return self.groups[0][0](layer, x)
+        whole = once(lambda: layer(x))
+        parts = [
+            m(As(layer, Share(layer, z := pick(x, rows), rows, whole)), z)
+            for m, rows in self.groups
+        ]
+        return some(concat(*parts, axis=0), self.back)
+
+    def before(self, layer, B):
+        found = [(m.before(layer, len(rows)), len(rows)) for m, rows in self.groups]
+        like = next((b[0] for b, _ in found if b), None)
+        if like is None:
+            return None
+        P = max(b[1].shape[1] for b, _ in found if b)
+        rows, real = [], []
+        for b, n in found:  # against the text, whatever the length
+            own, true = b or ([nothing(n, r) for r in like], np.zeros((n, 0), bool))
+            rows.append([front(r, P) for r in own])
+            real.append(np.pad(true, ((0, 0), (P - true.shape[1], 0))))
+        return [some(concat(*r, axis=0), self.back) for r in zip(*rows)], np.concatenate(real)[
+            self.back
+        ]
+
+    def shift(self, layer, B):
+        return np.concatenate([m.shift(layer, len(rows)) for m, rows in self.groups])[self.back]
+
+    def now(self, rng=None):
+        """Those that differ in nothing but the numbers in their parameters become one bank."""
+        now = {id(m): m.now(rng) for m, _ in self.groups}
+        kinds, groups = {}, {}
+        for m, rows in self.groups:
+            kind = now[id(m)].kind()
+            users = kinds.setdefault(kind, [])
+            users.append(now[id(m)])
+            who, where = groups.setdefault(kind, ([], []))
+            who += [len(users) - 1] * len(rows)
+            where += rows
+        return but(self, methods=[now[id(m)] for m in self.methods]).grouped(
+            (
+                users[0] if len(users) == 1 else bank(users, pile).of(np.array(groups[kind][0])),
+                groups[kind][1],
+            )
+            for kind, users in kinds.items()
+        )
+
+    def adapts(self, path):
+        return any(m.adapts(path) for m, _ in self.groups)
+
+    def of(self, rows):
+        return Each([self.methods[i] for i in rows])
+
+
+class Share:
+    """What some rows get from a layer that is read once for the whole batch."""
+
+    def __init__(self, layer, x, rows, whole):
+        self.layer, self.x, self.rows, self.whole = layer, x, rows, whole
+
+    def __call__(self, x):
+        if x is self.x:
+            return some(self.whole(), self.rows)
+        if self.layer.inner:
+            raise TypeError(
+                f"{self.layer.path} attends over the whole batch: beside other rows a method can "
+                "ask it only for its own input; adapt the layers inside it instead"
+            )
+        return self.layer(x)
+
+
+def nothing(B, like):
+    """No rows for each of B, of the width and kind of `like`."""
+    return Tensor(np.zeros((B, 0, like.shape[-1]), like.dtype, like=like.data))
+
+
+def pick(x, rows):
+    return some(x, rows) if isinstance(x, Tensor) else x[rows]
