@@ -9,8 +9,24 @@ from .tensor import Tensor, grad, no_grad
 from .transformer import Config, Decoder
 
 __all__ = [
-    *("Config", "Decoder", "Classifier", "Memory"),
-    *("Adaptation", "PLAIN", "Chain", "Each", "stack", "merge"),
-    *("PromptTuning", "PrefixTuning", "Encoded", "Adapter", "LoRA", "FullFineTuning", "Probe"),
-    *("Tensor", "grad", "no_grad"),
+    "PLAIN",
+    "Adaptation",
+    "Adapter",
+    "Chain",
+    "Classifier",
+    "Config",
+    "Decoder",
+    "Each",
+    "Encoded",
+    "FullFineTuning",
+    "LoRA",
+    "Memory",
+    "PrefixTuning",
+    "Probe",
+    "PromptTuning",
+    "Tensor",
+    "grad",
+    "merge",
+    "no_grad",
+    "stack",
 ]

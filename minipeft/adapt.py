@@ -36,7 +36,7 @@ class Adaptation:
         return layer(x)
 
     def weights(self, layer, *added):
-        """The layer's own tensors once adapted, by name: for methods that change weights, and merge."""
+        """The layer's own tensors once adapted, by name: for methods that merge."""
         raise ValueError(
             f"{type(self).__name__} is no change of weights, so it can't be merged into "
             f"{layer.path}; keep it beside the model: model(ids, adaptation)"
@@ -65,7 +65,7 @@ class Adaptation:
         return b[1].sum(1) if b else np.zeros(B, int)
 
     def now(self, rng=None):
-        """This adaptation for one forward: what depends on the parameters alone is computed once."""
+        """This adaptation for one forward: what depends on γ alone is computed once."""
         if self.at is None:
             name = type(self).__name__
             raise ValueError(
@@ -138,7 +138,7 @@ class Adaptation:
         return but(self, at={path: [new[id(p)] for p in added] for path, added in self.at.items()})
 
     def of(self, rows):
-        """For these rows: what all share stays; what has an entry for each row or user is picked."""
+        """For these rows: what all share stays, what each row or user has is picked."""
         return self.map(lambda p: take(p, rows) if p.ndim == 3 else p)
 
     def astype(self, dtype):

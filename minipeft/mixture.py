@@ -4,7 +4,7 @@ import numpy as np
 
 from .adapt import PLAIN, Adaptation, As, bank
 from .nn import but
-from .ops import concat, front, pile, some, stretch
+from .ops import concat, front, pile, some
 from .tensor import Tensor, once
 
 

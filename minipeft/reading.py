@@ -43,7 +43,7 @@ class Reading:
         return self.memory.adapt(As(layer, lambda x: layer(x, self)) if layer.inner else layer, x)
 
     def lead(self, layer, h, real, first):
-        """h behind the prompt of `layer`, once; all positions, after the prefix of attention `first`."""
+        """h behind the prompt of `layer`, once; positions, after the prefix of `first`."""
         m, (B, T) = self.memory, real.shape
         if m.real is None:
             (h,), real = after(m.adapt.before(layer, B), [h], real)
@@ -65,7 +65,7 @@ class Reading:
         return k, v, real
 
     def hides(self, real):
-        """The keys that rows may not see: padding and, if causal, younger ones; None: all are seen."""
+        """The keys that rows may not see: padding and, if causal, younger ones; or None."""
         T, S = self.real.shape[1], real.shape[1]
         age = np.arange(S)
         late = age > age[S - T :, None] if self.causal and T > 1 else None  # (T, S)
@@ -73,7 +73,7 @@ class Reading:
         return late if pad is None else pad if late is None else pad | late
 
     def asked(self, block, h):
-        """The text's rows, or those `rows` of it: what is asked once no later attention needs more."""
+        """The text's rows, or `rows` of it: what is asked, once no later attention needs more."""
         if block is not self.last or not self.prompt and self.rows is None:
             return h
         return (

@@ -27,7 +27,7 @@ class Tensor:
     requires_grad = property(lambda self: self.node is not None)
 
     def backward(self):
-        """Add d self/d t to t.grad for every leaf t behind this: for one thread; `grad` is for many."""
+        """Add d self/d t to t.grad for every leaf t behind this; threads use `grad`."""
         for node, g in flow([self], [np.ones_like(self.data)]):
             if node.leaf and (t := node.leaf()) is not None:
                 t.grad = g if t.grad is None else t.grad + g

@@ -216,7 +216,7 @@ class Decoder(Stack):
         return read(self.head, h)
 
     def loss(self, ids, labels, adapt=PLAIN, mask=None, rng=None, count=None):
-        """Mean of -log p(labels[t] | ids[:t]), without labels of -100 and those that follow padding.
+        """Mean of -log p(labels[t] | ids[:t]) but for labels of -100 or after padding.
 
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """

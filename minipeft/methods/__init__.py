@@ -1,4 +1,4 @@
-"""The methods: a place (`targets`), a start, and an equation (`apply`) or rows in front (`past`)."""
+"""The methods: a place (`targets`), a start, an equation (`apply`) or rows in front (`past`)."""
 
 from .adapter import HOULSBY, PFEIFFER, Adapter
 from .encoded import Encoded
