@@ -105,11 +105,11 @@ class Adaptation:
 
     def kind(self):
         """Equal for two that differ in nothing but the numbers in their parameters."""
-        return (
-            type(self),
-            repr(self),
-            tuple((path, *(p.shape for p in ps)) for path, ps in self.at.items()),
-        )
+        ps = self.parameters()
+        which = {id(p): (i, p.shape) for i, p in enumerate(ps)}  # one that layers share is one
+        at = [(path, *(which[id(p)] for p in added)) for path, added in self.at.items()]
+        own = any(p.ndim == 3 for p in ps) and id(self)  # a bank is like no other
+        return type(self), repr(self), tuple(at), own
 
     def named_parameters(self):
         """Yield ("path.name", tensor), with the names that the method's equation gives them."""

@@ -216,10 +216,11 @@ class Decoder(Stack):
         return read(self.head, h)
 
     def loss(self, ids, labels, adapt=PLAIN, mask=None, rng=None, count=None):
-        """Mean of -log p(labels[t] | ids[:t]) but for labels of -100 or after padding.
+        """Mean of -log p(labels[t] | ids[:t]) but for labels of -100, and of padding.
 
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """
+        ids, mask = checked(ids, mask, self.config.vocabulary)
         target = self.targets(labels, mask)
         rows = None
         if (target < 0).any():  # logits only where a label is asked
@@ -230,10 +231,16 @@ class Decoder(Stack):
         return cross_entropy(z, target, count or max(1, (target >= 0).sum()))
 
     def targets(self, labels, mask=None):
-        """What each row (B, T) is to predict: the next label; -100 where none is asked."""
+        """What each token (B, T) is to predict: the next real one's label; -100 where nothing."""
         labels = np.asarray(labels)
+        real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+        if labels.shape != real.shape or labels.max(initial=-100) >= self.config.vocabulary:
+            raise ValueError(
+                f"labels are token ids below {self.config.vocabulary} or -100, in the shape of ids "
+                f"{real.shape}; got {labels.shape}, the largest {labels.max(initial=-100)}"
+            )
+        row, at = np.nonzero(real)  # the real tokens, in the order in which they are read
+        follows = row[1:] == row[:-1]
         target = np.full(labels.shape, -100)
-        target[:, :-1] = labels[:, 1:]
-        if mask is not None:
-            target[~np.asarray(mask).astype(bool)] = -100
+        target[row[:-1][follows], at[:-1][follows]] = labels[row[1:][follows], at[1:][follows]]
         return target

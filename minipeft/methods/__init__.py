@@ -7,8 +7,30 @@ from .lora import LoRA
 from .prefix import PrefixTuning
 from .prompt import PromptTuning
 
+METHODS = {
+    "probe": Probe,
+    "prompt": PromptTuning,
+    "prefix": PrefixTuning,
+    "adapter": Adapter,
+    "lora": LoRA,
+    "full": FullFineTuning,
+}
+
+
+def method(name, **fields):
+    """The method of that name, with these of its fields."""
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}; there is {', '.join(METHODS)}")
+    known = METHODS[name].__dataclass_fields__
+    for field in fields:
+        if field not in known:
+            raise ValueError(f"{name} has no field {field!r}; it has {', '.join(known)}")
+    return METHODS[name](**fields)
+
+
 __all__ = [
     "HOULSBY",
+    "METHODS",
     "PFEIFFER",
     "Adapter",
     "Encoded",
@@ -17,4 +39,5 @@ __all__ = [
     "PrefixTuning",
     "Probe",
     "PromptTuning",
+    "method",
 ]

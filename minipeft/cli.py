@@ -1,0 +1,275 @@
+"""The command line: minipeft compare | train | generate | pretrain | verify."""
+
+import json
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from . import hf
+from .adapt import PLAIN
+from .compare import Comparison, Plan
+from .data import DataError, passages, read_examples, read_text
+from .equations import verify
+from .generate import generate
+from .methods import METHODS, method
+from .optim import AdamW, schedule
+from .parallel import Pool, keep_memory
+from .tasks import parts, task
+from .tensor import no_grad
+from .train import NonFinite, Trainer
+from .world import pretrain, sentiment
+
+out = Console()
+err = Console(stderr=True)
+
+
+@dataclass
+class Compare:
+    """Adapt one frozen base by every method, and compare what each reaches and costs."""
+
+    data: Path | None = None
+    """Your examples, .jsonl, .csv or .tsv; without: the built-in reviews, some domains held out."""
+    text_column: str = "text"
+    label_column: str = "label"
+    model: Path | None = None
+    """A Hugging Face GPT-2 folder; without: the built-in base."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    full: bool = False
+    """Train ten times longer, from five seeds."""
+    out: Path | None = None
+    """A folder for the adaptations and compare.json."""
+    json: bool = False
+    """Print one JSON document and nothing else."""
+
+    def run(self):
+        start = time.perf_counter()
+        for name in self.methods:
+            method(name)
+        if self.out and self.out.exists():
+            raise DataError(f"{self.out} is there already; name a new folder")
+        model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        chosen = task(*self.examples(), tokenizer, model.config.length)
+        plan = Plan(steps=600, seeds=5) if self.full else Plan()
+        comparison = Comparison(model, chosen, plan, Pool())
+        report = {
+            "task": chosen.name,
+            "classes": chosen.classes,
+            "base": str(self.model or "built-in"),
+            "parameters": comparison.size,
+            "examples": {split: len(examples) for split, examples in chosen.splits.items()},
+            "shortened": chosen.shortened,
+            "majority": {split: chosen.majority(split) for split in comparison.tests},
+            "plan": asdict(plan),
+            "results": [],
+        }
+        live = nullcontext() if self.json else Live(console=out, refresh_per_second=4)
+        with live:
+            for name in self.methods:
+                if not self.json:
+                    live.update(self.table(report, comparison.tests, name))
+                found, adapt = comparison.result(name)
+                report["results"].append(found)
+                if self.out:
+                    hf.save(adapt, self.out / name)
+            if not self.json:
+                live.update(self.table(report, comparison.tests))
+        report["seconds"] = time.perf_counter() - start
+        if self.out:
+            (self.out / "compare.json").write_text(json.dumps(report, indent=2))
+        if self.json:
+            print(json.dumps(report))
+        else:
+            out.print(f"{report['seconds']:.0f} s in all; trained are a few numbers beside the base")
+
+    def examples(self):
+        if self.data is None:
+            return "sentiment", sentiment.splits()
+        examples = read_examples(self.data, self.text_column, self.label_column)
+        return self.data.name, parts(examples, np.random.default_rng(0))
+
+    def table(self, report, tests, working=None):
+        title = f"{report['task']}: {report['parameters']:,} parameters, frozen"
+        table = Table(title=title)
+        for name in ("method", "trained", "of the base", *tests, "rate", "seconds"):
+            table.add_column(name, justify="left" if name == "method" else "right")
+        majority = [f"{100 * report['majority'][test]:.1f}" for test in tests]
+        table.add_row("(majority)", "0", "0 %", *majority, "", "")
+        for r in report["results"]:
+            scores = [f"{100 * r[t]['mean']:.1f} ± {100 * r[t]['spread']:.1f}" for t in tests]
+            share = f"{100 * r['share']:.2f} %"
+            costs = f"{r['rate']:g}", f"{r['seconds']:.1f}"
+            table.add_row(r["method"], f"{r['trainable']:,}", share, *scores, *costs)
+        if working:
+            table.add_row(working, *["…"] * (len(table.columns) - 1))
+        return table
+
+
+@dataclass
+class Train:
+    """Adapt a language model to a text, by one method."""
+
+    data: Path
+    """A text file, UTF-8; its last tenth is held out."""
+    out: Path
+    """The folder for the adaptation, and metrics.jsonl."""
+    method: str = "prefix"
+    """One of prompt, prefix, adapter, lora, full."""
+    fields: tuple[str, ...] = ()
+    """Fields of the method: length=20, rank=4, targets=attn …"""
+    model: Path | None = None
+    """A Hugging Face GPT-2 folder; without: the built-in base."""
+    steps: int = 300
+    rate: float = 3e-3
+    batch: int = 16
+    length: int = 64
+    """Tokens of a passage."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: int = 20
+    seed: int = 0
+
+    def run(self):
+        fields = dict(map(self.field, self.fields))
+        model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        adapt = method(self.method, **fields).attach(model, np.random.default_rng(self.seed))
+        ids = np.array(tokenizer.encode(read_text(self.data)).ids)
+        if self.out.exists():
+            raise DataError(f"{self.out} is there already; name a new folder")
+        cut = int(0.9 * len(ids))
+        rates = schedule(self.schedule, self.steps, self.warmup)
+        trainer = Trainer(model, adapt, AdamW(adapt.parameters(), self.rate), rates, seed=self.seed)
+        batches = passages(ids[:cut], self.batch, self.length, np.random.default_rng(self.seed))
+        held = list(held_out(ids[cut:], self.batch, self.length))
+        before = evaluate(model, PLAIN, held)
+        start = time.perf_counter()
+        log = self.out.with_name(self.out.name + ".metrics.jsonl")
+        trainer.fit(batches, self.steps, log=log)
+        seconds = time.perf_counter() - start
+        hf.save(adapt, self.out)
+        log.rename(self.out / "metrics.jsonl")
+        after = evaluate(model, adapt, held)
+        trained = sum(p.data.size for p in adapt.parameters())
+        out.print(f"{adapt}")
+        out.print(f"{trained:,} numbers trained in {seconds:.0f} s, saved in {self.out}")
+        out.print(f"held-out loss a token: {before:.3f} with the base, {after:.3f} adapted")
+
+    def field(self, text):
+        name, given, value = text.partition("=")
+        if not given:
+            raise DataError(f"--fields {text}: write name=value")
+        try:
+            return name, json.loads(value)
+        except json.JSONDecodeError:
+            return name, value
+
+
+def held_out(ids, size, length, most=20):
+    """At most so many batches of passages, one after the other."""
+    rows = ids[: len(ids) // length * length].reshape(-1, length)
+    if not len(rows):
+        raise DataError(f"the held-out tenth of the text has {len(ids)} tokens, not {length}: bring more text")
+    for at in range(0, min(len(rows), most * size), size):
+        yield rows[at : at + size]
+
+
+def evaluate(model, adapt, rows):
+    with no_grad():
+        return float(np.average([float(model.loss(ids, ids, adapt)) for ids in rows], weights=list(map(len, rows))))
+
+
+@dataclass
+class Generate:
+    """Let the model go on with a text."""
+
+    prompt: str
+    adaptation: Path | None = None
+    """A folder from `train`; without: the base alone."""
+    model: Path | None = None
+    tokens: int = 60
+    temperature: float = 0.8
+    top_k: int = 40
+    seed: int = 0
+
+    def run(self):
+        model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        adapt = hf.load_adaptation(self.adaptation, model) if self.adaptation else PLAIN
+        ids = [tokenizer.encode(self.prompt).ids or [0]]
+        new = generate(
+            model,
+            ids,
+            adapt,
+            max_new_tokens=self.tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            rng=np.random.default_rng(self.seed),
+        )
+        print(self.prompt + tokenizer.decode(new[0].tolist()))
+
+
+@dataclass
+class Pretrain:
+    """Make the built-in base anew: the world's text, its vocabulary, and a language model of it."""
+
+    out: Path
+    steps: int = 1500
+    seed: int = 0
+
+    def run(self):
+        held = pretrain.pretrain(self.out, self.steps, self.seed)
+        out.print(f"{self.out}: held-out loss a token {held:.3f}")
+
+
+@dataclass
+class Verify:
+    """Check every equation against the library, on fresh random draws."""
+
+    draws: int = 5
+    seed: int | None = None
+    json: bool = False
+
+    def run(self):
+        results = verify(self.draws, self.seed)
+        if self.json:
+            print(json.dumps([asdict(r) for r in results]))
+        else:
+            table = Table("id", "formula", "source", "draws", "worst", "")
+            for r in results:
+                mark = "ok" if r.ok else "[red]fails[/]"
+                table.add_row(r.id, r.formula, r.source, str(r.draws), f"{r.worst:.1e}", mark)
+            out.print(table)
+        return 0 if all(r.ok for r in results) else 1
+
+
+COMMANDS = {
+    "compare": Compare,
+    "train": Train,
+    "generate": Generate,
+    "pretrain": Pretrain,
+    "verify": Verify,
+}
+
+
+def main(args=None):
+    """Run one command; exit with 0, 1 (an equation fails), 2 (usage), 3 (bad input), 4 (memory), 5 (NaN)."""
+    keep_memory()
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=args, prog="minipeft")
+    try:
+        sys.exit(command.run())
+    except (ValueError, OSError) as error:
+        code, message = 3, error
+    except MemoryError as error:
+        code, message = 4, f"out of memory: {error}"
+    except NonFinite as error:
+        code, message = 5, error
+    except KeyboardInterrupt:
+        code, message = 130, "interrupted"
+    err.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

@@ -1,0 +1,75 @@
+"""The main job: every method adapts the same frozen base to the same task."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from .heads import Classifier, Head
+from .methods import FullFineTuning, Probe, method
+from .mixture import Chain
+from .optim import AdamW, schedule
+from .tasks import accuracy, features, training
+from .train import Trainer
+
+
+@dataclass
+class Plan:
+    """How each method is trained: at the best of `rates` on dev, from each of `seeds`."""
+
+    steps: int = 60
+    batch: int = 32
+    rates: tuple = (1e-3, 5e-3, 2e-2)
+    seeds: int = 3
+
+
+def with_head(adapt):
+    """A head trains beside every method that leaves it out."""
+    return adapt if isinstance(adapt, FullFineTuning) else Chain(adapt, Probe())
+
+
+@dataclass
+class Comparison:
+    """One classifier over one frozen base, one task, one plan."""
+
+    model: object
+    task: object
+    plan: Plan
+    pool: object
+
+    def __post_init__(self):
+        self.classifier = Classifier(self.model, len(self.task.classes))
+        self.size = sum(t.data.size for t in self.model.parameters())
+        self.tests = [split for split in self.task.splits if split not in ("train", "dev")]
+
+    def trained(self, name, rate, seed):
+        """One adaptation, from one seed at one rate; and the seconds that took."""
+        start, plan = time.perf_counter(), self.plan
+        adapt = with_head(method(name)).attach(self.classifier, np.random.default_rng(seed))
+        model, examples = self.classifier, self.task.splits["train"]
+        if isinstance(adapt, Probe):  # it changes nothing below its head, so that runs once
+            model = Head(model.score, model.config)
+            examples = features(self.classifier, examples, self.pool)
+        rates = schedule("linear", plan.steps, plan.steps // 10)
+        trainer = Trainer(model, adapt, AdamW(adapt.parameters(), rate), rates, seed=seed)
+        batches = training(examples, plan.batch, np.random.default_rng(seed))
+        trainer.fit(batches, plan.steps, progress=False)
+        return adapt, time.perf_counter() - start
+
+    def score(self, adapt, split):
+        return accuracy(self.classifier, adapt, self.task.splits[split], self.pool)
+
+    def result(self, name):
+        """What the method reaches, as a dictionary, and its adaptation from the first seed."""
+        tried = {rate: self.trained(name, rate, seed=0) for rate in self.plan.rates}
+        dev = {rate: self.score(adapt, "dev") for rate, (adapt, _) in tried.items()}
+        rate = max(dev, key=dev.get)
+        more = [self.trained(name, rate, seed) for seed in range(1, self.plan.seeds)]
+        adapts, seconds = zip(tried[rate], *more)
+        trainable = sum(p.data.size for p in adapts[0].parameters())
+        found = {"method": name, "trainable": trainable, "share": trainable / self.size}
+        found |= {"rate": rate, "dev": dev[rate], "seconds": float(np.mean(seconds))}
+        for split in self.tests:
+            runs = [self.score(adapt, split) for adapt in adapts]
+            found[split] = {"mean": float(np.mean(runs)), "spread": float(np.std(runs)), "runs": runs}
+        return found, adapts[0]

@@ -1,0 +1,101 @@
+"""Text from files, and batches of tokens from text."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """A file that can't be read as examples: which, where, and what was expected."""
+
+
+def read_examples(path, text_column="text", label_column="label"):
+    """[(text, label)] from a .jsonl, .csv or .tsv file; columns by name."""
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise DataError(f"{path}: the ending {path.suffix!r} is none of {', '.join(READERS)}")
+    examples = []
+    for line, row in READERS[path.suffix](path):
+        for column in (text_column, label_column):
+            if column not in row or row[column] in (None, ""):
+                there = ", ".join(str(name) for name in row)
+                there = there or "nothing"
+                raise DataError(f"{path}:{line}: no value for {column!r}; there is {there}")
+        if not isinstance(row[text_column], str):
+            raise DataError(f"{path}:{line}: {text_column!r} is no text: {row[text_column]!r}")
+        examples.append((row[text_column], str(row[label_column])))
+    if not examples:
+        raise DataError(f"{path}: no examples in it")
+    return examples
+
+
+def read_text(path):
+    """A UTF-8 file, whole."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from None
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty")
+    return text
+
+
+def json_lines(path):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: a line is an object, {{...}}, not {line[:40]!r}")
+            yield number, row
+
+
+def table(delimiter):
+    def rows(path):
+        reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
+        for row in reader:
+            if None in row or None in row.values():
+                have = len(reader.fieldnames)
+                raise DataError(f"{path}:{reader.line_num}: not {have} columns, as in line 1")
+            yield reader.line_num, row
+
+    return rows
+
+
+READERS = {".jsonl": json_lines, ".csv": table(","), ".tsv": table("\t")}
+
+
+def pad(rows, filler=0):
+    """Rows of token ids as one array (B, T), and its mask: filler to the right."""
+    ids = np.full((len(rows), max(map(len, rows))), filler)
+    mask = np.zeros(ids.shape, bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, True
+    return ids, mask
+
+
+def batches(examples, size, rng, collate=pad):
+    """Endless (ids, labels, mask) of `size` shuffled examples (token ids, label); every epoch anew."""
+    while True:
+        order = rng.permutation(len(examples))
+        for at in range(0, max(1, len(order) - size + 1), size):
+            rows, labels = zip(*[examples[i] for i in order[at : at + size]])
+            ids, mask = collate(rows)
+            yield ids, np.array(labels), mask
+
+
+def passages(ids, size, length, rng):
+    """Endless (ids, labels, None): `size` passages of `length` from anywhere in one long text."""
+    ids = np.asarray(ids)
+    if len(ids) <= length:
+        raise DataError(f"the text has {len(ids)} tokens, and passages of {length} were asked for")
+    while True:
+        start = rng.integers(0, len(ids) - length, size)
+        own = ids[start[:, None] + np.arange(length)]
+        yield own, own, None

@@ -1,0 +1,52 @@
+"""Text from a language model, token by token, over a Memory."""
+
+import numpy as np
+
+from .adapt import PLAIN
+from .reading import Memory
+from .tensor import no_grad
+
+
+def generate(
+    model,
+    ids,
+    adapt=PLAIN,
+    mask=None,
+    max_new_tokens=32,
+    temperature=0.0,
+    top_k=0,
+    eos=None,
+    rng=None,
+):
+    """New tokens (B, N) after ids (B, T), padded anywhere where mask is 0.
+
+    temperature 0 takes the likeliest token; above, one drawn by `rng` from softmax(z / temperature),
+    of the top_k likeliest if top_k is given.  A row that has said `eos` goes on saying it.
+    """
+    if temperature and rng is None:
+        raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
+    ids = np.asarray(ids)
+    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+    last = ids.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)[:, None]   # each row's last real token
+    memory, new = Memory(adapt), []
+    done = np.zeros(len(ids), bool)
+    with no_grad():
+        z = model(ids, mask=mask, memory=memory, rows=last).data[:, 0]
+        while True:
+            token = pick(z, temperature, top_k, rng)
+            token = np.where(done, eos, token) if eos is not None else token
+            new.append(token)
+            done |= token == eos
+            if len(new) == max_new_tokens or done.all():
+                return np.stack(new, 1)
+            z = model(token[:, None], memory=memory).data[:, 0]
+
+
+def pick(z, temperature, top_k, rng):
+    """One token for each row of logits z (B, V)."""
+    if not temperature:
+        return z.argmax(-1)
+    if top_k:
+        z = np.where(z < np.sort(z, -1)[:, -top_k, None], -np.inf, z)
+    noise = rng.gumbel(size=z.shape)                                # argmax(z/τ + Gumbel) ~ softmax(z/τ)
+    return (z / temperature + noise).argmax(-1)

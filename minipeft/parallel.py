@@ -1,0 +1,77 @@
+"""One batch cut into fixed shards, a thread each: the bits depend on the cut, not on who works it."""
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from .tensor import Tensor, grad
+
+TOKENS = 512  # a shard's least: below it the products are too thin to be quick
+WORK = 2e8  # and its least multiplications: below it handing over costs more than it gains
+MOST = 8
+
+
+def cut(shape, weights):
+    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards: a function of the problem alone."""
+    B, T = shape[:2]
+    shards = min(MOST, B, B * T // TOKENS, int(B * T * weights / WORK))
+    return np.array_split(np.arange(B), 1 << max(0, shards.bit_length() - 1))
+
+
+def gradients(loss, adapt, shards, pool):
+    """loss(rows, γ, s) summed over shards s, and its gradient for every parameter of `adapt`.
+
+    What depends on the parameters alone (an encoder) runs once, before the cut: its outputs are
+    the leaves of every shard, and it is differentiated once, with the sum.
+    """
+    now = adapt.now()
+    leaves = now.map(lambda p: Tensor(p.data, requires_grad=True))
+    wanted = leaves.parameters()
+
+    def work(s):
+        y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
+        return float(y), grad(y, wanted)
+
+    losses, parts = zip(*pool.map(work, range(len(shards))))
+    sums = [sum(gs[1:], gs[0]) for gs in zip(*parts)]
+    return sum(losses), grad(now.parameters(), adapt.parameters(), sums)
+
+
+class Pool:
+    """Threads for shards.  They share the cores, so each has one for its matrix products."""
+
+    def __init__(self, workers=None):
+        self.threads = ThreadPoolExecutor(workers or os.cpu_count())
+        self.blas = ThreadpoolController()
+
+    def map(self, f, items):
+        return self.threads.map(f, items) if len(items) > 1 else map(f, items)
+
+    @contextmanager
+    def alone(self):
+        """One BLAS thread for each of ours."""
+        with self.blas.limit(limits=1, user_api="blas"):
+            yield
+
+
+def keep_memory():
+    """Let the allocator keep what is freed, where else it asks the system for every large array anew.
+
+    For the whole process, so it is for commands, and for whoever asks.  Without glibc: nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
+    for option, value in (
+        (MMAP_MAX, 0),
+        (TRIM_THRESHOLD, 2**31 - 1),
+        (TOP_PAD, 64 << 20),
+        (ARENA_MAX, 1),
+    ):
+        mallopt(option, value)
