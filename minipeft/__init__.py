@@ -1,15 +1,20 @@
 """How a frozen language model is adapted: a reference implementation in NumPy."""
 
 from .adapt import PLAIN, Adaptation, merge, stack
+from .generate import generate
 from .heads import Classifier
 from .methods import Adapter, Encoded, FullFineTuning, LoRA, PrefixTuning, Probe, PromptTuning
 from .mixture import Chain, Each
+from .optim import AdamW, schedule
+from .parallel import keep_memory
 from .reading import Memory
 from .tensor import Tensor, grad, no_grad
+from .train import Trainer
 from .transformer import Config, Decoder
 
 __all__ = [
     "PLAIN",
+    "AdamW",
     "Adaptation",
     "Adapter",
     "Chain",
@@ -25,8 +30,12 @@ __all__ = [
     "Probe",
     "PromptTuning",
     "Tensor",
+    "Trainer",
+    "generate",
     "grad",
+    "keep_memory",
     "merge",
     "no_grad",
+    "schedule",
     "stack",
 ]

@@ -20,10 +20,9 @@ class Adaptation:
     targets = r"(?!)"  # which layers, by path: none
     at: dict = None  # path of a layer -> the tensors added there, from `attach`
     base = None  # the configuration of the network it was attached to
-    rng = None  # given for one forward: dropout; otherwise none
-    shift_positions = (
-        True  # the text's positions start after a prefix; after a prompt they always do
-    )
+    dropout = 0.0  # of a method that has any
+    rng = None  # what draws it, given for one forward; otherwise there is none
+    shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
     # -- what a method says
 
@@ -71,7 +70,7 @@ class Adaptation:
             raise ValueError(
                 f"{self!r} is attached to no model yet: {name}(...).attach(model, rng)"
             )
-        return self if rng is None else but(self, rng=rng)
+        return but(self, rng=rng) if rng and self.dropout else self
 
     # -- what the rest of the library asks
 

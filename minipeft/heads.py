@@ -6,7 +6,7 @@ from .adapt import PLAIN
 from .nn import Linear, Module
 from .ops import cross_entropy, matmul, reshape
 from .tensor import Tensor
-from .transformer import Stack
+from .transformer import Stack, checked
 
 # pool: which columns are read, (B, R), and how their states are weighed, (B, 1, R)
 
@@ -38,8 +38,10 @@ class Head(Module):
 
     def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None):
         """Mean cross-entropy of labels (B,); `count` as in Decoder.loss."""
-        labels = self.targets(labels)
-        return cross_entropy(self(x, adapt, mask, rng=rng), labels, count or len(labels))
+        z, labels = self(x, adapt, mask, rng=rng), self.targets(labels)
+        if len(labels) != len(z.data):
+            raise ValueError(f"{len(labels)} labels for a batch of {len(z.data)}")
+        return cross_entropy(z, labels, count or len(labels))
 
     def targets(self, labels, mask=None):
         labels, C = np.asarray(labels), self.score.W.shape[1]
@@ -52,6 +54,8 @@ class Classifier(Stack, Head):
     """softmax(W pool(h)): the trunk of a decoder under a head of its own, W = 0 at first"""
 
     def __init__(self, decoder, classes, pool="last"):
+        if pool not in POOLS:
+            raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
         vars(self).update({name: part for name, part in vars(decoder).items() if name != "head"})
         self.pool = pool
         self.score = Linear(
@@ -61,7 +65,7 @@ class Classifier(Stack, Head):
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T)."""
-        mask = np.ones(np.shape(ids), bool) if mask is None else np.asarray(mask).astype(bool)
+        ids, mask = checked(ids, mask, self.config.vocabulary)
         if not mask.any(1).all():
             raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
         rows, weights = POOLS[self.pool](mask)

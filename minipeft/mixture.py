@@ -157,6 +157,9 @@ class Each(Several):
     def adapts(self, path):
         return any(m.adapts(path) for m, _ in self.groups)
 
+    def merged(self, layer):
+        raise ValueError("a mixture has other weights for each row; merge one of its methods")
+
     def of(self, rows):
         return Each([self.methods[i] for i in rows])
 

@@ -1,5 +1,7 @@
 """The operations: each a value, then one vjp per argument.
 
+A vjp that needs no more than the shape of an array keeps the shape, and lets the array go.
+
 B batch   T queries   S keys   I inputs   O outputs   D width   V vocabulary
 """
 
@@ -17,6 +19,10 @@ def swap(x):
 def flat(x):
     """(..., n) -> (rows, n)"""
     return x.reshape(-1, x.shape[-1])
+
+
+def zeros(shape, like):
+    return np.zeros(shape, like.dtype, like=like)
 
 
 # -- arithmetic ---------------------------------------------------------------
@@ -101,7 +107,8 @@ def gelu(x):
 
 @op
 def sum(x, axis=None):
-    return x.sum(axis, keepdims=True), lambda g: np.broadcast_to(g, x.shape)
+    shape = x.shape
+    return x.sum(axis, keepdims=True), lambda g: np.broadcast_to(g, shape)
 
 
 @op
@@ -118,9 +125,10 @@ def dropout(x, p, rng):
 def matmul(a, b):
     """y = a b.    a (..., T, I)   b (I, O), shared by all rows of a, or (..., I, O)"""
     if b.ndim == 2:
+        shape = a.shape
         return (
-            (flat(a) @ b).reshape(*a.shape[:-1], b.shape[1]),
-            lambda g: (flat(g) @ b.T).reshape(a.shape),
+            (flat(a) @ b).reshape(*shape[:-1], b.shape[1]),
+            lambda g: (flat(g) @ b.T).reshape(shape),
             lambda g: flat(a).T @ flat(g),
         )
     return a @ b, lambda g: g @ swap(b), lambda g: swap(a) @ g
@@ -162,6 +170,8 @@ def attention(q, k, v, bias=None, hidden=None, scale=1.0):
         d = g @ swap(v)
         d *= p
         d -= p * d.sum(-1, keepdims=True)
+        if hidden is not None:
+            np.copyto(d, 0, where=hidden)  # also in a row that sees nothing, where A is 1/S
         return d
 
     return (
@@ -216,9 +226,10 @@ def scaled(n, g, eps, centre, b=None):
 def lookup(W, ids):
     """Row ids[b, t] of W (V, D), or of W[b] where every row of the batch has its own (B, V, D)."""
     at = ids if W.ndim == 2 else (np.arange(len(W))[:, None], ids)
+    shape = W.shape
 
     def dW(g):
-        d = np.zeros_like(W)
+        d = zeros(shape, like=g)
         np.add.at(d, at, g)
         return d
 
@@ -228,9 +239,10 @@ def lookup(W, ids):
 @op
 def take(x, rows):
     """Rows x[rows] of the batch, any of them any number of times."""
+    shape = x.shape
 
     def dx(g):
-        d = np.zeros_like(x)
+        d = zeros(shape, like=g)
         for row, own in zip(rows, g, strict=True):
             d[row] += own
         return d
@@ -241,9 +253,10 @@ def take(x, rows):
 @op
 def some(x, rows):
     """Rows x[rows] of the batch, each at most once."""
+    shape = x.shape
 
     def dx(g):
-        d = np.zeros_like(x)
+        d = zeros(shape, like=g)
         d[rows] = g
         return d
 
@@ -253,10 +266,10 @@ def some(x, rows):
 @op
 def cut(x, start, stop, axis=-1):
     """y = x[start:stop] along one axis."""
-    part = (slice(None),) * (axis % x.ndim) + (slice(start, stop),)
+    part, shape = (slice(None),) * (axis % x.ndim) + (slice(start, stop),), x.shape
 
     def dx(g):
-        d = np.zeros_like(x)
+        d = zeros(shape, like=g)
         d[part] = g
         return d
 
@@ -265,6 +278,7 @@ def cut(x, start, stop, axis=-1):
 
 @op
 def concat(*xs, axis):
+    axis %= xs[0].ndim
     ends = list(itertools.accumulate(x.shape[axis] for x in xs))
     whole = (slice(None),) * axis
     parts = [(*whole, slice(end - x.shape[axis], end)) for x, end in zip(xs, ends)]
@@ -286,7 +300,8 @@ def front(x, P):
 
 @op
 def reshape(x, shape):
-    return x.reshape(shape), lambda g: g.reshape(x.shape)
+    before = x.shape
+    return x.reshape(shape), lambda g: g.reshape(before)
 
 
 @op
@@ -345,18 +360,18 @@ def cross_entropy(z, target, count):
     z_real -= z_real.max(-1, keepdims=True)
     e = np.exp(z_real)
     total = e.sum(-1, keepdims=True)
-    at = np.arange(len(y)), y
+    at, shape = (np.arange(len(y)), y), z.shape
 
     def dz(g):
         """(softmax(z) - 1[target]) / count"""
         p = e / total
         p[at] -= 1
         p *= g / count
-        d = np.zeros_like(z)
+        d = zeros(shape, like=p)
         d[rows] = p
         return d
 
-    return np.asarray((np.log(total[:, 0]) - z_real[at]).sum() / count), dz
+    return np.asarray((np.log(total[:, 0]) - z_real[at]).sum() / count, z.dtype, like=z), dz
 
 
 Tensor.__add__, Tensor.__sub__, Tensor.__mul__, Tensor.__truediv__ = add, sub, mul, div

@@ -33,7 +33,7 @@ class Tensor:
                 t.grad = g if t.grad is None else t.grad + g
 
     def __float__(self):
-        return float(self.data)
+        return float(self.data.item())
 
     def __repr__(self):
         return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
@@ -55,7 +55,8 @@ class Node:
 def grad(ys, wrt, gs=None):
     """[Σ g · dy/dt for t in wrt]: arrays, written nowhere, so threads may share every leaf.
 
-    A t on which no y depends gets zeros.  The graph is freed on the way.
+    A t on which no y depends gets zeros.  The graph is freed on the way.  The arrays are to be
+    read: two of them may be one.
     """
     ys = [ys] if isinstance(ys, Tensor) else ys
     if not all(t.requires_grad for t in wrt):

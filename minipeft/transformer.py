@@ -234,10 +234,11 @@ class Decoder(Stack):
         """What each token (B, T) is to predict: the next real one's label; -100 where nothing."""
         labels = np.asarray(labels)
         real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-        if labels.shape != real.shape or labels.max(initial=-100) >= self.config.vocabulary:
+        V, largest = self.config.vocabulary, labels.max(initial=-100)
+        if labels.shape != real.shape or largest >= V:
             raise ValueError(
-                f"labels are token ids below {self.config.vocabulary} or -100, in the shape of ids "
-                f"{real.shape}; got {labels.shape}, the largest {labels.max(initial=-100)}"
+                f"labels must have the shape of ids {real.shape} and be -100 or from 0 to {V - 1}; "
+                f"got {labels.shape}, the largest {largest}"
             )
         row, at = np.nonzero(real)  # the real tokens, in the order in which they are read
         follows = row[1:] == row[:-1]

@@ -22,7 +22,7 @@ class LoRA(Adaptation):
         return rng.normal(0, I**-0.5, (I, self.rank)), np.zeros((self.rank, O))
 
     def apply(self, layer, x, A, B):
-        dropped = dropout(x, p=self.dropout, rng=self.rng) if self.rng and self.dropout else x
+        dropped = dropout(x, p=self.dropout, rng=self.rng) if self.rng else x
         return layer(x) + dropped @ (self.alpha / self.rank * A) @ B
 
     def weights(self, layer, A, B):

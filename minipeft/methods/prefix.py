@@ -13,12 +13,13 @@ from ..tensor import no_grad
 class PrefixTuning(Adaptation):
     """head = Attn(Q, [P_key, K], [P_value, V]) in every layer        §4, as 003 §11.2.3.3 writes it
 
-    `words`, token ids, start it from their keys and values: it then equals those words in the
-    context (§7.4).
+    It starts from the keys and values of real words (§7.4), and so equals them in the context: of
+    `words`, token ids, or, init="vocabulary", of random ones.  init="normal": N(0, 0.02).
     Reparametrised, P = MLP(E) (§4.3), it is Encoded(PrefixTuning(...)).
     """
 
     length: int = 10
+    init: str = "vocabulary"
     words: tuple = ()
     targets: str = r"attn$"
     shift_positions: bool = True  # the text's positions start after it: GPT-2's authors and PEFT
@@ -27,13 +28,17 @@ class PrefixTuning(Adaptation):
         return rng.normal(0, 0.02, (2, self.length, layer.k.W.shape[1]))
 
     def attach(self, model, rng):
-        if self.words:
-            self.length = len(self.words)
+        if self.init not in ("vocabulary", "normal"):
+            raise ValueError(f"init={self.init!r}: there is vocabulary, normal; or words=")
+        words = self.words
+        if not words and self.init == "vocabulary":
+            words = rng.integers(0, model.config.vocabulary, self.length)
+        self.length = len(words) or self.length
         super().attach(model, rng)
-        if self.words:
+        if len(words):
             memory = Memory()
             with no_grad():
-                model.states(np.array([self.words]), memory=memory)
+                model.states(np.array([words]), memory=memory)
             for path, (P_k, P_v) in self.at.items():
                 (k, v), _ = memory.kv[path]
                 P_k.data, P_v.data = k.data[0].copy(), v.data[0].copy()

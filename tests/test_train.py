@@ -1,0 +1,136 @@
+"""Training: the optimizer is its formula, shards are the whole, a step that fails changes nothing."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+import minipeft as mp
+from minipeft.data import passages
+from minipeft.optim import clip
+from minipeft.parallel import Pool, cut, gradients
+from minipeft.train import NonFinite
+
+METHODS = [
+    lambda: mp.FullFineTuning(),
+    lambda: mp.LoRA(rank=2, dropout=0.3),
+    lambda: mp.PromptTuning(length=3),
+    lambda: mp.Encoded(mp.PrefixTuning(length=3), hidden=6),
+]
+
+
+@pytest.fixture
+def model():
+    rng = np.random.default_rng(0)
+    return mp.Decoder(mp.Config(vocabulary=31, width=16, layers=2, heads=2, length=40), rng)
+
+
+def test_adamw_is_its_formula():
+    rng = np.random.default_rng(0)
+    p = mp.Tensor(rng.normal(size=(3, 2)), requires_grad=True)
+    want, m, v = p.data.copy(), 0.0, 0.0
+    optimizer = mp.AdamW([p], lr=0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.2)
+    for t in range(1, 6):
+        g = rng.normal(size=(3, 2))
+        optimizer.step([g])
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
+        m_hat, v_hat = m / (1 - 0.8**t), v / (1 - 0.95**t)
+        want = want - 0.1 * (m_hat / (np.sqrt(v_hat) + 1e-6) + 0.2 * want)
+        np.testing.assert_allclose(p.data, want, rtol=1e-12)
+
+
+def test_step_takes_and_clears_what_backward_left():
+    p = mp.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    optimizer = mp.AdamW([p], lr=0.1)
+    (p * p).backward()
+    optimizer.step()
+    np.testing.assert_allclose(p.data, [0.9, 1.9], rtol=1e-6)
+    assert p.grad is None
+
+
+def test_clip_scales_to_the_limit_and_tells_the_norm():
+    grads = [np.array([3.0]), np.array([[4.0]])]
+    assert clip(grads, 1.0) == 5
+    np.testing.assert_allclose([grads[0][0], grads[1][0, 0]], [0.6, 0.8])
+    assert clip(grads, 2.0) == pytest.approx(1) and grads[0][0] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("kind, end", [("constant", 1), ("linear", 0.1), ("cosine", 0.024)])
+def test_schedules_rise_then_fall(kind, end):
+    f = mp.schedule(kind, steps=14, warmup=4)
+    assert [f(t) for t in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert f(4) == 1 and f(13) == pytest.approx(end, abs=1e-3)
+
+
+def test_unknown_schedule_is_named():
+    with pytest.raises(ValueError, match="'square': there is constant, linear, cosine"):
+        mp.schedule("square", 10)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 32), (32, 64), (7, 300), (64, 128)])
+def test_shards_hold_every_row_once(shape):
+    shards = cut(shape, weights=1_000_000)
+    assert np.concatenate(shards).tolist() == list(range(shape[0]))
+    assert len(shards) in (1, 2, 4, 8) and all(len(s) for s in shards)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("parts", [2, 4])
+def test_sum_over_shards_is_the_whole(model, method, parts):
+    model = model.astype(np.float64)
+    adapt = method().attach(model, np.random.default_rng(1))
+    ids = np.random.default_rng(2).integers(0, 31, (8, 9))
+
+    def loss(rows, adapt, s):
+        return model.loss(ids[rows], ids[rows], adapt, count=8 * 8)
+
+    whole = mp.grad(model.loss(ids, ids, adapt), adapt.parameters())
+    value, sums = gradients(loss, adapt, np.array_split(np.arange(8), parts), Pool(2))
+    assert value == pytest.approx(float(model.loss(ids, ids, adapt)), rel=1e-12)
+    for a, b in zip(whole, sums):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_number_of_workers_gives_the_same_bits(model, method, monkeypatch):
+    monkeypatch.setattr("minipeft.parallel.WORK", 1e4)
+    monkeypatch.setattr("minipeft.parallel.TOKENS", 16)
+
+    def run(workers):
+        adapt = method().attach(model, np.random.default_rng(1))
+        trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2), workers=workers)
+        text = np.random.default_rng(2).integers(0, 31, 500)
+        losses = trainer.fit(passages(text, 8, 12, np.random.default_rng(3)), 5, progress=False)
+        return losses, [p.data for p in adapt.parameters()]
+
+    assert len(cut((8, 12), sum(t.data.size for t in model.parameters()))) > 1
+    (losses, one), (again, two) = run(1), run(2)
+    assert losses == again and all(map(np.array_equal, one, two))
+    assert len(set(losses)) == 5
+
+
+def test_fit_lowers_the_loss_and_writes_what_it_did(model, tmp_path):
+    adapt = mp.FullFineTuning().attach(model)
+    optimizer = mp.AdamW(adapt.parameters(), 1e-2)
+    trainer = mp.Trainer(model, adapt, optimizer, mp.schedule("linear", 30, 3))
+    ids = np.random.default_rng(2).integers(0, 31, (4, 10))
+    batches = itertools.repeat((ids, ids, None))
+    losses = trainer.fit(batches, 30, log=tmp_path / "metrics.jsonl", progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == losses and losses[-1] < losses[0] / 2
+    assert lines[0]["lr"] < lines[3]["lr"] > lines[-1]["lr"]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+
+
+def test_a_step_that_is_not_finite_names_itself_and_changes_nothing(model):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    ids = np.ones((2, 5), int)
+    trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2))
+    trainer.step(ids, ids)
+    adapt.at["blocks.1.attn.v"][1].data[0, 0] = np.nan
+    before = [p.data.copy() for p in adapt.parameters()]
+    with pytest.raises(NonFinite, match=r"step 1: the loss is nan.*blocks\.\d\.attn"):
+        trainer.step(ids, ids)
+    for a, p in zip(before, adapt.parameters()):
+        np.testing.assert_array_equal(a, p.data)
