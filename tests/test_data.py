@@ -1,0 +1,84 @@
+"""Files that hold examples, and files that do not: each with one error that says where."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from minipeft.data import DataError, batches, pad, passages, read_examples, read_text
+
+ROWS = [("a fine, warm place", "good"), ('it was "cold"', "bad"), ("zwölf Äpfel", "good")]
+
+
+def written(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".tsv"])
+def test_every_format_gives_the_same_examples(tmp_path, ending):
+    if ending == ".jsonl":
+        lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    else:
+        comma = {".csv": ",", ".tsv": "\t"}[ending]
+        quoted = ['"' + text.replace('"', '""') + '"' for text, _ in ROWS]
+        lines = [f"label{comma}text"] + [f"{y}{comma}{x}" for x, (_, y) in zip(quoted, ROWS)]
+    path = written(tmp_path / f"data{ending}", "\n".join(lines) + "\n")
+    assert read_examples(path) == ROWS
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "x"}', "a.jsonl:2: no value for 'label'"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n{"text', "a.jsonl:2: not JSON"),
+        ("a.jsonl", "[1, 2]", "a.jsonl:1: a line is an object"),
+        ("a.jsonl", '{"text": 5, "label": 1}', "a.jsonl:1: 'text' is no text: 5"),
+        ("a.jsonl", " \n \n", "the file is empty"),
+        ("a.csv", "text,label\nx,1\ny\n", "a.csv:3: not 2 columns"),
+        ("a.csv", "text,label\nx,1,2\n", "a.csv:2: not 2 columns"),
+        ("a.csv", "text,label\n,1\n", "a.csv:2: no value for 'text'"),
+        ("a.csv", "sentence,label\nx,1\n", "there is sentence, label"),
+        ("a.csv", "text,label\n", "no examples"),
+        ("a.parquet", "x", "'.parquet' is none of .jsonl, .csv, .tsv"),
+    ],
+)
+def test_what_is_no_data_is_told_with_its_line(tmp_path, name, text, message):
+    with pytest.raises(DataError, match=message):
+        read_examples(written(tmp_path / name, text))
+
+
+def test_files_that_are_not_there_or_not_text(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_text(tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match="not readable as UTF-8"):
+        read_text(tmp_path / "latin.txt")
+
+
+def test_padding_is_masked():
+    ids, mask = pad([[5, 6, 7], [8]])
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert mask.tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_an_epoch_holds_every_example_once():
+    examples = [([i], i) for i in range(12)]
+    stream = batches(examples, 4, np.random.default_rng(0))
+    for _ in range(2):
+        epoch = [label for _, labels, _ in islice(stream, 3) for label in labels.tolist()]
+        assert sorted(epoch) == list(range(12))
+
+
+def test_fewer_examples_than_a_batch_are_one_batch():
+    stream = batches([([1], 0), ([2], 1)], 4, np.random.default_rng(0))
+    assert [len(labels) for _, labels, _ in islice(stream, 3)] == [2, 2, 2]
+
+
+def test_passages_are_pieces_of_the_text():
+    ids, labels, mask = next(passages(np.arange(50), 6, 8, np.random.default_rng(0)))
+    assert ids.shape == (6, 8) and mask is None and ids is labels
+    assert (np.diff(ids) == 1).all() and ids.max() < 50
+    with pytest.raises(DataError, match="has 8 tokens, and passages of 8"):
+        next(passages(np.arange(8), 6, 8, np.random.default_rng(0)))
