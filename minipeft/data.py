@@ -1,6 +1,7 @@
 """Text from files, and batches of tokens from text."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def json_lines(path):
 
 def table(delimiter):
     def rows(path):
-        reader = csv.DictReader(read_text(path).splitlines(), delimiter=delimiter)
+        text = io.StringIO(read_text(path), newline="")
+        reader = csv.DictReader(text, delimiter=delimiter)
         for row in reader:
             if None in row or None in row.values():
                 have = len(reader.fieldnames)
