@@ -1,0 +1,38 @@
+"""How the built-in base came to be: `minipeft pretrain --out FOLDER` makes it anew."""
+
+from itertools import islice
+
+import numpy as np
+
+from .. import hf
+from ..adapt import merge
+from ..data import passages
+from ..methods import FullFineTuning
+from ..optim import AdamW, schedule
+from ..tensor import no_grad
+from ..train import Trainer
+from ..transformer import Config, Decoder
+from .language import documents
+from .vocabulary import train_tokenizer
+
+DOCUMENTS = 60_000
+
+
+def pretrain(out, steps=1500, seed=0):
+    """A GPT-2 of a million parameters that has read the world, saved in float16; its held-out loss."""
+    rng = np.random.default_rng(seed)
+    texts = list(islice(documents(rng), DOCUMENTS))
+    tokenizer = train_tokenizer(texts[:20_000], 1024)
+    end = tokenizer.token_to_id("<|endoftext|>")
+    ids = np.concatenate([[*code.ids, end] for code in tokenizer.encode_batch(texts)])
+    config = Config(vocabulary=1024, width=128, layers=4, heads=4, length=256)
+    model = Decoder(config, rng)
+    θ = FullFineTuning().attach(model)
+    optimizer = AdamW(θ.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    trainer = Trainer(model, θ, optimizer, schedule("cosine", steps, warmup=100), seed=seed)
+    trainer.fit(passages(ids[:-100_000], 32, 128, rng), steps)
+    model = merge(model, θ)
+    hf.save(model, out, tokenizer=tokenizer, dtype=np.float16)
+    held = ids[-100_000:][: 700 * 128].reshape(-1, 128)
+    with no_grad():
+        return float(np.mean([float(model.loss(rows, rows)) for rows in np.split(held, 14)]))
