@@ -36,12 +36,9 @@ class AdamW:
 
 
 def clip(grads, limit):
-    """Scale all of them, in place, so that their common norm is at most `limit`; what it was."""
+    """All of them scaled so that their common norm is at most `limit`; and what it was."""
     norm = sum(float(np.vdot(g, g)) for g in grads) ** 0.5
-    if norm > limit:
-        for g in grads:
-            g *= limit / norm
-    return norm
+    return [g * (limit / norm) for g in grads] if norm > limit else grads, norm
 
 
 SCHEDULES = {

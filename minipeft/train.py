@@ -42,7 +42,7 @@ class Trainer:
         with self.pool.alone():
             value, grads = gradients(loss, self.adapt, shards, self.pool)
         self.finite(value, grads)
-        self.norm = clip(grads, self.clip)
+        grads, self.norm = clip(grads, self.clip)
         self.optimizer.step(grads, self.optimizer.lr * self.schedule(self.t))
         self.t += 1
         return value

@@ -33,6 +33,8 @@ class PromptTuning(Adaptation):
             raise ValueError(f"init={self.init!r}: there is uniform, vocabulary, text, labels")
         if not self.words:
             raise ValueError(f"init={self.init!r} starts from words=, which is empty")
+        if np.hstack(self.words).min() < 0 or np.hstack(self.words).max() >= len(W):
+            raise ValueError(f"words are token ids from 0 to {len(W) - 1}; got {self.words}")
         if self.init == "text":
             return [W[np.resize(self.words, k)]]
         labels = np.stack([W[list(ids)].mean(0) for ids in self.words])[:k]
