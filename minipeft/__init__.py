@@ -3,7 +3,17 @@
 from .adapt import PLAIN, Adaptation, merge, stack
 from .generate import generate
 from .heads import Classifier
-from .methods import Adapter, Encoded, FullFineTuning, LoRA, PrefixTuning, Probe, PromptTuning
+from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
+from .methods import (
+    METHODS,
+    Adapter,
+    Encoded,
+    FullFineTuning,
+    LoRA,
+    PrefixTuning,
+    Probe,
+    PromptTuning,
+)
 from .mixture import Chain, Each
 from .optim import AdamW, schedule
 from .parallel import keep_memory
@@ -13,11 +23,11 @@ from .train import Trainer
 from .transformer import Config, Decoder
 
 __all__ = [
-    "PLAIN",
     "AdamW",
     "Adaptation",
     "Adapter",
     "Chain",
+    "CheckpointError",
     "Classifier",
     "Config",
     "Decoder",
@@ -25,7 +35,9 @@ __all__ = [
     "Encoded",
     "FullFineTuning",
     "LoRA",
+    "METHODS",
     "Memory",
+    "PLAIN",
     "PrefixTuning",
     "Probe",
     "PromptTuning",
@@ -34,8 +46,12 @@ __all__ = [
     "generate",
     "grad",
     "keep_memory",
+    "load",
+    "load_adaptation",
+    "load_tokenizer",
     "merge",
     "no_grad",
+    "save",
     "schedule",
     "stack",
 ]

@@ -1,11 +1,13 @@
 """The command line: minipeft compare | train | generate | pretrain | verify."""
 
 import json
+import shutil
 import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -22,7 +24,7 @@ from .equations import verify
 from .generate import generate
 from .methods import METHODS, method
 from .optim import AdamW, schedule
-from .parallel import Pool, keep_memory
+from .parallel import keep_memory
 from .tasks import parts, task
 from .tensor import no_grad
 from .train import NonFinite, Trainer
@@ -30,6 +32,11 @@ from .world import pretrain, sentiment
 
 out = Console()
 err = Console(stderr=True)
+
+
+def unused(folder):
+    if folder and folder.exists():
+        raise DataError(f"{folder} is there already; name a new folder")
 
 
 @dataclass
@@ -53,42 +60,25 @@ class Compare:
     def run(self):
         start = time.perf_counter()
         for name in self.methods:
-            method(name)
-        if self.out and self.out.exists():
-            raise DataError(f"{self.out} is there already; name a new folder")
+            method(name)  # an unknown one is told at once
+        unused(self.out)
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         chosen = task(*self.examples(), tokenizer, model.config.length)
         plan = Plan(steps=600, seeds=5) if self.full else Plan()
-        comparison = Comparison(model, chosen, plan, Pool())
-        report = {
-            "task": chosen.name,
-            "classes": chosen.classes,
-            "base": str(self.model or "built-in"),
-            "parameters": comparison.size,
-            "examples": {split: len(examples) for split, examples in chosen.splits.items()},
-            "shortened": chosen.shortened,
-            "majority": {split: chosen.majority(split) for split in comparison.tests},
-            "plan": asdict(plan),
-            "results": [],
-        }
-        live = nullcontext() if self.json else Live(console=out, refresh_per_second=4)
-        with live:
-            for name in self.methods:
-                if not self.json:
-                    live.update(self.table(report, comparison.tests, name))
-                found, adapt = comparison.result(name)
-                report["results"].append(found)
-                if self.out:
-                    hf.save(adapt, self.out / name)
-            if not self.json:
-                live.update(self.table(report, comparison.tests))
+        comparison = Comparison(model, chosen, plan)
+        with nullcontext() if self.json else Live(console=out, refresh_per_second=4) as live:
+            for report in comparison.reports(self.methods):
+                if live:
+                    live.update(self.table(report))
         report["seconds"] = time.perf_counter() - start
         if self.out:
+            for name, adapt in comparison.adapts.items():
+                hf.save(adapt, self.out / name)
             (self.out / "compare.json").write_text(json.dumps(report, indent=2))
         if self.json:
             print(json.dumps(report))
         else:
-            out.print(f"{report['seconds']:.0f} s in all; trained are a few numbers beside the base")
+            out.print(f"{report['seconds']:.0f} s; the base is as it was")
 
     def examples(self):
         if self.data is None:
@@ -96,9 +86,9 @@ class Compare:
         examples = read_examples(self.data, self.text_column, self.label_column)
         return self.data.name, parts(examples, np.random.default_rng(0))
 
-    def table(self, report, tests, working=None):
-        title = f"{report['task']}: {report['parameters']:,} parameters, frozen"
-        table = Table(title=title)
+    def table(self, report):
+        tests = list(report["majority"])
+        table = Table(title=f"{report['task']}: {report['parameters']:,} parameters, frozen")
         for name in ("method", "trained", "of the base", *tests, "rate", "seconds"):
             table.add_column(name, justify="left" if name == "method" else "right")
         majority = [f"{100 * report['majority'][test]:.1f}" for test in tests]
@@ -108,8 +98,8 @@ class Compare:
             share = f"{100 * r['share']:.2f} %"
             costs = f"{r['rate']:g}", f"{r['seconds']:.1f}"
             table.add_row(r["method"], f"{r['trainable']:,}", share, *scores, *costs)
-        if working:
-            table.add_row(working, *["…"] * (len(table.columns) - 1))
+        for name in self.methods[len(report["results"]) :][:1]:
+            table.add_row(name, *["…"] * (len(table.columns) - 1))
         return table
 
 
@@ -137,28 +127,25 @@ class Train:
     seed: int = 0
 
     def run(self):
-        fields = dict(map(self.field, self.fields))
+        adapt = method(self.method, **dict(map(self.field, self.fields)))
+        unused(self.out)
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        adapt = method(self.method, **fields).attach(model, np.random.default_rng(self.seed))
+        adapt.attach(model, np.random.default_rng(self.seed))
         ids = np.array(tokenizer.encode(read_text(self.data)).ids)
-        if self.out.exists():
-            raise DataError(f"{self.out} is there already; name a new folder")
-        cut = int(0.9 * len(ids))
+        own, kept = np.split(ids, [int(0.9 * len(ids))])
+        held = held_out(kept, self.batch, self.length)
+        before, start = evaluate(model, PLAIN, held), time.perf_counter()
         rates = schedule(self.schedule, self.steps, self.warmup)
         trainer = Trainer(model, adapt, AdamW(adapt.parameters(), self.rate), rates, seed=self.seed)
-        batches = passages(ids[:cut], self.batch, self.length, np.random.default_rng(self.seed))
-        held = list(held_out(ids[cut:], self.batch, self.length))
-        before = evaluate(model, PLAIN, held)
-        start = time.perf_counter()
-        log = self.out.with_name(self.out.name + ".metrics.jsonl")
-        trainer.fit(batches, self.steps, log=log)
-        seconds = time.perf_counter() - start
-        hf.save(adapt, self.out)
-        log.rename(self.out / "metrics.jsonl")
-        after = evaluate(model, adapt, held)
+        batches = passages(own, self.batch, self.length, np.random.default_rng(self.seed))
+        with TemporaryDirectory() as place:
+            log = Path(place, "metrics.jsonl")
+            trainer.fit(batches, self.steps, log=log)
+            hf.save(adapt, self.out)
+            shutil.copy(log, self.out)
         trained = sum(p.data.size for p in adapt.parameters())
-        out.print(f"{adapt}")
-        out.print(f"{trained:,} numbers trained in {seconds:.0f} s, saved in {self.out}")
+        out.print(f"{adapt}: {trained:,} numbers in {time.perf_counter() - start:.0f} s")
+        after = evaluate(model, adapt, held)
         out.print(f"held-out loss a token: {before:.3f} with the base, {after:.3f} adapted")
 
     def field(self, text):
@@ -175,14 +162,15 @@ def held_out(ids, size, length, most=20):
     """At most so many batches of passages, one after the other."""
     rows = ids[: len(ids) // length * length].reshape(-1, length)
     if not len(rows):
-        raise DataError(f"the held-out tenth of the text has {len(ids)} tokens, not {length}: bring more text")
-    for at in range(0, min(len(rows), most * size), size):
-        yield rows[at : at + size]
+        raise DataError(f"of {len(ids)} held-out tokens there is no passage of {length}: more text")
+    return [rows[at : at + size] for at in range(0, min(len(rows), most * size), size)]
 
 
-def evaluate(model, adapt, rows):
+def evaluate(model, adapt, batches):
+    """The mean loss of a token."""
     with no_grad():
-        return float(np.average([float(model.loss(ids, ids, adapt)) for ids in rows], weights=list(map(len, rows))))
+        losses = [float(model.loss(ids, ids, adapt)) for ids in batches]
+    return float(np.average(losses, weights=[len(ids) for ids in batches]))
 
 
 @dataclass
@@ -258,7 +246,7 @@ COMMANDS = {
 
 
 def main(args=None):
-    """Run one command; exit with 0, 1 (an equation fails), 2 (usage), 3 (bad input), 4 (memory), 5 (NaN)."""
+    """Run one command, and exit: 0, 1 an equation fails, 2 usage, 3 bad input, 4 memory, 5 NaN."""
     keep_memory()
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=args, prog="minipeft")
     try:

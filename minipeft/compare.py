@@ -1,7 +1,7 @@
 """The main job: every method adapts the same frozen base to the same task."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from .heads import Classifier, Head
 from .methods import FullFineTuning, Probe, method
 from .mixture import Chain
 from .optim import AdamW, schedule
+from .parallel import Pool
 from .tasks import accuracy, features, training
 from .train import Trainer
 
@@ -35,12 +36,31 @@ class Comparison:
     model: object
     task: object
     plan: Plan
-    pool: object
 
     def __post_init__(self):
+        self.pool, self.adapts = Pool(), {}
         self.classifier = Classifier(self.model, len(self.task.classes))
         self.size = sum(t.data.size for t in self.model.parameters())
         self.tests = [split for split in self.task.splits if split not in ("train", "dev")]
+
+    def reports(self, methods):
+        """The report, growing by the result of each method; `adapts` has what was trained."""
+        examples = {split: len(examples) for split, examples in self.task.splits.items()}
+        report = {
+            "task": self.task.name,
+            "classes": self.task.classes,
+            "parameters": self.size,
+            "examples": examples,
+            "shortened": self.task.shortened,
+            "majority": {split: self.task.majority(split) for split in self.tests},
+            "plan": asdict(self.plan),
+            "results": [],
+        }
+        yield report
+        for name in methods:
+            found, self.adapts[name] = self.result(name)
+            report["results"].append(found)
+            yield report
 
     def trained(self, name, rate, seed):
         """One adaptation, from one seed at one rate; and the seconds that took."""
@@ -71,5 +91,9 @@ class Comparison:
         found |= {"rate": rate, "dev": dev[rate], "seconds": float(np.mean(seconds))}
         for split in self.tests:
             runs = [self.score(adapt, split) for adapt in adapts]
-            found[split] = {"mean": float(np.mean(runs)), "spread": float(np.std(runs)), "runs": runs}
+            found[split] = {
+                "mean": float(np.mean(runs)),
+                "spread": float(np.std(runs)),
+                "runs": runs,
+            }
         return found, adapts[0]

@@ -83,7 +83,7 @@ def pad(rows, filler=0):
 
 
 def batches(examples, size, rng, collate=pad):
-    """Endless (ids, labels, mask) of `size` shuffled examples (token ids, label); every epoch anew."""
+    """Endless (ids, labels, mask) of `size` examples (token ids, label), shuffled every epoch."""
     while True:
         order = rng.permutation(len(examples))
         for at in range(0, max(1, len(order) - size + 1), size):

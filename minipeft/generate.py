@@ -20,14 +20,14 @@ def generate(
 ):
     """New tokens (B, N) after ids (B, T), padded anywhere where mask is 0.
 
-    temperature 0 takes the likeliest token; above, one drawn by `rng` from softmax(z / temperature),
+    temperature 0 takes the likeliest token; above, `rng` draws one from softmax(z / temperature),
     of the top_k likeliest if top_k is given.  A row that has said `eos` goes on saying it.
     """
     if temperature and rng is None:
         raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
     ids = np.asarray(ids)
     mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-    last = ids.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)[:, None]   # each row's last real token
+    last = ids.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)[:, None]  # real token of each row
     memory, new = Memory(adapt), []
     done = np.zeros(len(ids), bool)
     with no_grad():
@@ -47,6 +47,6 @@ def pick(z, temperature, top_k, rng):
     if not temperature:
         return z.argmax(-1)
     if top_k:
-        z = np.where(z < np.sort(z, -1)[:, -top_k, None], -np.inf, z)
-    noise = rng.gumbel(size=z.shape)                                # argmax(z/τ + Gumbel) ~ softmax(z/τ)
+        z = np.where(z < np.sort(z, -1)[:, -top_k:][:, :1], -np.inf, z)
+    noise = rng.gumbel(size=z.shape)  # argmax(z/τ + Gumbel) ~ softmax(z/τ)
     return (z / temperature + noise).argmax(-1)

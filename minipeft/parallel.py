@@ -1,4 +1,4 @@
-"""One batch cut into fixed shards, a thread each: the bits depend on the cut, not on who works it."""
+"""One batch cut into fixed shards for threads: the bits depend on the cut, not on who works."""
 
 import ctypes
 import os
@@ -33,8 +33,9 @@ def gradients(loss, adapt, shards, pool):
     wanted = leaves.parameters()
 
     def work(s):
-        y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
-        return float(y), grad(y, wanted)
+        with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
+            y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
+            return float(y), grad(y, wanted)
 
     losses, parts = zip(*pool.map(work, range(len(shards))))
     sums = [sum(gs[1:], gs[0]) for gs in zip(*parts)]
@@ -59,7 +60,7 @@ class Pool:
 
 
 def keep_memory():
-    """Let the allocator keep what is freed, where else it asks the system for every large array anew.
+    """Let the allocator keep what is freed, and not ask the system for every large array anew.
 
     For the whole process, so it is for commands, and for whoever asks.  Without glibc: nothing.
     """

@@ -26,7 +26,7 @@ class Task:
 
 
 def task(name, splits, tokenizer, length):
-    """A Task from splits of (text, label): labels as they are, texts cut to what the model can read."""
+    """A Task from splits of (text, label); texts are cut to what the model can read."""
     classes = sorted({label for _, label in splits["train"]})
     number = {label: i for i, label in enumerate(classes)}
     if len(classes) < 2:
@@ -34,7 +34,8 @@ def task(name, splits, tokenizer, length):
     shortened, ready = 0, {}
     for split, examples in splits.items():
         ready[split] = []
-        for (text, label), code in zip(examples, tokenizer.encode_batch([t for t, _ in examples])):
+        codes = tokenizer.encode_batch([text for text, _ in examples])
+        for (_, label), code in zip(examples, codes):
             if label not in number:
                 raise DataError(f"{name}: label {label!r} in {split} is in no training example")
             shortened += len(code.ids) > length - ROOM
@@ -45,7 +46,9 @@ def task(name, splits, tokenizer, length):
 def parts(examples, rng):
     """A user's own examples as train, dev and test: 70, 10 and 20 of a hundred."""
     if len(examples) < 20:
-        raise DataError(f"{len(examples)} examples are too few to train, choose and test on: bring 20")
+        raise DataError(
+            f"{len(examples)} examples are too few to train, choose and test on: bring 20"
+        )
     order = [examples[i] for i in rng.permutation(len(examples))]
     a, b = int(0.7 * len(order)), int(0.8 * len(order))
     return {"train": order[:a], "dev": order[a:b], "test": order[b:]}
@@ -73,6 +76,7 @@ def accuracy(model, adapt, examples, pool, size=64):
 
 def features(model, examples, pool, size=64):
     """What the frozen trunk makes of the texts, once: (features (1, D), class) for each."""
+
     def own(at):
         ids, mask = pad([ids for ids, _ in examples[at : at + size]])
         with no_grad():

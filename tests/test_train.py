@@ -1,4 +1,4 @@
-"""Training: the optimizer is its formula, shards are the whole, a step that fails changes nothing."""
+"""Training: the optimizer is its formula, shards are the whole, a failed step changes nothing."""
 
 import itertools
 import json

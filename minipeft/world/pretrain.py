@@ -19,7 +19,7 @@ DOCUMENTS = 60_000
 
 
 def pretrain(out, steps=1500, seed=0):
-    """A GPT-2 of a million parameters that has read the world, saved in float16; its held-out loss."""
+    """Save, in float16, a GPT-2 of a million parameters that read the world; its held-out loss."""
     rng = np.random.default_rng(seed)
     texts = list(islice(documents(rng), DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], 1024)
