@@ -19,15 +19,16 @@ class FullFineTuning(Adaptation):
 
     def attach(self, model, rng=None):
         """A tensor that two layers share (a tied head) has one copy, which they share."""
-        self.layer_names = {path: tuple(layer.tensors()) for path, layer in model.modules()}
-        copies = {id(t): trained(np.atleast_2d(t.data).copy()) for t in model.parameters()}
         own = {
-            path: [copies[id(t)] for t in layer.tensors().values()]
+            path: layer.tensors()
             for path, layer in model.modules()
+            if layer.tensors() and re.search(self.targets, path)
         }
-        return self.lay(
-            {path: ts for path, ts in own.items() if ts and re.search(self.targets, path)}, model
-        )
+        θ = {id(t): t for ts in own.values() for t in ts.values()}
+        copies = {i: trained(np.atleast_2d(t.data).copy()) for i, t in θ.items()}
+        self.layer_names = {path: tuple(ts) for path, ts in own.items()}
+        at = {path: [copies[id(t)] for t in ts.values()] for path, ts in own.items()}
+        return self.lay(at, model)
 
     def names(self, path):
         return self.layer_names[path]

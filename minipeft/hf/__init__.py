@@ -1,0 +1,80 @@
+"""Hugging Face's folders, both ways: a base model, its tokenizer, and what adapts it."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ..adapt import Adaptation
+from ..transformer import Decoder
+from . import gpt2, peft
+from .folders import CheckpointError, packed, parsed, present, replacing
+
+__all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
+
+BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in one
+FAMILIES = {"gpt2": gpt2}
+TOKENIZER = "tokenizer.json", "tokenizer_config.json"
+MODEL = "model.safetensors", "config.json", *TOKENIZER  # what a folder may hold, its mark first
+ADAPTATION = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "reparametrization.safetensors",
+    *TOKENIZER,
+)
+
+
+def load(folder=None) -> Decoder:
+    """The model in a folder, or the built-in base.  It computes in float32, or a float64 file's."""
+    folder = Path(folder or BASE)
+    settings = parsed(present(folder / "config.json"))
+    settings.only({"model_type": [*FAMILIES]})
+    return FAMILIES[settings.field("model_type", "gpt2", str)].read(folder, settings)
+
+
+def load_tokenizer(folder=None) -> Tokenizer:
+    """The tokenizer in a folder, or the built-in base's."""
+    path = present(Path(folder or BASE) / "tokenizer.json")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as e:  # the library raises no narrower one
+        raise CheckpointError(f"{path} is no tokenizer: {e}") from None
+
+
+def load_adaptation(folder, model, resume=False) -> Adaptation:
+    """The adaptation in a folder, attached to the model.  resume: with its encoder, to train on."""
+    try:
+        return peft.read(Path(folder), model, resume)
+    except CheckpointError:
+        raise
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, re.error) as e:
+        raise CheckpointError(f"{folder} holds no adaptation of this model: {e}") from e
+
+
+def save(thing, folder, tokenizer=None, dtype=np.float32):
+    """Write a model, or an adaptation, as a folder: whole, or not at all."""
+    if isinstance(thing, Decoder):
+        names, files = MODEL, gpt2.files(thing, dtype)
+    elif isinstance(thing, Adaptation):
+        names, files = ADAPTATION, peft.files(thing)
+    else:
+        raise TypeError(
+            f"save takes a Decoder or an adaptation, not a {type(thing).__name__}; a Classifier's "
+            "head is saved with what adapts it: Chain(method, Probe())"
+        )
+    if tokenizer is not None:
+        files |= dict(zip(TOKENIZER, (tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"})))
+    with replacing(folder, *names) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(written(content, dtype))
+
+
+def written(content, dtype):
+    """The bytes of a file: of tensors and their metadata, of a tokenizer, or of JSON."""
+    if isinstance(content, tuple):
+        return packed(*content, dtype)
+    if isinstance(content, Tokenizer):
+        return content.to_str(pretty=True).encode()
+    return json.dumps(content, indent=2, sort_keys=True, default=lambda x: x.tolist()).encode()

@@ -1,0 +1,83 @@
+"""Adaptations in our own names: their fields as JSON, their tensors as `named_parameters` says."""
+
+import json
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+
+from .. import methods
+from ..adapt import Adaptation, trained
+from ..methods import Encoded
+from ..mixture import Chain
+from .folders import CheckpointError, Settings, parsed
+
+
+def ours(c):
+    return f"MINIPEFT_{c.__name__.upper()}"
+
+
+CLASSES = {ours(c): c for c in vars(methods).values() if is_dataclass(c)} | {ours(Chain): Chain}
+
+
+def described(γ):
+    """Its class and fields."""
+    if ours(type(γ)) not in CLASSES:
+        raise CheckpointError(f"{γ!r} can't be saved, only {', '.join(CLASSES)}")
+    told = {"peft_type": ours(type(γ))}
+    if isinstance(γ, Chain):
+        return told | {"methods": [described(m) for m in γ.methods]}
+    for f in fields(γ):
+        value = getattr(γ, f.name)
+        told[f.name] = described(value) if f.type is Adaptation else value
+    return told
+
+
+def made(settings, others=()):
+    """What `described` told of, attached to nothing.  others: kinds that are read elsewhere."""
+    inner = lambda said: made(Settings(said, settings.path))
+    kind = settings.field("peft_type", None, str)
+    if kind not in CLASSES:
+        known = f"only {', '.join([*others, *CLASSES])}"
+        raise CheckpointError(f"{settings.path}: peft_type={kind!r} is not supported, {known}")
+    if kind == ours(Chain):
+        return Chain(*map(inner, settings.field("methods", (), tuple)))
+    given = {}
+    for f in fields(CLASSES[kind]):
+        nested = f.type is Adaptation
+        value = settings.field(f.name, f.default, dict if nested else f.type)
+        given[f.name] = inner(value) if nested else value
+    return CLASSES[kind](**given)
+
+
+def named(γ):
+    """Its tensors, each once; and as metadata, which other names are those of a shared one."""
+    names, tensors, again = {}, {}, {}
+    for name, p in γ.named_parameters():
+        if (first := names.setdefault(id(p), name)) == name:
+            tensors[name] = p.data
+        else:
+            again[name] = first
+    return tensors, {"shared": json.dumps(again)}
+
+
+def filled(γ, file, model):
+    """γ attached to the model, with the tensors of the file."""
+    γ.attach(model, np.random.default_rng(0))
+    first, new, at = parsed(file.path, file.metadata.get("shared", "{}")), {}, {}
+    for place, p in γ.named_parameters():
+        name = first.get(place, place)
+        x = file.need(name, p.shape)
+        at[id(p)] = new[name] = new.get(name) or trained(x.astype(p.dtype))
+    file.end()
+    return γ.using(at)
+
+
+def has_encoder(γ):
+    return any(map(has_encoder, γ.methods)) if isinstance(γ, Chain) else isinstance(γ, Encoded)
+
+
+def folded(γ, fold=Encoded.fold):
+    """γ without encoders."""
+    if isinstance(γ, Chain):
+        return Chain(*[folded(m, fold) for m in γ.methods])
+    return fold(γ) if isinstance(γ, Encoded) else γ
