@@ -207,7 +207,7 @@ class Pretrain:
     """Make the built-in base anew: the world's text, its vocabulary, and a language model of it."""
 
     out: Path
-    steps: int = 1500
+    steps: int = 2500
     seed: int = 0
 
     def run(self):

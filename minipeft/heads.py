@@ -58,9 +58,9 @@ class Classifier(Stack, Head):
             raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
         vars(self).update({name: part for name, part in vars(decoder).items() if name != "head"})
         self.pool = pool
-        self.score = Linear(
-            np.random.default_rng(0), self.config.width, classes, std=0.0, bias=False
-        )
+        nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
+        score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
+        self.score = score.astype(self.dtype)
         self.frozen()
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None):
