@@ -4,7 +4,7 @@ import numpy as np
 
 from .adapt import PLAIN, Adaptation, As, bank
 from .nn import but
-from .ops import concat, front, pile, some
+from .ops import concat, front, pile, take
 from .tensor import Tensor, once
 
 
@@ -104,8 +104,13 @@ class Each(Several):
         self.back = np.argsort(np.concatenate([rows for _, rows in self.groups]))
         return self
 
+    def fit(self, B):
+        if B != (n := len(self.back)):
+            raise ValueError(f"a mixture of {n} can't read a batch of {B}: one for each row")
+
     def __call__(self, layer, x):
         """The layer is read once for all rows, and again only by who asks it something else."""
+        self.fit(x.shape[0])
         if not self.adapts(layer.path):
             return layer(x)
         if len(self.groups) == 1:
@@ -115,9 +120,10 @@ class Each(Several):
             m(As(layer, Share(layer, z := pick(x, rows), rows, whole)), z)
             for m, rows in self.groups
         ]
-        return some(concat(*parts, axis=0), self.back)
+        return take(concat(*parts, axis=0), self.back)
 
     def before(self, layer, B):
+        self.fit(B)
         found = [(m.before(layer, len(rows)), len(rows)) for m, rows in self.groups]
         like = next((b[0] for b, _ in found if b), None)
         if like is None:
@@ -128,9 +134,8 @@ class Each(Several):
             own, true = b or ([nothing(n, r) for r in like], np.zeros((n, 0), bool))
             rows.append([front(r, P) for r in own])
             real.append(np.pad(true, ((0, 0), (P - true.shape[1], 0))))
-        return [some(concat(*r, axis=0), self.back) for r in zip(*rows)], np.concatenate(real)[
-            self.back
-        ]
+        rows = [take(concat(*r, axis=0), self.back) for r in zip(*rows)]
+        return rows, np.concatenate(real)[self.back]
 
     def shift(self, layer, B):
         return np.concatenate([m.shift(layer, len(rows)) for m, rows in self.groups])[self.back]
@@ -138,20 +143,15 @@ class Each(Several):
     def now(self, rng=None):
         """Those that differ in nothing but the numbers in their parameters become one bank."""
         now = {id(m): m.now(rng) for m, _ in self.groups}
-        kinds, groups = {}, {}
+        kinds = {}
         for m, rows in self.groups:
-            kind = now[id(m)].kind()
-            users = kinds.setdefault(kind, [])
-            users.append(now[id(m)])
-            who, where = groups.setdefault(kind, ([], []))
-            who += [len(users) - 1] * len(rows)
+            users, who, where = kinds.setdefault(now[id(m)].kind(), ([], [], []))
+            who += [len(users)] * len(rows)
             where += rows
+            users.append(now[id(m)])
         return but(self, methods=[now[id(m)] for m in self.methods]).grouped(
-            (
-                users[0] if len(users) == 1 else bank(users, pile).of(np.array(groups[kind][0])),
-                groups[kind][1],
-            )
-            for kind, users in kinds.items()
+            (users[0] if len(users) == 1 else bank(users, pile).of(np.array(who)), where)
+            for users, who, where in kinds.values()
         )
 
     def adapts(self, path):
@@ -172,7 +172,7 @@ class Share:
 
     def __call__(self, x):
         if x is self.x:
-            return some(self.whole(), self.rows)
+            return take(self.whole(), self.rows)
         if self.layer.inner:
             raise TypeError(
                 f"{self.layer.path} attends over the whole batch: beside other rows a method can "
@@ -187,4 +187,4 @@ def nothing(B, like):
 
 
 def pick(x, rows):
-    return some(x, rows) if isinstance(x, Tensor) else x[rows]
+    return take(x, rows) if isinstance(x, Tensor) else x[rows]

@@ -251,19 +251,6 @@ def take(x, rows):
 
 
 @op
-def some(x, rows):
-    """Rows x[rows] of the batch, each at most once."""
-    shape = x.shape
-
-    def dx(g):
-        d = zeros(shape, like=g)
-        d[rows] = g
-        return d
-
-    return x[rows], dx
-
-
-@op
 def cut(x, start, stop, axis=-1):
     """y = x[start:stop] along one axis."""
     part, shape = (slice(None),) * (axis % x.ndim) + (slice(start, stop),), x.shape

@@ -180,7 +180,6 @@ TABLE = [
     Row(ops.rms_norm, "B,T,D D | B,T,D B,1,D", rms_norm, lambda n, rng: {"eps": 0.1}),
     Row(ops.lookup, "V,D | B,V,D", lookup, tokens),
     Row(ops.take, "N,T,D", rows_of, lambda n, rng: {"rows": rng.integers(n.N, size=n.B)}),
-    Row(ops.some, "N,T,D", rows_of, lambda n, rng: {"rows": rng.permutation(n.N)[: n.B]}),
     Row(ops.cut, "B,S,D", lambda x, start, stop, axis: x[:, start:stop], span),
     Row(ops.cut, "B,T,D", lambda x, start, stop: x[..., :1], lambda n, r: {"start": 0, "stop": 1}),
     Row(

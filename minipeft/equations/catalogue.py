@@ -1,0 +1,15 @@
+"""The catalogue: every entry, in the order of the documents, and how all are verified."""
+
+import numpy as np
+
+from . import adaptation, adapters, attention, prefix, prefix_use, probing, prompt
+from .entry import Equation
+
+SECTIONS = adaptation, attention, prefix, prefix_use, prompt, adapters, probing
+EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
+
+
+def verify(draws=5, seed=None):
+    """A Result for every equation, each on fresh draws; the same ones for the same seed."""
+    seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+    return [e.verify([[seed, i] for i in range(draws)]) for e in EQUATIONS]

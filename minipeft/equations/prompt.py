@@ -1,0 +1,147 @@
+"""Prompt tuning: 003 §11.2.3.2; Lester et al. 2021."""
+
+import math
+
+import numpy as np
+
+from ..adapt import trained
+from ..methods import PrefixTuning, PromptTuning
+from ..mixture import Each
+from ..reading import Memory
+from ..tensor import grad
+from .draw import columns, logits, size, watch
+from .entry import EXACT, Differs, equation
+from .literal import attn_op, causal, embed, gradient, language_model, log_p
+
+
+def prompted(θ, P, x, attend=causal):
+    """Logits under x in [P, X] (d, L'),  L' = L + k"""
+    return language_model(θ, np.hstack([P, embed(θ, x)]), attend=attend)[:, P.shape[1] :]
+
+
+def label_rows(W, labels):
+    """One column for each label: the mean of the embeddings of its words"""
+    return np.stack([sum(W[:, word] for word in label) / len(label) for label in labels], axis=1)
+
+
+def which_rows(P, W):
+    """For each row of P the row of W that it is; -1 if there is none"""
+    at = {tuple(w): i for i, w in enumerate(W)}
+    return np.array([at.get(tuple(p), -1) for p in P])
+
+
+@equation("PR-1")
+def prompt_tuning(draw):
+    """Pr(Y | [P; X]),  [P; X] of length L' = L + k
+    003 §11.2.3.2; Lester et al. 2021, §2"""
+    model, θ, words, γ = draw.case(PromptTuning(draw.size(1, 3)), least=2, layers=1)
+    ((P,),), texts = columns(γ), np.stack([words, draw.rng.permutation(words)])
+    yield [prompted(θ, P, x) for x in texts], columns(model(texts, γ))
+    yield len(words) + γ.length, watch(model, words, γ)["blocks.0.attn"][0].shape[1], EXACT
+    ℓ = lambda P: -log_p(prompted(θ, P, words[:-1]), words[1:]).mean()  # of the text's words alone
+    ours = model.loss(words[None], words[None], γ)
+    yield ℓ(P), ours.data
+    yield gradient(ℓ, P), grad(ours, γ.parameters())[0].T  # P is all there is to train
+
+
+@equation("PR-2")
+def prompt_as_prefix(draw):
+    """causal: prompt = prefix of the keys and values that the prompt alone has in every layer
+    follows from PF-1; false of a bidirectional model with two layers or more"""
+    for attend, layers in ((causal, 1), (causal, 3), (attn_op, 1), (attn_op, 2)):
+        prompt = PromptTuning(draw.size(1, 4))
+        model, θ, words, prompt = draw.case(prompt, causal=attend is causal, layers=layers)
+        literal = prompted(θ, *columns(prompt)[0], words, attend)
+        ours = logits(model, words, alone_in_memory(model, prompt))
+        yield literal, logits(model, words, prompt)
+        yield Differs(literal, ours) if attend is attn_op and layers > 1 else (literal, ours)
+
+
+def alone_in_memory(model, prompt):
+    """The prefix of what a model remembers after it has read nothing but the prompt."""
+    memory = Memory(prompt)
+    model.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
+    prefix = PrefixTuning(prompt.length).attach(model, np.random.default_rng(0))
+    prefix.at = {path: [trained(x.data[0]) for x in memory.kv[path][0]] for path in prefix.at}
+    return prefix
+
+
+@equation("PR-3")
+def soft_is_hard(draw):
+    """at the start P = embeddings of words: the soft prompt is the hard prompt, bit for bit
+    003 §11.2.3.2; Lester et al. 2021, §3.2"""
+    model, words, context = draw.model(), draw.words(), draw.words()
+    γ = PromptTuning(len(context), init="text", words=tuple(context)).attach(model, draw.rng)
+    θ, hard = columns(model), np.array([*context, *words])
+    text = np.arange(len(context), len(hard))
+    yield logits(model, hard, rows=text[None]), logits(model, words, γ), EXACT
+    yield language_model(θ, embed(θ, hard))[:, text], logits(model, words, γ)
+    yield Differs(logits(model, words), logits(model, words, γ))
+
+
+@equation("PR-4")
+def order_of_a_prompt(draw):
+    """[PΠ; X] ≠ [P; X], by positions or by a causal mask; equal without both
+    follows from AT-1; a prefix has no order (PF-5)"""
+    for attend in (causal, attn_op):
+        for positions in ("learned", "none"):
+            γ, options = PromptTuning(draw.size(2, 4)), {"causal": attend is causal, "layers": 2}
+            model, θ, words, γ = draw.case(γ, positions=positions, **options)
+            ((P,),) = columns(γ)
+            literal = prompted(θ, P, words, attend)
+            ours = logits(model, words, γ.map(lambda p: trained(np.roll(p.data, 1, axis=0))))
+            yield prompted(θ, np.roll(P, 1, axis=1), words, attend), ours
+            ordered = attend is causal or positions == "learned"
+            yield Differs(literal, ours) if ordered else (literal, ours)
+
+
+@equation("PR-5")
+def starts(draw):
+    """P₀: U[-½, ½]; rows of the 5,000 most frequent words, each once; mean rows of class labels
+    003 §11.2.3.2; Lester et al. 2021, §3.2 (the released gin file draws U[0, ½) instead)"""
+    large, small = (draw.model(layers=0, vocabulary=V) for V in (6000, draw.V))
+    W, k, seed = small.tokens.W.data, draw.size(3, 20), draw.size(0, 10**9)
+
+    def start(model, length, rng=draw.rng, **options):
+        return PromptTuning(length, **options).attach(model, rng).at["tokens"][0].data
+
+    uniform = start(small, k, np.random.default_rng(seed), init="uniform")
+    u = np.random.default_rng(seed).random((k, W.shape[1]))
+    yield u - 0.5, uniform, EXACT
+    yield Differs(u / 2, uniform)
+    rows = which_rows(start(large, 400), large.tokens.W.data)
+    yield np.ones(400), (0 <= rows) & (rows < 5000), EXACT
+    yield 400, len(set(rows)), EXACT
+    yield range(draw.V), sorted(which_rows(start(small, draw.V), W)), EXACT
+    yield np.ones(k), which_rows(start(small, k), W) >= 0, EXACT  # more than there are: some twice
+    words = tuple(draw.words())
+    text = [words[i % len(words)] for i in range(k)]
+    yield text, which_rows(start(small, k, init="text", words=words), W), EXACT
+    labels = words, words[:1]
+    P = start(small, k, init="labels", words=labels)
+    yield label_rows(W.T, labels), P[:2].T
+    yield np.ones(k - 2), which_rows(P[2:], W) >= 0, EXACT
+
+
+@equation("PR-7")
+def count(draw):
+    """a prompt is k · d numbers
+    001: 20,480 against 11 billion; Lester et al. 2021, Fig. 2"""
+    for k, d in ((draw.size(1, 20), draw.size(1, 20)), (5, 4096)):
+        model = draw.model(layers=0, width=d, heads=1)
+        γ = PromptTuning(k).attach(model, draw.rng)
+        yield k * d, size(γ), EXACT
+    yield 5, math.floor(math.log10(11e9 / size(γ))), EXACT  # orders of magnitude
+
+
+@equation("PR-11")
+def many_tasks(draw):
+    """rows of one batch behind prompts of different tasks = runs apart
+    000; Lester et al. 2021, Fig. 1"""
+    model, ks = draw.model(), [draw.size(1, 4) for _ in range(3)]
+    θ, texts = columns(model), [draw.words() for _ in ks]
+    tasks = [draw.attached(PromptTuning(k), model) for k in ks]
+    ids, mask = draw.padded(texts)
+    ours = columns(model(ids, Each(tasks), mask=mask))
+    for x, γ, row, real in zip(texts, tasks, ours, mask):
+        yield prompted(θ, *columns(γ)[0], x), row[:, real]

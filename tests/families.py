@@ -1,0 +1,150 @@
+"""What the laws are checked on: small networks, and one of every way to adapt them.
+
+B batch   T tokens   V vocabulary   C classes
+"""
+
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from minipeft import (
+    PLAIN,
+    Adapter,
+    Chain,
+    Classifier,
+    Config,
+    Decoder,
+    Each,
+    Encoded,
+    FullFineTuning,
+    LoRA,
+    PrefixTuning,
+    Probe,
+    PromptTuning,
+    Tensor,
+    grad,
+)
+from minipeft.methods import PFEIFFER
+
+V, C, T = 13, 3, 7
+
+GPT2 = Config(V, 8, layers=2, heads=2, length=32)
+ROTARY = Config(
+    V, 16, layers=2, heads=4, key_heads=2, length=32, positions="rotary", norm="rms", tied=False
+)
+NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
+
+
+def decoder(config):
+    return Decoder(config, np.random.default_rng(0))
+
+
+def nudged(model):
+    """The network in float64 with no number at 0 or 1, where a mistake would not show."""
+    rng = np.random.default_rng(1)
+    return model.map(lambda t: Tensor(t.data + 0.3 * rng.normal(size=t.shape)))
+
+
+DECODERS = {name: nudged(decoder(c)) for name, c in [("gpt2", GPT2), ("rotary", ROTARY)]}
+DECODERS["none"] = nudged(decoder(NONE))
+CLASSIFIERS = {
+    "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
+    "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
+}
+NETWORKS = DECODERS | CLASSIFIERS
+
+METHODS = {
+    "plain": lambda: PLAIN,
+    "prompt of 3": lambda: PromptTuning(3),
+    "prompt of 7": lambda: PromptTuning(7, init="uniform"),
+    "prompt from text": lambda: PromptTuning(3, init="text", words=(5, 6)),
+    "prompt from labels": lambda: PromptTuning(3, init="labels", words=((1, 2), (4,))),
+    "prefix of 2": lambda: PrefixTuning(2, init="normal"),
+    "prefix of 5": lambda: PrefixTuning(5),
+    "prefix that shifts nothing": lambda: PrefixTuning(3, shift_positions=False),
+    "prefix in the upper layer": lambda: PrefixTuning(2, targets=r"1\.attn$"),
+    "prefix from words": lambda: PrefixTuning(words=(3, 1, 4)),
+    "lora": lambda: LoRA(rank=2, alpha=3),
+    "lora everywhere": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
+    "lora with a shared A": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
+    "houlsby": lambda: Adapter(3),
+    "pfeiffer": lambda: Adapter(3, targets=PFEIFFER),
+    "full": lambda: FullFineTuning(),
+    "norms": lambda: FullFineTuning(targets=r"ln\d?$"),
+    "encoded prefix": lambda: Encoded(PrefixTuning(4), hidden=6),
+    "encoded prompt": lambda: Encoded(PromptTuning(3), hidden=6),
+    "chain": lambda: Chain(
+        LoRA(rank=2, alpha=3), PromptTuning(2), PrefixTuning(4), Encoded(PrefixTuning(1), hidden=6)
+    ),
+}
+
+networks = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
+decoders = pytest.mark.parametrize("model", DECODERS.values(), ids=DECODERS)
+classifiers = pytest.mark.parametrize("model", CLASSIFIERS.values(), ids=CLASSIFIERS)
+methods = pytest.mark.parametrize("name", METHODS)
+
+
+def fresh(name, model, rng=None):
+    """The method as it starts; under a head, with that."""
+    rng, adapt = rng or np.random.default_rng(0), METHODS[name]()
+    if adapt is not PLAIN:
+        adapt.attach(model, rng)
+    if name == "lora with a shared A":
+        for block in ("blocks.0", "blocks.1"):
+            q, k, v = (adapt.at[f"{block}.attn.{layer}"] for layer in "qkv")
+            k[0] = v[0] = q[0]
+    return Chain(adapt, Probe().attach(model)) if isinstance(model, Classifier) else adapt
+
+
+def attached(name, model, user=0):
+    """The method as some user has it, with no number where it started."""
+    rng = np.random.default_rng([crc32(name.encode()), user])
+    adapt = fresh(name, model, rng)
+    for p in adapt.parameters():
+        p.data = p.data + 0.3 * rng.normal(size=p.shape).astype(p.dtype)
+    return adapt
+
+
+def mixture(model, users=1):
+    """Each of all methods in one batch, each of some users."""
+    return Each([attached(name, model, user) for user in range(users) for name in METHODS])
+
+
+def batch(model, B, seed=0):
+    """Texts, what is asked of them, and which tokens are real: padding left, right, or between."""
+    rng = np.random.default_rng(seed)
+    ids, mask = rng.integers(0, V, (B, T)), np.ones((B, T), bool)
+    for i, gap in enumerate(([], [0, 1], [5, 6], [3, 4], [0, 2, 6])):
+        mask[i::5, gap] = False
+    if isinstance(model, Classifier):
+        return ids, rng.integers(0, C, B), mask
+    return ids, np.where(rng.random((B, T)) < 0.2, -100, ids), mask
+
+
+def row(i, ids, labels, mask):
+    """Row i of a batch alone, without its padding."""
+    ids = ids[i : i + 1, mask[i]]
+    return ids, labels[i : i + 1] if labels.ndim == 1 else labels[i : i + 1, mask[i]]
+
+
+def real(z, i, mask):
+    """What row i of logits says: of a decoder at its real tokens, of a classifier altogether."""
+    return z.data[i] if z.ndim == 2 else z.data[i, mask[i]]
+
+
+def total(model, ids, labels, adapt, mask=None):
+    """The loss as a sum, to which each row adds its own."""
+    return model.loss(ids, labels, adapt, mask=mask, count=1)
+
+
+def gradients(model, ids, labels, adapt, mask=None, of=None):
+    """Those of the sum of the losses, for all parameters or those `of` a part; or none at all."""
+    wanted = (of or adapt).parameters()
+    return grad(total(model, ids, labels, adapt, mask), wanted) if wanted else []
+
+
+def apart(xs, ys):
+    """The largest difference between two lists of arrays, relative to the largest number of ys."""
+    size = max((np.abs(y).max() for y in ys), default=1)
+    return max((np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)), default=0)

@@ -1,0 +1,243 @@
+"""The equations of the documents hold; and every claim of every entry would notice if not."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minipeft import equations, heads, methods, mixture, ops, optim, reading, transformer
+from minipeft.adapt import Adaptation
+from minipeft.equations import EQUATIONS, Differs, Equal, Equation, verify
+from minipeft.equations.catalogue import SECTIONS
+from minipeft.methods.encoded import Encoded
+
+REQUIRED = """
+    EQ-ERM EQ-FT EQ-LIGHT
+    AT-1 AT-2 AT-3 AT-4 AT-5
+    PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-15
+    PR-1 PR-2 PR-3 PR-4 PR-5 PR-7 PR-11
+    AD-1 AD-2 AD-3 LO-1
+    PB-1 PB-3 PB-4
+""".split()
+
+every = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def test_each_is_there_once_and_in_order():
+    assert [e.id for e in EQUATIONS] == REQUIRED
+
+
+@every
+def test_says_what_and_where_from(equation):
+    assert all(line and "\n" not in line for line in (equation.formula, equation.source))
+
+
+@every
+@given(seeds)
+@settings(max_examples=10)
+def test_holds(equation, seed):
+    result = equation.verify([seed])
+    assert result.ok, result.why
+
+
+# -- the tester, tested -----------------------------------------------------------
+
+
+def spoiled(claim):
+    """The library's side a millionth off; where it should differ, as if it did not."""
+    if isinstance(claim, Differs):
+        return replace(claim, ours=claim.literal)
+    ours = np.asarray(claim.ours, float)
+    return replace(claim, ours=ours + 1e-6 * (1 + abs(ours)))
+
+
+@every
+@given(seeds)
+@settings(max_examples=5)
+def test_every_claim_notices_a_millionth(equation, seed):
+    claims = list(equation.claims(seed))
+    assert all(claim.holds for claim in claims)
+    assert not any(spoiled(claim).holds for claim in claims)
+
+
+def test_what_cannot_be_compared_does_not_hold():
+    for kind in (Equal, Differs):
+        assert not kind(np.nan, np.nan).holds
+        assert not kind(np.nan, 1.0).holds
+        assert not kind(np.ones(3), np.zeros(2)).holds
+        assert not kind(np.ones(3), np.zeros((3, 1))).holds
+        assert not kind([], []).holds
+    assert not Equal(0.0, 1e-11).holds
+    assert not Equal(0.0, 1e-300, tolerance=0.0).holds
+    assert not Differs(0.0, 1e-9).holds
+    assert Differs(0.0, 1e-7).holds
+
+
+def test_an_error_and_an_empty_entry_are_failures():
+    def breaks(draw):
+        yield 1.0, 1.0
+        raise ZeroDivisionError("by zero")
+
+    result = Equation("X", "x = x", "nowhere", breaks).verify([3])
+    assert not result.ok and result.why == "seed 3: ZeroDivisionError: by zero"
+    assert not Equation("X", "x = x", "nowhere", lambda draw: iter(())).verify([3]).ok
+
+
+def test_verify_draws_again_what_it_drew():
+    once, again, other = (
+        [(r.id, r.worst, r.ok) for r in verify(draws=1, seed=seed)] for seed in (5, 5, 6)
+    )
+    assert once == again != other
+    assert all(ok for _, _, ok in once + other)
+
+
+def test_the_papers_side_knows_nothing_of_the_library():
+    """A function that is not handed the library's model, head or γ is literal."""
+    literal = [
+        f
+        for part in (equations.literal, *SECTIONS)
+        for f in vars(part).values()
+        if inspect.isfunction(f) and f.__module__ == part.__name__
+        if not {"model", "head", "γ"} & set(inspect.signature(f).parameters)
+    ]
+    assert len(literal) > 40
+    for f in literal:
+        known = [f.__globals__.get(name) for name in names(f.__code__)]
+        homes = {getattr(thing, "__module__", None) for thing in known} - {None}
+        assert not {h for h in homes if h.startswith("minipeft")} - {
+            "minipeft.equations.literal",
+            f.__module__,
+        }, f
+
+
+def names(code):
+    inner = [names(c) for c in code.co_consts if inspect.iscode(c)]
+    return {*code.co_names}.union(*inner)
+
+
+# -- the library, broken on purpose: which entries notice ---------------------------
+
+
+def unscaled(q, k, v, bias=None, hidden=None, scale=1.0):
+    return ops.attention(q, k, v, bias, hidden)
+
+
+def sees_the_future(self, real):
+    return None if real.all() else ~real[:, None, None, None, :]
+
+
+def filler_is_real(self, layer, B, before=mixture.Each.before):
+    found = before(self, layer, B)
+    return found and (found[0], np.ones_like(found[1]))
+
+
+def without_bias_correction(self, grads, lr=None):
+    for p, g in zip(self.parameters, grads):
+        p.data -= self.lr * (1 - self.betas[0]) * g
+
+
+def one_more_row(self, layer, rng, start=methods.PromptTuning.start):
+    (P,) = start(self, layer, rng)
+    return [np.concatenate([P, P[:1]])]
+
+
+def uniform_to_a_half(self, layer, rng):
+    return [rng.uniform(0, 0.5, (self.length, layer.W.shape[1]))]
+
+
+def one_bias_for_all(self, layer, rng, start=methods.Adapter.start):
+    D, b, U, c = start(self, layer, rng)
+    return D, b, U, c[:, :1]
+
+
+MUTANTS = {
+    "attention without √d": (
+        ["minipeft.transformer.attention", "minipeft.equations.attention.attention"],
+        unscaled,
+        "AT-1 AT-2 AT-3 AT-5 PF-1 PF-2 PF-3 PF-4 PF-7 PR-1 AD-3",
+    ),
+    "no causal mask": ([(reading.Reading, "hides")], sees_the_future, "AT-4 PF-3 PF-15 PR-2 PB-4"),
+    "values for keys": (
+        [(methods.PrefixTuning, "past")],
+        lambda self, layer, P_k, P_v: (P_v, P_k),
+        "PF-1 PF-2 PF-3 PF-4 PF-5 PF-7 PF-8 PF-11 PF-13 PF-15 PR-2 EQ-LIGHT",
+    ),
+    "a prefix of zeros is none": (
+        [(methods.PrefixTuning, "past")],
+        lambda self, layer, P_k, P_v: (P_k, P_v) if P_k.data.any() else None,
+        "PF-6",
+    ),
+    "no prefix": ([(methods.PrefixTuning, "past")], lambda *_: None, "EQ-LIGHT EQ-ERM AT-4"),
+    "positions not shifted": (
+        [(Adaptation, "shift")],
+        lambda self, layer, B: np.zeros(B, int),
+        "PF-1 PF-10 PF-11 PF-15",
+    ),
+    "filler counted as real": ([(mixture.Each, "before")], filler_is_real, "PF-13 PR-11"),
+    "layers from the last to the first": (
+        [(Encoded, "encode")],
+        lambda self, E, W1, b1, W2, b2: ops.tanh(E @ W1 + b1) @ reversed_columns(W2) + b2,
+        "PF-8 PF-9",
+    ),
+    "folded in float32": (
+        [(Encoded, "fold")],
+        lambda self: self.now().astype(np.float32).astype(float),
+        "PF-8",
+    ),
+    "prompt in float32": (
+        [(methods.PromptTuning, "past")],
+        lambda self, layer, P: [type(P)(P.data.astype(np.float32).astype(float))],
+        "PR-1 PR-2 PR-3 PR-4 PR-11",
+    ),
+    "U[0, ½)": ([(methods.PromptTuning, "start")], uniform_to_a_half, "PR-3 PR-5"),
+    "one row more": ([(methods.PromptTuning, "start")], one_more_row, "PR-7"),
+    "no positions": ([(transformer.Learned, "place")], lambda self, h, read: h, "PB-4 PR-4"),
+    "adapter without its skip": (
+        [(methods.Adapter, "apply")],
+        lambda self, layer, x, D, b, U, c: ops.gelu(layer(x) @ D + b) @ U + c,
+        "AD-1 AD-3",
+    ),
+    "one bias for all": ([(methods.Adapter, "start")], one_bias_for_all, "AD-2"),
+    "LoRA without α/r": (
+        [(methods.LoRA, "apply")],
+        lambda self, layer, x, A, B: layer(x) + x @ A @ B,
+        "LO-1",
+    ),
+    "every update -lr g": ([(optim.AdamW, "step")], without_bias_correction, "EQ-FT"),
+    "labels not counted": (
+        ["minipeft.transformer.cross_entropy", "minipeft.heads.cross_entropy"],
+        lambda z, target, count: ops.cross_entropy(z, target, 1),
+        "EQ-ERM PB-1",
+    ),
+    "padding pooled too": (
+        [(heads.POOLS, "mean")],
+        lambda mask: heads.mean(np.ones_like(mask)),
+        "PB-3",
+    ),
+}
+
+
+def reversed_columns(W):
+    return type(W)(W.data[:, ::-1].copy())
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_broken_library_is_noticed(mutant, monkeypatch):
+    places, wrong, noticed_by = MUTANTS[mutant]
+    for place in places:
+        if isinstance(place, str):
+            monkeypatch.setattr(place, wrong)
+        elif isinstance(place[0], dict):
+            monkeypatch.setitem(*place, wrong)
+        else:
+            monkeypatch.setattr(*place, wrong)
+    blind = [e.id for e in EQUATIONS if e.id in noticed_by.split() and e.verify(range(8)).ok]
+    assert not blind
+
+
+def test_every_entry_notices_some_mutant():
+    assert {id for _, _, noticed_by in MUTANTS.values() for id in noticed_by.split()} == {*REQUIRED}

@@ -1,0 +1,345 @@
+"""The laws that every method keeps on every network, each as one test; and tests of the testers."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from families import (
+    METHODS,
+    T,
+    V,
+    apart,
+    attached,
+    batch,
+    decoders,
+    fresh,
+    gradients,
+    methods,
+    mixture,
+    networks,
+    real,
+    row,
+    total,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minipeft import PLAIN, Adaptation, Chain, Each, LoRA, Memory, Tensor, stack
+from minipeft.ops import sum as sum_over
+from minipeft.tensor import op
+
+# -- one batch, many adaptations ----------------------------------------------
+
+
+def from_alone(model, mix):
+    """How far a padded batch is from its rows alone, unpadded: logits, gradients."""
+    ids, labels, mask = batch(model, len(mix.methods))
+    z, ps = model(ids, mix, mask=mask), mix.parameters()
+    together = dict(zip(map(id, ps), gradients(model, ids, labels, mix, mask)))
+    alone, logits, grads = dict.fromkeys(together, 0), [], []
+    for i, m in enumerate(mix.methods):
+        text, label = row(i, ids, labels, mask)
+        logits.append(np.abs(real(z, i, mask) - model(text, m).data[0]).max())
+        for p, g in zip(m.parameters(), gradients(model, text, label, m)):
+            alone[id(p)] = alone[id(p)] + g
+    for m in mix.methods:
+        own = [id(p) for p in m.parameters()]
+        grads.append(apart([together[p] for p in own], [alone[p] for p in own]))
+    return max(logits), max(grads)
+
+
+class Doubled(Adaptation):
+    """Asks a layer about other rows than its own."""
+
+    at = {"blocks.0.mlp.down": (), "blocks.1.attn.q": ()}
+
+    def apply(self, layer, x):
+        return layer(x * 2.0)
+
+
+@networks
+def test_a_row_of_a_mixture_is_as_if_alone(model):
+    logits, grads = from_alone(model, mixture(model, users=2))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+@networks
+def test_a_mixture_holds_users_of_a_bank_repeats_and_strangers(model):
+    users = stack([attached("lora", model, user) for user in range(3)])
+    twice = attached("encoded prefix", model)
+    ann, bob = (users.of([i]).astype(np.float64) for i in (0, 2))
+    mix = Each(ann, None, bob, twice, Doubled(), PLAIN, twice, Doubled(), ann)
+    logits, grads = from_alone(model, mix)
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+@networks
+def test_a_mixture_stands_on_what_all_its_rows_share(model):
+    shared, mix = attached("lora", model), mixture(model)
+    ids, labels, mask = batch(model, len(METHODS))
+    on_top, sums = Chain(shared, mix), 0
+    z = model(ids, on_top, mask=mask)
+    for i, m in enumerate(mix.methods):
+        text, label = row(i, ids, labels, mask)
+        own = Chain(shared, m)
+        assert np.abs(real(z, i, mask) - model(text, own).data[0]).max() <= 1e-12
+        sums = sums + np.array(gradients(model, text, label, own, of=shared), object)
+    assert apart(gradients(model, ids, labels, on_top, mask, of=shared), list(sums)) <= 1e-11
+
+
+@networks
+def test_rows_of_a_mixture_are_a_mixture_of_the_rows(model):
+    mix = mixture(model)
+    ids, _, mask = batch(model, len(METHODS))
+    z = model(ids, mix, mask=mask)
+    for rows in (np.array([4, 0, 7]), np.arange(5, len(METHODS)), np.array([3])):
+        y = model(ids[rows], mix.of(rows), mask=mask[rows])
+        for j, i in enumerate(rows):
+            assert np.abs(real(y, j, mask[rows]) - real(z, i, mask)).max() <= 1e-12
+
+
+@networks
+@methods
+def test_no_row_reaches_another(model, name):
+    """Not even with other words, or with parameters that are not a number: the same bits."""
+    mix, bad = mixture(model), list(METHODS).index(name)
+    ids, labels, mask = batch(model, len(METHODS))
+    others = [i for i in range(len(ids)) if i != bad]
+
+    def look(ids):
+        z, gs = model(ids, mix, mask=mask), iter(gradients(model, ids, labels, mix, mask))
+        own = [[next(gs) for _ in m.parameters()] for m in mix.methods]
+        return [[real(z, i, mask), *own[i]] for i in others], real(z, bad, mask)
+
+    before, was = look(ids)
+    ids[bad] = (ids[bad] + 1) % V
+    reworded, now = look(ids)
+    assert same(before, reworded) and not np.array_equal(was, now)
+    for p in mix.methods[bad].parameters():
+        p.data = np.full_like(p.data, np.nan)
+    with np.errstate(invalid="ignore"):
+        poisoned, now = look(ids)
+    assert same(before, poisoned) and (name == "plain" or np.isnan(now).all())
+
+
+def same(xs, ys):
+    """The same bits?"""
+    return all(np.array_equal(x, y) for a, b in zip(xs, ys) for x, y in zip(a, b, strict=True))
+
+
+@networks
+@methods
+def test_a_bank_is_its_users_alone(model, name):
+    users = [attached(name, model, user) for user in range(3)]
+    bank, who = stack(users), np.array([2, 0, 2, 2])
+    ids, labels, mask = batch(model, len(who))
+    z = model(ids, bank.of(who), mask=mask)
+    sums = [[np.zeros(p.shape) for p in m.parameters()] for m in users]
+    for i, user in enumerate(who):
+        text, label = row(i, ids, labels, mask)
+        alone = model(text, users[user])
+        assert np.abs(real(z, i, mask) - alone.data[0]).max() <= 1e-12
+        for s, g in zip(sums[user], gradients(model, text, label, users[user])):
+            s += g
+    together = gradients(model, ids, labels, bank.of(who), mask, of=bank)
+    for user in (0, 2):
+        assert apart([g[user] for g in together], sums[user]) <= 1e-11
+    assert all((g[1] == 0).all() for g in together)
+
+
+# -- a memory -----------------------------------------------------------------
+
+
+@decoders
+@pytest.mark.parametrize("name", [*METHODS, "mixture"])
+@given(st.data())
+def test_reading_in_parts_and_by_beams_is_reading_whole(model, name, data):
+    adapt = mixture(model) if name == "mixture" else attached(name, model)
+    B = len(METHODS) if name == "mixture" else 5
+    ids, _, mask = batch(model, B)
+    whole = model(ids, adapt, mask=mask)
+    memory, beams, start = Memory(adapt), np.arange(B), 0
+    for stop in [*sorted(data.draw(st.sets(st.integers(1, T - 1)))), T]:
+        z = model(ids[beams, start:stop], mask=mask[beams, start:stop], memory=memory)
+        own = mask[beams, start:stop]
+        assert np.abs((z.data - whole.data[beams, start:stop])[own]).max(initial=0) <= 1e-12
+        order = data.draw(st.lists(st.integers(0, len(beams) - 1), min_size=1, max_size=B))
+        memory, beams, start = memory.of(np.array(order)), beams[order], stop
+
+
+# -- the base, and numbers ----------------------------------------------------
+
+
+def fingerprint(model):
+    return hashlib.sha256(b"".join(t.data.tobytes() for t in model.parameters())).digest()
+
+
+@networks
+@methods
+def test_training_leaves_the_base_as_it_was(model, name):
+    adapt, (ids, labels, mask) = fresh(name, model), batch(model, 5)
+    before, z = fingerprint(model), model(ids, mask=mask).data
+    for _ in range(2):
+        for p, g in zip(adapt.parameters(), gradients(model, ids, labels, adapt, mask)):
+            assert not any(np.shares_memory(p.data, t.data) for t in model.parameters())
+            p.data -= 0.1 * g
+    assert fingerprint(model) == before and np.array_equal(model(ids, mask=mask).data, z)
+
+
+@networks
+def test_nobody_writes_to_a_base(model):
+    for t in model.parameters():
+        with pytest.raises(ValueError, match="read-only"):
+            t.data += 1
+
+
+@networks
+@methods
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_model_says_which_float(model, name, dtype):
+    model = model.astype(dtype)
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    assert all(p.dtype == dtype for p in adapt.parameters())
+    for γ in (adapt, Each(adapt, PLAIN, attached("prompt of 3", model), adapt, None)):
+        assert model(ids, γ, mask=mask, rng=np.random.default_rng(0)).dtype == dtype
+        assert total(model, ids, labels, γ, mask).dtype == dtype
+        assert all(g.dtype == dtype for g in gradients(model, ids, labels, γ, mask))
+
+
+@networks
+@methods
+def test_astype_changes_the_float_and_nothing_else(model, name):
+    adapt, (ids, _, mask) = attached(name, model), batch(model, 5)
+    half = adapt.astype(np.float32)
+    assert all(p.dtype == np.float32 for p in half.parameters())
+    assert all(p.dtype == np.float64 for p in adapt.parameters())
+    z, y = model(ids, adapt, mask=mask).data, model.astype(np.float32)(ids, half, mask=mask).data
+    assert np.abs(z - y).max() <= 1e-4
+
+
+@networks
+@methods
+def test_gradients_are_differences(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    assert from_differences(model, ids, labels, adapt, mask) <= 1e-8
+
+
+def from_differences(model, ids, labels, adapt, mask):
+    """How far gradients are from differences along random lines, relative to the steepest."""
+    rng, lines, slopes = np.random.default_rng(0), [], []
+    for p, g in zip(adapt.parameters(), gradients(model, ids, labels, adapt, mask)):
+        v = rng.normal(size=p.shape)
+        v /= np.linalg.norm(v)
+        lines.append((g * v).sum())
+        slopes.append(slope(lambda: float(total(model, ids, labels, adapt, mask)), p, v))
+    return apart(lines, slopes)
+
+
+def slope(f, p, v, e=1e-4):
+    """df/dp along v by central differences at two distances, extrapolated to none (Richardson)."""
+    x = p.data
+
+    def difference(e):
+        p.data = x + e * v
+        above = f()
+        p.data = x - e * v
+        below = f()
+        p.data = x
+        return (above - below) / (2 * e)
+
+    return (4 * difference(e) - difference(2 * e)) / 3
+
+
+@networks
+@methods
+def test_what_is_trained_is_what_stands_at_a_layer(model, name):
+    adapt = attached(name, model)
+    laid = {id(p) for part in parts(adapt) for added in part.at.values() for p in added}
+    names = [name for name, _ in adapt.named_parameters()]
+    assert {id(p) for p in adapt.parameters()} == laid and len(adapt.parameters()) == len(laid)
+    assert len(names) == len(set(names)) and not laid & {id(t) for t in model.parameters()}
+
+
+def parts(adapt):
+    return [q for p in adapt.methods for q in parts(p)] if isinstance(adapt, Chain) else [adapt]
+
+
+# -- errors -------------------------------------------------------------------
+
+
+@networks
+def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
+    odd, (ids, _, _) = Doubled(), batch(model, 2)
+    odd.at = {"blocks.0.attn": ()}
+    model(ids, odd)
+    with pytest.raises(TypeError, match=r"blocks\.0\.attn attends over the whole batch"):
+        model(ids, Each(odd, PLAIN))
+
+
+@networks
+@methods
+def test_a_mixture_is_as_long_as_the_batch(model, name):
+    adapt, (ids, _, _) = attached(name, model), batch(model, 3)
+    for γ in (Each(adapt), Each([adapt] * 2), Each([adapt, PLAIN, adapt, PLAIN])):
+        for mix in (γ, Chain(attached("lora", model), γ)):
+            with pytest.raises(ValueError, match=f"mixture of {len(γ.methods)} .* batch of 3"):
+                model(ids, mix)
+
+
+@networks
+def test_unlike_users_make_no_bank(model):
+    one, other = attached("lora", model), attached("prefix of 2", model)
+    banks = [stack([one, one]), stack([one, one])]
+    for users in ([one, other], [one, attached("lora everywhere", model)], banks):
+        with pytest.raises(ValueError, match=r"use Each\(\[\.\.\.\]\)"):
+            stack(users)
+
+
+@networks
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
+def test_a_method_asks_to_be_attached(model, name):
+    ids, adapt = batch(model, 2)[0], METHODS[name]()
+    for γ in (adapt, Each(adapt, PLAIN), Chain(attached("lora", model), adapt)):
+        with pytest.raises(ValueError, match=r"attached to no model yet.*attach\(model, rng\)"):
+            model(ids, γ)
+
+
+@networks
+def test_a_pattern_that_matches_nothing_lists_the_paths(model):
+    with pytest.raises(ValueError, match=r"no layer matches 'c_attn'.*blocks\.0\.attn\.q, "):
+        LoRA(targets="c_attn").attach(model, np.random.default_rng(0))
+
+
+# -- the testers, tested ------------------------------------------------------
+
+
+class Leaky(Adaptation):
+    """A row takes what is its neighbours'."""
+
+    at = {"blocks.0.mlp.down": ()}
+
+    def apply(self, layer, x):
+        y = layer(x)
+        return y + sum_over(y, axis=0)
+
+
+class Wrong(Adaptation):
+    """A wrong derivative: forgot that p is there only once."""
+
+    times = staticmethod(op(lambda x, p: (x * p, lambda g: g * p, lambda g: 2 * g * x)))
+
+    def apply(self, layer, x, p):
+        return self.times(layer(x), p)
+
+
+@networks
+def test_a_leak_is_noticed(model):
+    leaky = Leaky()
+    assert from_alone(model, Each(leaky, leaky))[0] > 0.01
+
+
+@networks
+def test_a_wrong_derivative_is_noticed(model):
+    wrong, (ids, labels, mask) = Wrong(), batch(model, 5)
+    wrong.at = {"blocks.0.mlp.down": [Tensor(np.full((1, model.config.width), 0.7), True)]}
+    assert from_differences(model, ids, labels, wrong, mask) > 0.01
