@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from . import hf
@@ -88,7 +89,8 @@ class Compare:
 
     def table(self, report):
         tests = list(report["majority"])
-        table = Table(title=f"{report['task']}: {report['parameters']:,} parameters, frozen")
+        size = f"{report['parameters']:,} parameters, frozen"
+        table = Table(title=f"{escape(report['task'])}: {size}")
         for name in ("method", "trained", "of the base", *tests, "rate", "seconds"):
             table.add_column(name, justify="left" if name == "method" else "right")
         majority = [f"{100 * report['majority'][test]:.1f}" for test in tests]
@@ -144,7 +146,8 @@ class Train:
             hf.save(adapt, self.out)
             shutil.copy(log, self.out)
         trained = sum(p.data.size for p in adapt.parameters())
-        out.print(f"{adapt}: {trained:,} numbers in {time.perf_counter() - start:.0f} s")
+        seconds = time.perf_counter() - start
+        out.print(f"{adapt}: {trained:,} numbers in {seconds:.0f} s", markup=False)
         after = evaluate(model, adapt, held)
         out.print(f"held-out loss a token: {before:.3f} with the base, {after:.3f} adapted")
 
@@ -230,8 +233,9 @@ class Verify:
         else:
             table = Table("id", "formula", "source", "draws", "worst", "")
             for r in results:
-                mark = "ok" if r.ok else "[red]fails[/]"
-                table.add_row(r.id, r.formula, r.source, str(r.draws), f"{r.worst:.1e}", mark)
+                mark = "ok" if r.ok else escape(f"fails: {r.why}")
+                formula, source = escape(r.formula), escape(r.source)
+                table.add_row(r.id, formula, source, str(r.draws), f"{r.worst:.1e}", mark)
             out.print(table)
         return 0 if all(r.ok for r in results) else 1
 

@@ -1,0 +1,333 @@
+"""What each method promises: its equation, its start, and what it is merged or folded into."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from families import DECODERS, METHODS, T, V, attached, batch, decoders, fresh, gradients, networks
+
+from minipeft import (
+    PLAIN,
+    Adaptation,
+    Chain,
+    Classifier,
+    Each,
+    Encoded,
+    FullFineTuning,
+    LoRA,
+    PrefixTuning,
+    PromptTuning,
+    Tensor,
+    merge,
+)
+from minipeft.nn import but
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def some_words(n):
+    return tuple(int(w) for w in rng().integers(0, V, n))
+
+
+# -- the equations, as one reads them -----------------------------------------
+
+
+@decoders
+def test_lora_is_its_equation(model):
+    """h = W₀ x + (α/r) B A x"""
+    lora, layer = attached("lora", model), model.blocks[1].attn.v
+    A, B = (p.data.T for p in lora.at[layer.path])
+    x = rng().normal(size=model.config.width)
+    h = layer.W.data.T @ x + layer.b.data + 3 / 2 * (B @ (A @ x))
+    assert np.allclose(lora(layer, Tensor(x[None, None])).data[0, 0], h, rtol=1e-13)
+
+
+@decoders
+def test_adapter_is_its_equation(model):
+    """h + W_up σ(W_down h),  σ(u) = u (1 + tanh(√(2/π) (u + 0.044715 u³))) / 2"""
+    adapter, layer = attached("houlsby", model), model.blocks[1].mlp.down
+    down, b, up, c = (p.data.T for p in adapter.at[layer.path])
+    x = rng().normal(size=4 * model.config.width)
+    h = layer.W.data.T @ x + layer.b.data
+    u = down @ h + b[:, 0]
+    σ = u * (1 + np.tanh((2 / np.pi) ** 0.5 * (u + 0.044715 * u * u * u))) / 2
+    y = adapter(layer, Tensor(x[None, None])).data[0, 0]
+    assert np.allclose(y, h + up @ σ + c[:, 0], rtol=1e-13)
+
+
+class Recorder(Adaptation):
+    """Keeps what each layer reads and yields."""
+
+    at = {}
+
+    def __init__(self):
+        self.x, self.y = {}, {}
+
+    def adapts(self, path):
+        return True
+
+    def __call__(self, layer, x):
+        y = layer(x)
+        self.x[layer.path], self.y[layer.path] = x, y
+        return y
+
+
+def turned(x, position):
+    """Su et al. 2021, eq. 34, each pair of numbers as a complex one"""
+    d = len(x)
+    angle = position * 10000.0 ** (-2 * np.arange(d // 2) / d)
+    z = (x[: d // 2] + 1j * x[d // 2 :]) * np.exp(1j * angle)
+    return np.concatenate([z.real, z.imag])
+
+
+@decoders
+def test_prefix_is_its_equation(model):
+    """head = Attn(q, [P_k; K], [P_v; V]), one head and one query after another"""
+    recorder, H, K, d = Recorder(), model.config.heads, model.blocks[0].attn.K, 4
+    turn = turned if model.config.positions == "rotary" else lambda x, position: x
+    prefix = attached("prefix of 5", model)
+    model(batch(model, 1)[0], Chain(prefix, recorder))
+    for path in ("blocks.0.attn", "blocks.1.attn"):
+        P_k, P_v = (p.data for p in prefix.at[path])
+        q, k, v = (recorder.y[f"{path}.{part}"].data[0] for part in "qkv")
+        y = recorder.x[f"{path}.o"].data[0]
+        for t, head in itertools.product(range(T), range(H)):
+            own, group = (slice(h * d, h * d + d) for h in (head, head * K // H))
+            keys = [*P_k[:, group], *[turn(k[s, group], 5 + s) for s in range(t + 1)]]
+            values = [*P_v[:, group], *v[: t + 1, group]]
+            w = [np.exp(turn(q[t, own], 5 + t) @ key / d**0.5) for key in keys]
+            mean = sum(a * value for a, value in zip(w, values)) / sum(w)
+            assert np.allclose(y[t, own], mean, rtol=1e-11)
+
+
+@decoders
+def test_a_prompt_is_words_of_its_own(model):
+    """Pr(Y | [P; X]): as if the vocabulary had a word for each row of P"""
+    prompt, (ids, _, mask) = attached("prompt of 7", model), batch(model, 5)
+    W, P = model.tokens.W, prompt.at["tokens"][0].data
+    larger = model.map(lambda t: Tensor(np.concatenate([W.data, P])) if t is W else t)
+    larger = but(larger, config=replace(model.config, vocabulary=V + len(P)))
+    front = np.tile(np.arange(V, V + len(P)), (5, 1))
+    z = larger(np.hstack([front, ids]), mask=np.hstack([front > 0, mask])).data[:, len(P) :, :V]
+    assert np.abs(model(ids, prompt, mask=mask).data - z)[mask].max() <= 1e-12
+
+
+@networks
+def test_encoded_is_its_equation(model):
+    """P[i, :] = MLP(E[i, :]), of all layers side by side"""
+    encoded = Encoded(PrefixTuning(4), hidden=6).attach(model, rng())
+    E, W1, b1, W2, b2 = (p.data for p in encoded.at["encoder"])
+    rows = np.tanh(E @ W1 + b1) @ W2 + b2
+    folded = np.concatenate([p.data for p in encoded.fold().parameters()], 1)
+    assert np.allclose(folded, rows, rtol=1e-13)
+
+
+@decoders
+def test_a_prefix_from_words_is_those_words_in_the_context(model):
+    words, (ids, _, mask) = some_words(5), batch(model, 5)
+    prefix = PrefixTuning(words=words).attach(model, rng())
+    front = np.tile(words, (5, 1))
+    z = model(np.hstack([front, ids]), mask=np.hstack([front >= 0, mask])).data[:, 5:]
+    assert prefix.length == 5
+    assert np.abs(model(ids, prefix, mask=mask).data - z)[mask].max() <= 1e-12
+
+
+@decoders
+def test_a_prompt_from_text_is_that_text(model):
+    """The same bits for one row, where both take the same way; else as near as can be."""
+    words, (ids, _, mask) = some_words(5), batch(model, 5)
+    prompt = PromptTuning(5, init="text", words=words).attach(model, rng())
+    front, rows = np.tile(words, (5, 1)), np.tile(np.arange(5, 5 + T), (5, 1))
+    hard, real = np.hstack([front, ids]), np.hstack([front >= 0, mask])
+    for i in range(5):
+        alone = model(ids[i : i + 1], prompt, mask=mask[i : i + 1])
+        text = model(hard[i : i + 1], mask=real[i : i + 1], rows=rows[:1])
+        assert np.array_equal(alone.data, text.data)
+    z = model(hard, mask=real).data[:, 5:]
+    assert np.abs(model(ids, prompt, mask=mask).data - z)[mask].max() <= 1e-12
+
+
+@decoders
+def test_a_chain_stands_in_its_order(model):
+    """The first furthest from the text: words as a prefix, words as a prompt, then the text."""
+    words, (ids, _, mask) = some_words(7), batch(model, 5)
+    parts = [PromptTuning(len(w), init="text", words=w) for w in (words[4:6], words[6:])]
+    chain = Chain(LoRA(rank=2), PrefixTuning(words=words[:4]), *parts)
+    front = np.tile(words, (5, 1))
+    z = model(np.hstack([front, ids]), mask=np.hstack([front >= 0, mask])).data[:, 7:]
+    y = model(ids, chain.attach(model, rng()), mask=mask).data
+    assert np.abs(y - z)[mask].max() <= 1e-12
+
+
+# -- how they start -----------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize("name", ["lora", "lora everywhere", "full", "norms"])
+def test_starts_as_the_identity(model, name):
+    ids, _, mask = batch(model, 5)
+    adapt = fresh(name, model)
+    assert np.array_equal(model(ids, adapt, mask=mask).data, model(ids, mask=mask).data)
+
+
+@networks
+@pytest.mark.parametrize("name", ["houlsby", "pfeiffer"])
+def test_an_adapter_starts_near_the_identity(model, name):
+    ids, _, mask = batch(model, 5)
+    adapt = fresh(name, model)
+    assert 0 < np.abs(model(ids, adapt, mask=mask).data - model(ids, mask=mask).data).max() < 0.01
+
+
+@networks
+def test_prompts_start_from_words_or_noise(model):
+    W = model.tokens.W.data
+    start = lambda **how: PromptTuning(**how).attach(model, rng()).at["tokens"][0].data
+    of = lambda rows: {tuple(row) for row in rows}
+    assert of(start(length=V)) == of(W) and of(start(length=3 * V)) <= of(W)
+    assert -0.5 <= start(length=50, init="uniform").min() < -0.4
+    assert 0.4 < start(length=50, init="uniform").max() <= 0.5
+    assert np.array_equal(start(length=5, init="text", words=(4, 2)), W[[4, 2, 4, 2, 4]])
+    P = start(length=4, init="labels", words=((1, 2, 4), (7,)))
+    assert np.allclose(P[:2], [(W[1] + W[2] + W[4]) / 3, W[7]]) and of(P[2:]) <= of(W)
+
+
+@decoders
+def test_prefixes_start_from_words_or_noise(model):
+    P = PrefixTuning(200, init="normal").attach(model, rng()).at["blocks.1.attn"][0].data
+    assert 0.018 < P.std() < 0.022 and abs(P.mean()) < 0.002
+    drawn, words = PrefixTuning(6), PrefixTuning(words=some_words(6))
+    for p, q in zip(*(m.attach(model, rng()).parameters() for m in (drawn, words)), strict=True):
+        assert np.array_equal(p.data, q.data)
+
+
+@networks
+def test_a_slip_in_a_method_is_one_clear_error(model):
+    slips = [
+        (PromptTuning(init="zeros"), "init='zeros': there is uniform, vocabulary, text, labels"),
+        (PromptTuning(init="text"), r"init='text' starts from words=, which is empty"),
+        (PromptTuning(init="labels"), r"init='labels' starts from words="),
+        (
+            PromptTuning(init="text", words=(1, -1)),
+            r"words are token ids from 0 to 12; got \(1, -1",
+        ),
+        (PromptTuning(init="labels", words=((1, V),)), r"token ids from 0 to 12; got \(\(1, 13"),
+        (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* adds no rows of one number"),
+        (PrefixTuning(init="text"), r"init='text': there is vocabulary, normal; or words="),
+        (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
+    ]
+    for method, says in slips:
+        with pytest.raises(ValueError, match=says):
+            method.attach(model, rng())
+    with pytest.raises(ValueError, match="pool='max': there is last, mean"):
+        Classifier(model, 3, pool="max")
+
+
+def test_a_tied_head_has_one_copy():
+    full = FullFineTuning().attach(DECODERS["gpt2"])
+    assert full.at["tokens"][0] is full.at["head"][0]
+    full = FullFineTuning().attach(DECODERS["rotary"])
+    assert full.at["tokens"][0] is not full.at["head"][0]
+
+
+# -- folding and merging ------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize("name", ["encoded prefix", "encoded prompt"])
+def test_folded_is_live_bit_for_bit(model, name):
+    live, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    encoded = live.methods[0] if isinstance(live, Chain) else live
+    folded = encoded.fold()
+    for one, other in ((encoded, folded), (Each([encoded] * 5), Each([folded] * 5))):
+        assert np.array_equal(model(ids, one, mask=mask).data, model(ids, other, mask=mask).data)
+    assert type(folded) is type(encoded.method) and folded.named_parameters()
+    for _ in range(2):  # and may be trained on
+        assert len(gradients(model, ids, labels, folded, mask)) == len(folded.parameters())
+
+
+MERGES = ["plain", "lora", "lora everywhere", "lora with a shared A", "full", "norms"]
+
+
+def from_applied(model, adapt):
+    """How far a merged model is from the model read through the adaptation."""
+    ids, _, mask = batch(model, 5)
+    z = merge(model, adapt)(ids, mask=mask)
+    return np.abs(z.data - model(ids, adapt, mask=mask).data).max()
+
+
+@networks
+@pytest.mark.parametrize("name", MERGES)
+def test_merged_is_applied(model, name):
+    before, adapt = [t.data.copy() for t in model.parameters()], attached(name, model)
+    assert from_applied(model, adapt) <= 1e-12
+    new, base = merge(model, adapt), [t.data for t in model.parameters()]
+    assert all(map(np.array_equal, before, base))
+    old = [*base, *[p.data for p in adapt.parameters()]]
+    assert not any(np.shares_memory(t.data, o) for t in new.parameters() for o in old)
+    assert not any(t.data.flags.writeable or t.requires_grad for t in new.parameters())
+    assert [path for path, _ in new.modules()] == [path for path, _ in model.modules()]
+
+
+@networks
+def test_merging_follows_a_chain(model):
+    for names in (["full", "lora"], ["lora", "lora everywhere"], ["norms", "lora", "plain"]):
+        assert from_applied(model, Chain(*[attached(name, model) for name in names])) <= 1e-12
+
+
+@networks
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in MERGES])
+def test_what_is_no_change_of_weights_says_so(model, name):
+    with pytest.raises(ValueError, match="can't be merged into .*; keep it beside the model"):
+        merge(model, attached(name, model))
+
+
+@networks
+def test_a_mixture_is_not_merged(model):
+    with pytest.raises(ValueError, match="merge one of its methods"):
+        merge(model, Each(attached("lora", model), PLAIN))
+
+
+def test_a_tied_head_stays_tied():
+    model = DECODERS["gpt2"]
+    new = merge(model, attached("full", model))
+    assert new.head.W is new.tokens.W and len(new.parameters()) == len(model.parameters())
+    head = LoRA(rank=2, targets="^head$")
+    for torn in (head, FullFineTuning("^head$"), FullFineTuning("^tokens$")):
+        with pytest.raises(ValueError, match="shared with another layer"):
+            merge(model, torn.attach(model, rng()))
+    untied = DECODERS["rotary"]
+    assert from_applied(untied, head.attach(untied, rng())) <= 1e-12
+
+
+@networks
+def test_a_wrong_merge_is_noticed(model):
+    class Unscaled(LoRA):
+        def weights(self, layer, A, B):
+            return {"W": layer.W + A @ B}
+
+    adapt = Unscaled(rank=2).attach(model, rng())
+    for p in adapt.parameters():
+        p.data = p.data + 0.3
+    assert from_applied(model, adapt) > 0.01
+
+
+# -- dropout ------------------------------------------------------------------
+
+
+@networks
+def test_dropout_happens_when_there_is_a_generator(model):
+    ids, _, mask = batch(model, 5)
+    lora = attached("lora", model)
+    plain = lora.methods[0] if isinstance(lora, Chain) else lora
+    dropping = but(plain, dropout=0.5)
+    for wet, dry in ((dropping, plain), (Each([dropping] * 5), Each([plain] * 5))):
+        say = lambda γ, seed=None: (
+            model(ids, γ, mask=mask, rng=None if seed is None else np.random.default_rng(seed)).data
+        )
+        assert np.array_equal(say(wet), say(dry)) and np.array_equal(say(dry, 0), say(dry))
+        assert np.array_equal(say(wet, 0), say(wet, 0))
+        assert not np.array_equal(say(wet, 0), say(wet, 1))
+        assert not np.array_equal(say(wet, 0), say(wet))

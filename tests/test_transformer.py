@@ -1,0 +1,287 @@
+"""What a network promises whoever adapts it: padding, prompts, losses, heads, and its errors."""
+
+import numpy as np
+import pytest
+from families import (
+    DECODERS,
+    METHODS,
+    T,
+    V,
+    apart,
+    attached,
+    batch,
+    classifiers,
+    decoders,
+    gradients,
+    methods,
+    networks,
+    real,
+    row,
+    total,
+)
+
+from minipeft import (
+    PLAIN,
+    Adaptation,
+    Chain,
+    Classifier,
+    Config,
+    Memory,
+    PrefixTuning,
+    PromptTuning,
+    grad,
+)
+from minipeft.heads import Head
+from minipeft.ops import exp, log, reshape
+from minipeft.ops import sum as sum_over
+
+PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
+
+
+# -- padding and prompts ------------------------------------------------------
+
+
+@networks
+@methods
+def test_padding_anywhere_changes_nothing(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 10)
+    z, loss = model(ids, adapt, mask=mask), 0
+    for i in range(len(ids)):
+        text, label = row(i, ids, labels, mask)
+        assert np.abs(real(z, i, mask) - model(text, adapt).data[0]).max() <= 1e-12
+        loss += float(total(model, text, label, adapt))
+    assert np.isclose(float(total(model, ids, labels, adapt, mask)), loss, rtol=1e-13, atol=0)
+
+
+@networks
+@methods
+def test_what_padding_says_is_not_read(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    z, loss = model(ids, adapt, mask=mask), total(model, ids, labels, adapt, mask)
+    other = np.where(mask, ids, (ids + 1) % V)
+    asked = labels if labels.ndim == 1 else np.where(mask, labels, (ids + 2) % V)
+    y = model(other, adapt, mask=mask)
+    assert all(np.array_equal(real(y, i, mask), real(z, i, mask)) for i in range(len(ids)))
+    assert np.array_equal(total(model, other, asked, adapt, mask).data, loss.data)
+
+
+class Spy(Adaptation):
+    """Looks at what every layer is asked, and changes nothing."""
+
+    at = {}
+
+    def __init__(self):
+        self.seen = []
+
+    def adapts(self, path):
+        return True
+
+    def __call__(self, layer, x):
+        own = layer.inner if layer.inner else tuple(layer.tensors().values())
+        self.seen.append((layer.path, own, x.shape))
+        return layer(x)
+
+    def times(self, path):
+        return [shape[:2] for seen, _, shape in self.seen if seen == path]
+
+
+@networks
+@pytest.mark.parametrize("name", PROMPTED)
+def test_a_prompt_read_once_is_the_prompt_in_every_row(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    spy = Spy()
+    z = model(ids, Chain(spy, adapt), mask=mask, rng=np.random.default_rng(0))
+    prompt, text = spy.times("blocks.0.attn.q")
+    assert prompt[0] == 1 and prompt[1] > 0 and text == ids.shape
+    loss, grads = 0, 0
+    for i in range(len(ids)):
+        text, label = row(i, ids, labels, mask)
+        assert np.abs(real(z, i, mask) - model(text, adapt).data[0]).max() <= 1e-12
+        loss += float(total(model, text, label, adapt))
+        grads = grads + np.array([*gradients(model, text, label, adapt), None], object)[:-1]
+    assert np.isclose(float(total(model, ids, labels, adapt, mask)), loss, rtol=1e-13, atol=0)
+    assert apart(gradients(model, ids, labels, adapt, mask), list(grads)) <= 1e-12
+
+
+@networks
+def test_every_layer_is_read_through_the_adaptation(model):
+    spy, (ids, _, mask) = Spy(), batch(model, 2)
+    model(ids, spy, mask=mask)
+    there = {
+        path: layer.inner if layer.inner else tuple(layer.tensors().values())
+        for path, layer in model.modules()
+        if layer.inner or layer.tensors()
+    }
+    assert {path: own for path, own, _ in spy.seen} == there
+    assert len(spy.seen) == len(there)
+
+
+# -- the loss -----------------------------------------------------------------
+
+
+def literal_loss(model, ids, labels, adapt, mask):
+    """-Σ log(exp z[target] / Σ exp z) / n over all logits, as one reads it."""
+    z = model(ids, adapt, mask=mask)
+    said = np.zeros(z.shape)
+    for i in range(len(ids)):
+        tokens = np.flatnonzero(mask[i])
+        for here, then in zip(tokens, tokens[1:]):
+            if labels[i, then] != -100:
+                said[i, here, labels[i, then]] = 1
+    p = exp(z) / sum_over(exp(z), axis=-1)
+    return reshape(sum_over(log(p) * said), ()) * (-1 / said.sum())
+
+
+@decoders
+@methods
+def test_the_loss_is_its_formula_over_all_logits(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    frugal, literal = (
+        lambda: model.loss(ids, labels, adapt, mask=mask),
+        lambda: literal_loss(model, ids, labels, adapt, mask),
+    )
+    assert np.isclose(float(frugal()), float(literal()), rtol=1e-13, atol=0)
+    if ps := adapt.parameters():
+        assert apart(grad(frugal(), ps), grad(literal(), ps)) <= 1e-12
+
+
+@decoders
+@methods
+def test_rows_asked_for_are_columns_of_the_whole(model, name):
+    adapt, (ids, _, mask) = attached(name, model), batch(model, 5)
+    rows = np.random.default_rng(0).integers(0, T, (5, 3))
+    z = model(ids, adapt, mask=mask).data[np.arange(5)[:, None], rows]
+    y = model(ids, adapt, mask=mask, rows=rows).data
+    own = mask[np.arange(5)[:, None], rows]
+    assert y.shape == z.shape and np.abs(y - z)[own].max() <= 1e-12
+
+
+@networks
+@methods
+def test_shards_add_up_to_the_batch(model, name):
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 7)
+    if labels.ndim == 2:
+        labels[3:5] = -100  # a shard of which nothing is asked
+    count = (model.targets(labels, mask) >= 0).sum()
+    cuts = [slice(0, 3), slice(3, 5), slice(5, 7)]
+    parts = [model.loss(ids[r], labels[r], adapt, mask=mask[r], count=count) for r in cuts]
+    whole = model.loss(ids, labels, adapt, mask=mask)
+    assert np.isclose(sum(map(float, parts)), float(whole), rtol=1e-13, atol=0)
+    if ps := adapt.parameters():
+        sums = [sum(gs) for gs in zip(*[grad(part, ps) for part in parts])]
+        assert apart(sums, grad(whole, ps)) <= 1e-12
+
+
+# -- heads --------------------------------------------------------------------
+
+
+@classifiers
+def test_a_probe_trains_on_features_computed_once(model):
+    probe, (ids, labels, mask) = attached("plain", model), batch(model, 5)
+    features = model.features(ids, probe, mask)[0]
+    assert features.node is None
+    head = Head(model.score, model.config)
+    for _ in range(3):
+        whole = grad(model.loss(ids, labels, probe, mask=mask), probe.parameters())
+        alone = grad(head.loss(features.data, labels, probe), probe.parameters())
+        assert np.array_equal(whole, alone)
+        for p, g in zip(probe.parameters(), alone):
+            p.data = p.data - 0.1 * g
+    assert np.array_equal(model(ids, probe, mask=mask).data, head(features.data, probe).data)
+
+
+@decoders
+def test_a_pool_is_of_real_tokens(model):
+    ids, _, mask = batch(model, 5)
+    for pool, of in (("last", lambda h: h[-1]), ("mean", lambda h: h.mean(0))):
+        pooled = Classifier(model, 3, pool=pool).features(ids, mask=mask)[0]
+        for i in range(len(ids)):
+            h = model.states(ids[i : i + 1, mask[i]])[0].data[0]
+            assert np.abs(pooled.data[i, 0] - of(h)).max() <= 1e-12
+
+
+# -- errors, one for each slip ------------------------------------------------
+
+WORDS = np.zeros((2, 4), int)
+SLIPS = {
+    "text": (np.full((2, 4), "a"), None, "whole numbers"),
+    "float ids": (WORDS.astype(float), None, "whole numbers"),
+    "one row": (WORDS[0], None, r"whole numbers \(batch, length\).*\(4,\)"),
+    "no rows": (WORDS[:0], None, "neither empty"),
+    "no tokens": (WORDS[:, :0], None, "neither empty"),
+    "ragged": ([[1, 2], [3]], None, "ids are ragged"),
+    "an id too large": (WORDS + V, None, f"token id {V} is outside the vocabulary of {V}"),
+    "an id below zero": (WORDS - 1, None, "token id -1 is outside"),
+    "a mask of other length": (WORDS, np.ones((2, 3)), r"mask \(2, 3\) must have the shape of ids"),
+    "a mask of one row": (WORDS, np.ones(4), r"mask \(4,\) must have the shape of ids"),
+}
+
+
+@networks
+@pytest.mark.parametrize(("ids", "mask", "says"), SLIPS.values(), ids=SLIPS)
+def test_a_slip_in_the_ids_is_one_clear_error(model, ids, mask, says):
+    labels = np.zeros(2, int) if isinstance(model, Classifier) else np.zeros((2, 4), int)
+    with pytest.raises(ValueError, match=says):
+        model(ids, mask=mask)
+    with pytest.raises(ValueError, match=says):
+        model.loss(ids, labels, mask=mask)
+
+
+@decoders
+@pytest.mark.parametrize("labels", [np.zeros((2, 3), int), np.zeros(4, int), WORDS + V])
+def test_labels_of_a_text_are_its_tokens(model, labels):
+    with pytest.raises(ValueError, match=f"shape of ids.*from 0 to {V - 1}"):
+        model.loss(WORDS, labels)
+
+
+@classifiers
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [-100, 0], WORDS, 1])
+def test_labels_of_a_classifier_are_classes(model, labels):
+    with pytest.raises(ValueError, match=r"labels must be \(batch,\).*from 0 to 2"):
+        model.loss(WORDS, labels)
+
+
+@classifiers
+@pytest.mark.parametrize("labels", [[0], [0, 1, 2]])
+def test_a_classifier_has_one_label_for_each_text(model, labels):
+    with pytest.raises(ValueError, match=f"{len(labels)} labels for a batch of 2"):
+        model.loss(WORDS, labels)
+
+
+@classifiers
+def test_a_text_without_tokens_has_no_class(model):
+    with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
+        model(WORDS, mask=np.array([[1, 1, 1, 1], [0, 0, 0, 0]]))
+
+
+def test_a_text_ends_where_positions_do():
+    """What stands before it counts too, and padding does not."""
+    model, rng = DECODERS["gpt2"], np.random.default_rng(0)
+    words = np.zeros((2, 28), int)
+    model(words, PrefixTuning(4).attach(model, rng))
+    model(words, PrefixTuning(9, shift_positions=False).attach(model, rng))
+    model(np.zeros((2, 40), int), mask=np.arange(40) % 2 * np.ones((2, 1)))
+    both = Chain(PrefixTuning(3), PrefixTuning(2))
+    for length, adapt in ((33, PLAIN), (28, PromptTuning(5)), (28, PrefixTuning(5)), (28, both)):
+        adapt = adapt if adapt is PLAIN else adapt.attach(model, rng)
+        for B in (1, 2):
+            with pytest.raises(ValueError, match="33 long; the model has 32 positions"):
+                model(np.zeros((B, length), int), adapt)
+    memory = Memory()
+    model(words, memory=memory)
+    with pytest.raises(ValueError, match="33 long"):
+        model(words[:, :5], memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("slip", "says"),
+    [
+        ({"heads": 3}, "width 8 must be a multiple of heads 3"),
+        ({"key_heads": 3}, "heads of key_heads 3"),
+        ({"positions": "sinus"}, "positions='sinus': there is learned, rotary, none"),
+        ({"norm": "batch"}, "norm='batch': there is layer, rms"),
+    ],
+)
+def test_a_slip_in_a_config_is_one_clear_error(slip, says):
+    with pytest.raises(ValueError, match=says):
+        Config(**{"vocabulary": V, "width": 8, "layers": 1, "heads": 4, "length": 8} | slip)
