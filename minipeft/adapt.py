@@ -78,10 +78,8 @@ class Adaptation:
         """Lay parameters beside the layers that match `targets`.  Changes self, never the model."""
         places = {path: layer for path, layer in model.modules() if re.search(self.targets, path)}
         start = {path: self.start(layer, rng) for path, layer in places.items()}
-        return self.lay(
-            {path: [trained(np.asarray(p, model.dtype)) for p in ps] for path, ps in start.items()},
-            model,
-        )
+        own = lambda ps: [trained(np.asarray(p, model.dtype)) for p in ps]
+        return self.lay({path: own(ps) for path, ps in start.items()}, model)
 
     def lay(self, at, model):
         if not at:

@@ -24,12 +24,9 @@ class Memory:
 
     def of(self, rows):
         """The memory of these rows: for beams, or one text shared by many."""
-        kv = {
-            path: ([take(x, rows) for x in kv], real[rows]) for path, (kv, real) in self.kv.items()
-        }
-        return but(
-            self, adapt=self.adapt.of(rows), kv=kv, real=self.real[rows], start=self.start[rows]
-        )
+        kv = {path: ([take(x, rows) for x in xs], r[rows]) for path, (xs, r) in self.kv.items()}
+        adapt, real, start = self.adapt.of(rows), self.real[rows], self.start[rows]
+        return but(self, adapt=adapt, kv=kv, real=real, start=start)
 
 
 class Reading:
@@ -57,9 +54,8 @@ class Reading:
     def extend(self, layer, k, v):
         """Keys and values of all that `layer` has read, prefix first, and which are real."""
         m = self.memory
-        (k, v), real = after(
-            m.kv.get(layer.path) or m.adapt.before(layer, len(k.data)), [k, v], self.real
-        )
+        past = m.kv.get(layer.path) or m.adapt.before(layer, k.shape[0])
+        (k, v), real = after(past, [k, v], self.real)
         if m.keep:
             m.kv[layer.path] = [k, v], real
         return k, v, real
@@ -76,11 +72,9 @@ class Reading:
         """The text's rows, or `rows` of it: what is asked, once no later attention needs more."""
         if block is not self.last or not self.prompt and self.rows is None:
             return h
-        return (
-            cut(h, self.prompt, None, axis=1)
-            if self.rows is None
-            else lookup(h, self.rows + self.prompt)
-        )
+        if self.rows is None:
+            return cut(h, self.prompt, None, axis=1)
+        return lookup(h, self.rows + self.prompt)
 
 
 def after(before, xs, real):
@@ -88,6 +82,5 @@ def after(before, xs, real):
     if before is None:
         return xs, real
     rows, true = before
-    return [concat(r, x, axis=1) for r, x in zip(rows, xs, strict=True)], np.concatenate(
-        [true, real], 1
-    )
+    xs = [concat(r, x, axis=1) for r, x in zip(rows, xs, strict=True)]
+    return xs, np.concatenate([true, real], 1)

@@ -153,6 +153,8 @@ class Stack(Module):
         """
         ids, real = checked(ids, mask, self.config.vocabulary)
         memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
+        if memory.adapt.base not in (None, self.config):
+            raise ValueError(f"attached to {memory.adapt.base}, but the model is {self.config}")
         return self.stream(ids, real, memory, rows)
 
     def stream(self, ids, real, memory, rows=None):
@@ -165,12 +167,8 @@ class Stack(Module):
 
     def prompted(self, memory, B):
         """A causal prompt can't depend on the text: one that all B rows share is read once."""
-        if (
-            B == 1
-            or not self.causal
-            or not memory.adapt.shared
-            or not memory.adapt.before(self.tokens, 1)
-        ):
+        adapt = memory.adapt
+        if B == 1 or not (self.causal and adapt.shared and adapt.before(self.tokens, 1)):
             return memory
         memory = but(memory, keep=True)
         self.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
