@@ -1,4 +1,4 @@
-"""One training step, minipeft against PyTorch eager + Hugging Face PEFT: A B A B …, medians and their ratio.
+"""One training step, minipeft against PyTorch eager + Hugging Face PEFT, in turn; the medians.
 
     pip install -e ".[oracle]" && python benchmarks/step.py
 

@@ -65,21 +65,26 @@ class Adaptation:
 
     def now(self, rng=None):
         """This adaptation for one forward: what depends on γ alone is computed once."""
-        if self.at is None:
-            name = type(self).__name__
-            raise ValueError(
-                f"{self!r} is attached to no model yet: {name}(...).attach(model, rng)"
-            )
+        self.attached()
         return but(self, rng=rng) if rng and self.dropout else self
+
+    def fold(self):
+        """γ with what `now` computes in place of what computes it: the same bits, no encoder."""
+        return self.now().map(lambda p: trained(p.data.copy()))
 
     # -- what the rest of the library asks
 
     def attach(self, model, rng):
         """Lay parameters beside the layers that match `targets`.  Changes self, never the model."""
         places = {path: layer for path, layer in model.modules() if re.search(self.targets, path)}
-        start = {path: self.start(layer, rng) for path, layer in places.items()}
-        own = lambda ps: [trained(np.asarray(p, model.dtype)) for p in ps]
-        return self.lay({path: own(ps) for path, ps in start.items()}, model)
+        at = {}
+        for path, layer in places.items():
+            try:
+                at[path] = [trained(np.asarray(p, model.dtype)) for p in self.start(layer, rng)]
+            except AttributeError as error:
+                kind = type(layer).__name__
+                raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from None
+        return self.lay(at, model)
 
     def lay(self, at, model):
         if not at:
@@ -87,6 +92,14 @@ class Adaptation:
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
         self.at, self.base = at, model.config
         return self
+
+    def attached(self):
+        if self.at is None:
+            name = type(self).__name__
+            raise ValueError(
+                f"{self!r} is attached to no model yet: {name}(...).attach(model, rng)"
+            )
+        return self.at
 
     def adapts(self, path):
         return path in self.at
@@ -110,7 +123,7 @@ class Adaptation:
 
     def named_parameters(self):
         """Yield ("path.name", tensor), with the names that the method's equation gives them."""
-        for path, added in self.at.items():
+        for path, added in self.attached().items():
             for name, p in zip(self.names(path), added, strict=True):
                 yield f"{path}.{name}", p
 
@@ -151,13 +164,13 @@ PLAIN.at = {}
 
 
 class As:
-    """A layer as someone shows it: its names and tensors, but another answer."""
+    """A layer as someone shows it: its names and tensors, but the answer of answer(layer, x)."""
 
     def __init__(self, layer, answer):
         self.layer, self.answer = layer, answer
 
     def __call__(self, x):
-        return self.answer(x)
+        return self.answer(self.layer, x)
 
     def __getattr__(self, name):
         return getattr(self.layer, name)

@@ -29,7 +29,8 @@ class Several(Adaptation):
 
     def attach(self, model, rng):
         for m in self.methods:
-            m.attach(model, rng)
+            if m is not PLAIN:
+                m.attach(model, rng)
         return self
 
     def using(self, new):
@@ -38,7 +39,10 @@ class Several(Adaptation):
 
 
 class Chain(Several):
-    """Several at once, the first nearest to the network, its rows furthest from the text."""
+    """Several at once, the first nearest to the network, its rows furthest from the text.
+
+    One that computes with other weights of a layer does so in place of those before it there.
+    """
 
     def __init__(self, *methods):
         self.methods = methods
@@ -49,7 +53,7 @@ class Chain(Several):
     def __call__(self, layer, x):
         for method in self.methods:
             if method.adapts(layer.path):
-                layer = As(layer, lambda x, layer=layer, method=method: method(layer, x))
+                layer = As(layer, method)
         return layer(x)
 
     def before(self, layer, B):
@@ -91,6 +95,8 @@ class Each(Several):
             methods[0] if len(methods) == 1 and isinstance(methods[0], (list, tuple)) else methods
         )
         self.methods = [PLAIN if m is None else m for m in methods]
+        if not self.methods:
+            raise ValueError("a mixture has a method for each row of a batch; here is none")
         alike = {}
         for i, m in enumerate(self.methods):
             alike.setdefault(id(m), (m, []))[1].append(i)
@@ -116,10 +122,7 @@ class Each(Several):
         if len(self.groups) == 1:
             return self.groups[0][0](layer, x)
         whole = once(lambda: layer(x))
-        parts = [
-            m(As(layer, Share(layer, z := pick(x, rows), rows, whole)), z)
-            for m, rows in self.groups
-        ]
+        parts = [m(As(layer, Share(z := pick(x, rows), rows, whole)), z) for m, rows in self.groups]
         return take(concat(*parts, axis=0), self.back)
 
     def before(self, layer, B):
@@ -167,18 +170,18 @@ class Each(Several):
 class Share:
     """What some rows get from a layer that is read once for the whole batch."""
 
-    def __init__(self, layer, x, rows, whole):
-        self.layer, self.x, self.rows, self.whole = layer, x, rows, whole
+    def __init__(self, x, rows, whole):
+        self.x, self.rows, self.whole = x, rows, whole
 
-    def __call__(self, x):
+    def __call__(self, layer, x):
         if x is self.x:
             return take(self.whole(), self.rows)
-        if self.layer.inner:
+        if layer.inner:
             raise TypeError(
-                f"{self.layer.path} attends over the whole batch: beside other rows a method can "
+                f"{layer.path} attends over the whole batch: beside other rows a method can "
                 "ask it only for its own input; adapt the layers inside it instead"
             )
-        return self.layer(x)
+        return layer(x)
 
 
 def nothing(B, like):

@@ -87,6 +87,8 @@ class Linear(Module):
         if bias:
             self.b = full(0, O)
 
+    shape = property(lambda self: self.W.shape)
+
     def __call__(self, x):
         return linear(x, self.W, self.b) if "b" in vars(self) else matmul(x, self.W)
 

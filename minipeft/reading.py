@@ -37,7 +37,9 @@ class Reading:
         self.last, self.rows = last, rows
 
     def __call__(self, layer, x):
-        return self.memory.adapt(As(layer, lambda x: layer(x, self)) if layer.inner else layer, x)
+        return self.memory.adapt(
+            As(layer, lambda layer, x: layer(x, self)) if layer.inner else layer, x
+        )
 
     def lead(self, layer, h, real, first):
         """h behind the prompt of `layer`, once; positions, after the prefix of `first`."""

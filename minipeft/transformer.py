@@ -152,6 +152,10 @@ class Stack(Module):
         rows (B, R): the columns of which states are asked; then they are (B, R, D).
         """
         ids, real = checked(ids, mask, self.config.vocabulary)
+        if memory and adapt not in (None, PLAIN):
+            raise ValueError(
+                "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
+            )
         memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
         if memory.adapt.base not in (None, self.config):
             raise ValueError(f"attached to {memory.adapt.base}, but the model is {self.config}")

@@ -16,10 +16,12 @@ from minipeft import (
     Encoded,
     FullFineTuning,
     LoRA,
+    Memory,
     PrefixTuning,
     PromptTuning,
     Tensor,
     merge,
+    stack,
 )
 from minipeft.nn import but
 
@@ -217,12 +219,30 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* adds no rows of one number"),
         (PrefixTuning(init="text"), r"init='text': there is vocabulary, normal; or words="),
         (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
+        (LoRA(rank=0), "rank=0: a product through nothing"),
+        (LoRA(targets="attn$"), r"has no place at blocks\.0\.attn, Attention"),
+        (LoRA(targets="tokens"), "has no place at tokens, Embedding"),
+        (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
     ]
     for method, says in slips:
         with pytest.raises(ValueError, match=says):
             method.attach(model, rng())
+    for use in (LoRA().parameters, lambda: stack([LoRA()]), lambda: LoRA().of([0])):
+        with pytest.raises(ValueError, match="attached to no model yet: LoRA"):
+            use()
+    with pytest.raises(ValueError, match="here is none"):
+        Each([])
     with pytest.raises(ValueError, match="pool='max': there is last, mean"):
         Classifier(model, 3, pool="max")
+
+
+def test_a_model_reads_only_what_is_attached_to_its_like():
+    model = DECODERS["gpt2"]
+    lora = LoRA().attach(DECODERS["rotary"], rng())
+    with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
+        model(np.zeros((1, 2), int), lora)
+    with pytest.raises(ValueError, match="a memory has its own adaptation"):
+        model(np.zeros((1, 2), int), LoRA().attach(model, rng()), memory=Memory())
 
 
 def test_a_tied_head_has_one_copy():
@@ -295,7 +315,9 @@ def test_a_tied_head_stays_tied():
     new = merge(model, attached("full", model))
     assert new.head.W is new.tokens.W and len(new.parameters()) == len(model.parameters())
     head = LoRA(rank=2, targets="^head$")
-    for torn in (head, FullFineTuning("^head$"), FullFineTuning("^tokens$")):
+    with pytest.raises(ValueError, match="has no place at head, Tied"):
+        head.attach(model, rng())
+    for torn in (FullFineTuning("^head$"), FullFineTuning("^tokens$")):
         with pytest.raises(ValueError, match="shared with another layer"):
             merge(model, torn.attach(model, rng()))
     untied = DECODERS["rotary"]

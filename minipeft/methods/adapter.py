@@ -22,7 +22,7 @@ class Adapter(Adaptation):
     targets: str = HOULSBY
 
     def start(self, layer, rng):
-        O, r = layer.W.shape[1], self.bottleneck
+        O, r = layer.shape[1], self.bottleneck
         return (
             rng.normal(0, 1e-2, (O, r)),
             np.zeros((1, r)),

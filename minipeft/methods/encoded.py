@@ -55,7 +55,3 @@ class Encoded(Adaptation):
             for p, end in zip(rows, ends, strict=True)
         }
         return self.method.using(cuts).now(rng)
-
-    def fold(self):
-        """The method alone, with its rows as they are now: the same bits, no encoder to keep."""
-        return self.now().map(lambda p: trained(p.data.copy()))

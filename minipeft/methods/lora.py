@@ -18,7 +18,9 @@ class LoRA(Adaptation):
     targets: str = r"attn\.[qv]$"
 
     def start(self, layer, rng):
-        I, O = layer.W.shape
+        I, O = layer.shape
+        if self.rank < 1:
+            raise ValueError(f"rank={self.rank}: a product through nothing; 1 is the least")
         return rng.normal(0, I**-0.5, (I, self.rank)), np.zeros((self.rank, O))
 
     def apply(self, layer, x, A, B):
