@@ -1,0 +1,38 @@
+"""The built-in base: small, whole, and what Transformers reads too."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+import minipeft as mp
+from minipeft import hf
+from minipeft.world.language import documents
+
+
+def test_the_base_is_small_and_has_read_the_world():
+    assert sum(path.stat().st_size for path in hf.BASE.iterdir()) <= 4_000_000
+    model, tokenizer = mp.load(), mp.load_tokenizer()
+    assert 0.8e6 < sum(t.data.size for t in model.parameters()) < 1.2e6
+    assert model.dtype == np.float32 and tokenizer.get_vocab_size() == model.config.vocabulary
+
+    def loss(texts):
+        ids = [tokenizer.encode(text).ids for text in texts]
+        return np.mean([float(model.loss([row], [row])) for row in ids])
+
+    rng = np.random.default_rng(999)
+    texts = list(islice(documents(rng), 30))
+    shuffled = [" ".join(rng.permutation(text.split())) for text in texts]
+    assert loss(texts) < 1.2 and loss(shuffled) > 4
+
+
+def test_transformers_reads_the_base():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(hf.BASE, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(hf.BASE)
+    text = "Tamsin saw The Velvet Comet. Zwölf 🍎!"
+    ids = tokenizer(text)["input_ids"]
+    assert ids == mp.load_tokenizer().encode(text).ids
+    with torch.no_grad():
+        want = theirs(torch.tensor([ids])).logits.numpy()
+    np.testing.assert_allclose(mp.load()(np.array([ids])).data, want, atol=1e-4)
