@@ -51,7 +51,8 @@ def theirs(size, method):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     V, D, layers, heads, B, T = SIZES[size]
-    config = GPT2Config(V, T + 20, D, layers, heads, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+    shape = {"vocab_size": V, "n_positions": T + 20, "n_embd": D, "n_layer": layers}
+    config = GPT2Config(n_head=heads, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape)
     model = GPT2LMHeadModel(config)
     common = {"task_type": "CAUSAL_LM"}
     chosen = {

@@ -38,7 +38,7 @@ class AdamW:
 def clip(grads, limit):
     """All of them scaled so that their common norm is at most `limit`; and what it was."""
     norm = sum(float(np.vdot(g, g)) for g in grads) ** 0.5
-    return [g * (limit / norm) for g in grads] if norm > limit else grads, norm
+    return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads, norm
 
 
 SCHEDULES = {

@@ -41,21 +41,21 @@ class Trainer:
 
         with self.pool.alone():
             value, grads = gradients(loss, self.adapt, shards, self.pool)
-        self.finite(value, grads)
-        grads, self.norm = clip(grads, self.clip)
-        self.optimizer.step(grads, self.optimizer.lr * self.schedule(self.t))
+        clipped, self.norm = clip(grads, self.clip)
+        if not np.isfinite(value + self.norm):
+            raise self.not_finite(value, grads)
+        self.optimizer.step(clipped, self.optimizer.lr * self.schedule(self.t))
         self.t += 1
         return value
 
-    def finite(self, value, grads):
-        sums = {p: float(np.sum(g)) for p, g in zip(self.adapt.parameters(), grads)}
-        wrong = [name for name, p in self.adapt.named_parameters() if not np.isfinite(sums[p])]
-        if wrong or not np.isfinite(value):
-            raise NonFinite(
-                f"step {self.t}: the loss is {value}, the gradient is not finite at "
-                f"{', '.join(wrong[:3]) or 'no parameter'}; nothing was changed. "
-                "Lower the rate, or look at the data"
-            )
+    def not_finite(self, value, grads):
+        good = {p: np.isfinite(g).all() for p, g in zip(self.adapt.parameters(), grads)}
+        wrong = [name for name, p in self.adapt.named_parameters() if not good[p]]
+        return NonFinite(
+            f"step {self.t}: the loss is {value}, the gradient is not finite at "
+            f"{', '.join(wrong[:3]) or 'no parameter'}; nothing was changed. "
+            "Lower the rate, or look at the data"
+        )
 
     def fit(self, batches, steps, log=None, progress=True):
         """Train on the first `steps` of `batches`, (ids, labels, mask) each; the losses.

@@ -224,9 +224,8 @@ class Decoder(Stack):
         """
         ids, mask = checked(ids, mask, self.config.vocabulary)
         target = self.targets(labels, mask)
-        rows = None
-        if (target < 0).any():  # logits only where a label is asked
-            R = max(1, (target >= 0).sum(1).max())
+        rows, R = None, max(1, (target >= 0).sum(1).max())
+        if R < 0.9 * target.shape[1]:  # logits only where a label is asked, if that spares a tenth
             rows = np.sort(np.argsort(target < 0, axis=1, kind="stable")[:, :R], axis=1)
             target = np.take_along_axis(target, rows, 1)
         z = self(ids, adapt, mask, rng=rng, rows=rows)
