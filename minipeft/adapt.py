@@ -10,7 +10,7 @@ from .tensor import Tensor
 
 
 class Adaptation:
-    """The plain reading: every layer as it is.  A method says `start`, and `apply` or `past`.
+    """How the layers of a frozen network are read.  A method says `start`, and `apply` or `past`.
 
     `at` maps the path of a layer to the parameters added there.  Each has two axes, (rows,
     columns); in a bank, or a batch of different users, a third stands in front, so that one
@@ -76,15 +76,21 @@ class Adaptation:
 
     def attach(self, model, rng):
         """Lay parameters beside the layers that match `targets`.  Changes self, never the model."""
-        places = {path: layer for path, layer in model.modules() if re.search(self.targets, path)}
         at = {}
-        for path, layer in places.items():
+        for path, layer in self.places(model):
             try:
-                at[path] = [trained(np.asarray(p, model.dtype)) for p in self.start(layer, rng)]
+                at[path] = [trained(np.array(p, model.dtype)) for p in self.start(layer, rng)]
             except AttributeError as error:
                 kind = type(layer).__name__
-                raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from None
+                raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from error
         return self.lay(at, model)
+
+    def places(self, model):
+        """[(path, layer)] of all that match `targets`."""
+        try:
+            return [(p, layer) for p, layer in model.modules() if re.search(self.targets, p)]
+        except re.error as error:
+            raise ValueError(f"targets={self.targets!r} is no pattern: {error}") from None
 
     def lay(self, at, model):
         if not at:
@@ -92,6 +98,11 @@ class Adaptation:
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
         self.at, self.base = at, model.config
         return self
+
+    def fits(self, config):
+        """An error if it was attached to a network of another configuration."""
+        if self.base not in (None, config):
+            raise ValueError(f"{self!r} is attached to {self.base}, but the model is {config}")
 
     def attached(self):
         if self.at is None:
@@ -159,8 +170,16 @@ def trained(p):
     return Tensor(p, requires_grad=True)
 
 
-PLAIN = Adaptation()
-PLAIN.at = {}
+class Plain(Adaptation):
+    """None at all: `model(ids, PLAIN)` is `model(ids)`."""
+
+    at = {}
+
+    def __repr__(self):
+        return "PLAIN"
+
+
+PLAIN = Plain()
 
 
 class As:
@@ -195,6 +214,7 @@ def stack(methods):
 
 def merge(model, adapt):
     """A new model with the adaptation in its weights.  The given one stays as it is."""
+    adapt.fits(model.config)
     new, adapt = {}, adapt.now()
     for path, layer in model.modules():
         changed = adapt.merged(layer)

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +40,17 @@ def unused(folder):
         raise DataError(f"{folder} is there already; name a new folder")
 
 
+@contextmanager
+def filling(folder):
+    """A new folder under another name, which takes this one once it is full."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+        new = Path(place, folder.name)
+        new.mkdir()
+        yield new
+        new.rename(folder)
+
+
 @dataclass
 class Compare:
     """Adapt one frozen base by every method, and compare what each reaches and costs."""
@@ -73,9 +84,10 @@ class Compare:
                     live.update(self.table(report))
         report["seconds"] = time.perf_counter() - start
         if self.out:
-            for name, adapt in comparison.adapts.items():
-                hf.save(adapt, self.out / name)
-            (self.out / "compare.json").write_text(json.dumps(report, indent=2))
+            with filling(self.out) as new:
+                for name, adapt in comparison.adapts.items():
+                    hf.save(adapt, new / name)
+                (new / "compare.json").write_text(json.dumps(report, indent=2))
         if self.json:
             print(json.dumps(report))
         else:
@@ -116,7 +128,7 @@ class Train:
     method: str = "prefix"
     """One of prompt, prefix, adapter, lora, full."""
     fields: tuple[str, ...] = ()
-    """Fields of the method: length=20, rank=4, targets=attn …"""
+    """Fields of the method, all behind one flag: --fields length=20 init=normal"""
     model: Path | None = None
     """A Hugging Face GPT-2 folder; without: the built-in base."""
     steps: int = 300
@@ -140,11 +152,11 @@ class Train:
         rates = schedule(self.schedule, self.steps, self.warmup)
         trainer = Trainer(model, adapt, AdamW(adapt.parameters(), self.rate), rates, seed=self.seed)
         batches = passages(own, self.batch, self.length, np.random.default_rng(self.seed))
-        with TemporaryDirectory() as place:
+        with TemporaryDirectory() as place, filling(self.out) as new:
             log = Path(place, "metrics.jsonl")
             trainer.fit(batches, self.steps, log=log)
-            hf.save(adapt, self.out)
-            shutil.copy(log, self.out)
+            hf.save(adapt, new)
+            shutil.copy(log, new)
         trained = sum(p.data.size for p in adapt.parameters())
         seconds = time.perf_counter() - start
         out.print(f"{adapt}: {trained:,} numbers in {seconds:.0f} s", markup=False)
@@ -229,7 +241,10 @@ class Verify:
     def run(self):
         results = verify(self.draws, self.seed)
         if self.json:
-            print(json.dumps([asdict(r) for r in results]))
+            told = [
+                asdict(r) | {"worst": r.worst if np.isfinite(r.worst) else None} for r in results
+            ]
+            print(json.dumps(told))
         else:
             table = Table("id", "formula", "source", "draws", "worst", "")
             for r in results:

@@ -21,8 +21,7 @@ def read_examples(path, text_column="text", label_column="label"):
     for line, row in READERS[path.suffix](path):
         for column in (text_column, label_column):
             if column not in row or row[column] in (None, ""):
-                there = ", ".join(str(name) for name in row)
-                there = there or "nothing"
+                there = ", ".join(map(str, row)) or "nothing"
                 raise DataError(f"{path}:{line}: no value for {column!r}; there is {there}")
         if not isinstance(row[text_column], str):
             raise DataError(f"{path}:{line}: {text_column!r} is no text: {row[text_column]!r}")
@@ -35,7 +34,7 @@ def read_examples(path, text_column="text", label_column="label"):
 def read_text(path):
     """A UTF-8 file, whole."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (UnicodeDecodeError, OSError) as error:
@@ -46,7 +45,7 @@ def read_text(path):
 
 
 def json_lines(path):
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -57,20 +56,27 @@ def json_lines(path):
             yield number, row
 
 
-def table(delimiter):
+def table(**dialect):
     def rows(path):
         text = io.StringIO(read_text(path), newline="")
-        reader = csv.DictReader(text, delimiter=delimiter)
-        for row in reader:
-            if None in row or None in row.values():
-                have = len(reader.fieldnames)
-                raise DataError(f"{path}:{reader.line_num}: not {have} columns, as in line 1")
-            yield reader.line_num, row
+        reader = csv.DictReader(text, **dialect)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    have = len(reader.fieldnames)
+                    raise DataError(f"{path}:{reader.line_num}: not {have} columns, as in line 1")
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: {error}") from None
 
     return rows
 
 
-READERS = {".jsonl": json_lines, ".csv": table(","), ".tsv": table("\t")}
+READERS = {
+    ".jsonl": json_lines,
+    ".csv": table(strict=True),
+    ".tsv": table(delimiter="\t", quoting=csv.QUOTE_NONE),
+}
 
 
 def pad(rows, filler=0):
@@ -95,9 +101,9 @@ def batches(examples, size, rng, collate=pad):
 def passages(ids, size, length, rng):
     """Endless (ids, labels, None): `size` passages of `length` from anywhere in one long text."""
     ids = np.asarray(ids)
-    if len(ids) <= length:
+    if len(ids) < length:
         raise DataError(f"the text has {len(ids)} tokens, and passages of {length} were asked for")
     while True:
-        start = rng.integers(0, len(ids) - length, size)
+        start = rng.integers(0, len(ids) - length + 1, size)
         own = ids[start[:, None] + np.arange(length)]
         yield own, own, None

@@ -3,8 +3,10 @@
 import numpy as np
 
 from .adapt import PLAIN
+from .heads import POOLS
 from .reading import Memory
 from .tensor import no_grad
+from .transformer import checked
 
 
 def generate(
@@ -25,9 +27,10 @@ def generate(
     """
     if temperature and rng is None:
         raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
-    ids = np.asarray(ids)
-    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-    last = ids.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)[:, None]  # real token of each row
+    if max_new_tokens < 1 or temperature < 0 or top_k < 0:
+        raise ValueError("max_new_tokens is at least 1, temperature and top_k are at least 0")
+    ids, mask = checked(ids, mask, model.config.vocabulary)
+    last, _ = POOLS["last"](mask)
     memory, new = Memory(adapt), []
     done = np.zeros(len(ids), bool)
     with no_grad():

@@ -1,4 +1,4 @@
-"""Heads that are no language model's: a class for each text, from a pooled state."""
+"""Heads other than a language model's: a class for each text, from a pooled state."""
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from .transformer import Stack, checked
 
 def last(mask):
     """The last real token of each row."""
+    if not mask.any(1).all():
+        raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
     rows = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     return rows[:, None], np.ones((len(mask), 1, 1))
 
@@ -45,6 +47,8 @@ class Head(Module):
 
     def targets(self, labels, mask=None):
         labels, C = np.asarray(labels), self.score.W.shape[1]
+        if labels.dtype.kind not in "iu" or not labels.size:
+            raise ValueError(f"labels are whole numbers, one for each text; got {labels!r}")
         if labels.ndim != 1 or labels.min() < 0 or labels.max() >= C:
             raise ValueError(f"labels must be (batch,) and from 0 to {C - 1}; got {labels!r}")
         return labels

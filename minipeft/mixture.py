@@ -27,6 +27,10 @@ class Several(Adaptation):
     def base(self):
         return next((m.base for m in self.methods if m.base is not None), None)
 
+    def fits(self, config):
+        for m in self.methods:
+            m.fits(config)
+
     def attach(self, model, rng):
         for m in self.methods:
             if m is not PLAIN:
@@ -91,9 +95,8 @@ class Each(Several):
     shared = False
 
     def __init__(self, *methods):
-        methods = (
-            methods[0] if len(methods) == 1 and isinstance(methods[0], (list, tuple)) else methods
-        )
+        if len(methods) == 1 and isinstance(methods[0], (list, tuple)):
+            (methods,) = methods
         self.methods = [PLAIN if m is None else m for m in methods]
         if not self.methods:
             raise ValueError("a mixture has a method for each row of a batch; here is none")

@@ -24,7 +24,7 @@ class AdamW:
         self.t += 1
         b1, b2 = self.betas
         c1, c2 = 1 - b1**self.t, (1 - b2**self.t) ** 0.5
-        for p, g, m, v in zip(self.parameters, grads, self.m, self.v):
+        for p, g, m, v in zip(self.parameters, grads, self.m, self.v, strict=True):
             m += (1 - b1) * (g - m)
             v += (1 - b2) * (g * g - v)
             d = np.sqrt(v)

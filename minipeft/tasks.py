@@ -27,6 +27,10 @@ class Task:
 
 def task(name, splits, tokenizer, length):
     """A Task from splits of (text, label); texts are cut to what the model can read."""
+    if length <= ROOM:
+        raise DataError(
+            f"a model of {length} positions has none left: {ROOM} are for what is added"
+        )
     classes = sorted({label for _, label in splits["train"]})
     number = {label: i for i, label in enumerate(classes)}
     if len(classes) < 2:

@@ -23,14 +23,23 @@ class Trainer:
     """
 
     def __init__(self, model, adapt, optimizer, schedule=None, clip=1.0, seed=0, workers=None):
+        if list(map(id, optimizer.parameters)) != list(map(id, adapt.parameters())):
+            raise ValueError("the optimizer holds others: make it of adapt.parameters(), last")
         self.model, self.adapt, self.optimizer = model, adapt, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
         self.pool, self.t = Pool(workers), 0
         self.weights = sum(t.data.size for t in model.parameters())
 
     def step(self, ids, labels, mask=None):
-        """One step of the optimizer; the loss before it.  Arguments as of model.loss."""
+        """One step of the optimizer; the loss before it.  Arguments as of model.loss.
+
+        NonFinite, and nothing changed, if the loss or a gradient is not finite.
+        """
         ids, labels = np.asarray(ids), np.asarray(labels)
+        mask = None if mask is None else np.asarray(mask)
+        if len(ids) != len(labels) or mask is not None and mask.shape != ids.shape:
+            shapes = f"ids {ids.shape}, labels {labels.shape}, mask {np.shape(mask)}"
+            raise ValueError(f"these are of no one batch: {shapes}")
         count = max(1, (self.model.targets(labels, mask) >= 0).sum())
         shards = cut(ids.shape, self.weights)
 
@@ -53,8 +62,8 @@ class Trainer:
         wrong = [name for name, p in self.adapt.named_parameters() if not good[p]]
         return NonFinite(
             f"step {self.t}: the loss is {value}, the gradient is not finite at "
-            f"{', '.join(wrong[:3]) or 'no parameter'}; nothing was changed. "
-            "Lower the rate, or look at the data"
+            f"{', '.join(wrong[:3]) or 'no parameter, but too long to scale'}; "
+            "nothing was changed. Lower the rate, or look at the data"
         )
 
     def fit(self, batches, steps, log=None, progress=True):

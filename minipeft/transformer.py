@@ -31,6 +31,8 @@ class Config:
 
     def __post_init__(self):
         groups = self.key_heads or self.heads
+        if min(self.vocabulary, self.width, self.heads, self.length, groups) < 1:
+            raise ValueError(f"nothing in a configuration is less than 1: {self}")
         if self.width % self.heads or self.heads % groups:
             raise ValueError(
                 f"width {self.width} must be a multiple of heads {self.heads}, "
@@ -86,6 +88,8 @@ NORMS = {"layer": Norm, "rms": RMSNorm}
 
 
 class Attention(Module):
+    """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2"""
+
     inner = True
 
     def __init__(self, rng, c):
@@ -106,6 +110,8 @@ class Attention(Module):
 
 
 class Mlp(Module):
+    """W_down gelu(W_up x)"""
+
     inner = True
 
     def __init__(self, rng, c):
@@ -152,13 +158,12 @@ class Stack(Module):
         rows (B, R): the columns of which states are asked; then they are (B, R, D).
         """
         ids, real = checked(ids, mask, self.config.vocabulary)
-        if memory and adapt not in (None, PLAIN):
+        if memory and adapt is not None and adapt is not PLAIN:
             raise ValueError(
                 "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
             )
         memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
-        if memory.adapt.base not in (None, self.config):
-            raise ValueError(f"attached to {memory.adapt.base}, but the model is {self.config}")
+        memory.adapt.fits(self.config)
         return self.stream(ids, real, memory, rows)
 
     def stream(self, ids, real, memory, rows=None):
@@ -234,6 +239,8 @@ class Decoder(Stack):
     def targets(self, labels, mask=None):
         """What each token (B, T) is to predict: the next real one's label; -100 where nothing."""
         labels = np.asarray(labels)
+        if labels.dtype.kind not in "iu" or ((labels < 0) & (labels != -100)).any():
+            raise ValueError("labels are token ids, or -100 where there is none")
         real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
         V, largest = self.config.vocabulary, labels.max(initial=-100)
         if labels.shape != real.shape or largest >= V:

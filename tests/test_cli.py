@@ -133,6 +133,15 @@ BAD = {
         ["train", "--data", "text.txt", "--out", "new", "--fields", "targets=atn$"],
         "no layer matches 'atn$'; the model has tokens",
     ),
+    "a field of another kind": (
+        ["train", "--data", "text.txt", "--out", "new", "--fields", "length=abc"],
+        "prefix: length='abc' must be of the kind int",
+    ),
+    "a pattern that is none": (
+        ["train", "--data", "text.txt", "--out", "new", "--fields", "targets=attn["],
+        "targets='attn[' is no pattern",
+    ),
+    "no tokens": (["generate", "--prompt", "x", "--tokens", "0"], "max_new_tokens is at least 1"),
     "an empty text": (["train", "--data", "empty.txt", "--out", "new"], "the file is empty"),
     "a text that is too short": (
         ["train", "--data", "text.txt", "--out", "new"],

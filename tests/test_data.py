@@ -20,10 +20,11 @@ def written(path, text):
 def test_every_format_gives_the_same_examples(tmp_path, ending):
     if ending == ".jsonl":
         lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
-    else:
-        comma = {".csv": ",", ".tsv": "\t"}[ending]
+    elif ending == ".csv":
         quoted = ['"' + text.replace('"', '""') + '"' for text, _ in ROWS]
-        lines = [f"label{comma}text"] + [f"{y}{comma}{x}" for x, (_, y) in zip(quoted, ROWS)]
+        lines = ["label,text"] + [f"{y},{x}" for x, (_, y) in zip(quoted, ROWS)]
+    else:
+        lines = ["label\ttext"] + [f"{y}\t{text}" for text, y in ROWS]
     path = written(tmp_path / f"data{ending}", "\n".join(lines) + "\n")
     assert read_examples(path) == ROWS
 
@@ -41,6 +42,7 @@ def test_every_format_gives_the_same_examples(tmp_path, ending):
         ("a.csv", "text,label\n,1\n", "a.csv:2: no value for 'text'"),
         ("a.csv", "sentence,label\nx,1\n", "there is sentence, label"),
         ("a.csv", "text,label\n", "no examples"),
+        ("a.csv", f"text,label\n{'x' * 200_000},1\n", "field larger than"),
         ("a.parquet", "x", "'.parquet' is none of .jsonl, .csv, .tsv"),
     ],
 )
@@ -80,5 +82,19 @@ def test_passages_are_pieces_of_the_text():
     ids, labels, mask = next(passages(np.arange(50), 6, 8, np.random.default_rng(0)))
     assert ids.shape == (6, 8) and mask is None and ids is labels
     assert (np.diff(ids) == 1).all() and ids.max() < 50
-    with pytest.raises(DataError, match="has 8 tokens, and passages of 8"):
-        next(passages(np.arange(8), 6, 8, np.random.default_rng(0)))
+    ids, _, _ = next(passages(np.arange(9), 50, 8, np.random.default_rng(0)))
+    assert set(ids[:, 0].tolist()) == {0, 1}
+    with pytest.raises(DataError, match="has 7 tokens, and passages of 8"):
+        next(passages(np.arange(7), 6, 8, np.random.default_rng(0)))
+
+
+def test_marks_and_odd_characters_do_not_part_lines(tmp_path):
+    row = json.dumps({"text": "one\u2028two\x85three", "label": 1}, ensure_ascii=False)
+    assert read_examples(written(tmp_path / "a.jsonl", "\ufeff" + row + "\n")) == [
+        ("one\u2028two\x85three", "1")
+    ]
+    tsv = 'label\ttext\n1\t"an open quote\n0\tnext\n'
+    assert read_examples(written(tmp_path / "a.tsv", tsv)) == [
+        ('"an open quote', "1"),
+        ("next", "0"),
+    ]

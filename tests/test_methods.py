@@ -219,7 +219,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* adds no rows of one number"),
         (PrefixTuning(init="text"), r"init='text': there is vocabulary, normal; or words="),
         (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
-        (LoRA(rank=0), "rank=0: a product through nothing"),
+        (LoRA(rank=0), "rank=0.*: rank is at least 1"),
         (LoRA(targets="attn$"), r"has no place at blocks\.0\.attn, Attention"),
         (LoRA(targets="tokens"), "has no place at tokens, Embedding"),
         (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),

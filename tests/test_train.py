@@ -123,6 +123,21 @@ def test_fit_lowers_the_loss_and_writes_what_it_did(model, tmp_path):
     assert [line["step"] for line in lines] == list(range(1, 31))
 
 
+def test_an_optimizer_of_other_parameters_is_refused(model):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    optimizer = mp.AdamW(adapt.parameters())
+    with pytest.raises(ValueError, match="make it of adapt.parameters"):
+        mp.Trainer(model, adapt.attach(model, np.random.default_rng(1)), optimizer)
+
+
+@pytest.mark.parametrize("labels, mask", [(np.ones((2, 5), int), None), (None, [[1] * 4] * 3)])
+def test_what_is_no_one_batch_is_refused(model, labels, mask):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    trainer, ids = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters())), np.ones((3, 5), int)
+    with pytest.raises(ValueError, match="these are of no one batch: ids"):
+        trainer.step(ids, ids if labels is None else labels, mask)
+
+
 def test_a_step_that_is_not_finite_names_itself_and_changes_nothing(model):
     adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
     ids = np.ones((2, 5), int)

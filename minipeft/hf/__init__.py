@@ -22,6 +22,7 @@ ADAPTATION = (
     "adapter_model.safetensors",
     "adapter_config.json",
     "reparametrization.safetensors",
+    "metrics.jsonl",
     *TOKENIZER,
 )
 

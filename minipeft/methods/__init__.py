@@ -18,13 +18,17 @@ METHODS = {
 
 
 def method(name, **fields):
-    """The method of that name, with these of its fields."""
+    """The method of that name, with these of its fields; ValueError for what it has not."""
     if name not in METHODS:
         raise ValueError(f"no method {name!r}; there is {', '.join(METHODS)}")
     known = METHODS[name].__dataclass_fields__
-    for field in fields:
+    for field, value in fields.items():
         if field not in known:
             raise ValueError(f"{name} has no field {field!r}; it has {', '.join(known)}")
+        kind = {float: (int, float), tuple: (tuple, list)}.get(known[field].type, known[field].type)
+        if not isinstance(value, kind):
+            kind = known[field].type.__name__
+            raise ValueError(f"{name}: {field}={value!r} must be of the kind {kind}")
     return METHODS[name](**fields)
 
 

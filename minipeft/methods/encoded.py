@@ -12,6 +12,7 @@ from ..ops import cut, tanh
 class Encoded(Adaptation):
     """P[i, :] = MLP(E[i, :]),  MLP = Linear → tanh → Linear        Li & Liang 2021, §4.3
 
+    E and the MLP start at random, whatever the method alone would start from.
     One network makes the rows of all layers, side by side.  It runs once a forward (`now`);
     after training `fold` keeps its result alone.
     """
@@ -46,8 +47,7 @@ class Encoded(Adaptation):
         return tanh(E @ W1 + b1) @ W2 + b2
 
     def now(self, rng=None):
-        super().now()
-        y = self.encode(*self.at["encoder"])
+        y = self.encode(*self.attached()["encoder"])
         rows = self.method.parameters()
         ends = np.cumsum([p.shape[-1] for p in rows])
         cuts = {

@@ -1,6 +1,5 @@
 """Fine-tuning of all weights, of some, or of a head alone."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +18,7 @@ class FullFineTuning(Adaptation):
 
     def attach(self, model, rng=None):
         """A tensor that two layers share (a tied head) has one copy, which they share."""
-        own = {
-            path: layer.tensors()
-            for path, layer in model.modules()
-            if layer.tensors() and re.search(self.targets, path)
-        }
+        own = {path: layer.tensors() for path, layer in self.places(model) if layer.tensors()}
         θ = {id(t): t for ts in own.values() for t in ts.values()}
         copies = {i: trained(np.atleast_2d(t.data).copy()) for i, t in θ.items()}
         self.layer_names = {path: tuple(ts) for path, ts in own.items()}

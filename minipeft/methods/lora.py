@@ -19,8 +19,8 @@ class LoRA(Adaptation):
 
     def start(self, layer, rng):
         I, O = layer.shape
-        if self.rank < 1:
-            raise ValueError(f"rank={self.rank}: a product through nothing; 1 is the least")
+        if self.rank < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(f"{self!r}: rank is at least 1, and dropout from 0 to below 1")
         return rng.normal(0, I**-0.5, (I, self.rank)), np.zeros((self.rank, O))
 
     def apply(self, layer, x, A, B):
