@@ -93,7 +93,7 @@ class Attention(Module):
     inner = True
 
     def __init__(self, rng, c):
-        self.width, self.K, self.d = c.width, c.key_heads or c.heads, c.width // c.heads
+        self.K, self.d = c.key_heads or c.heads, c.width // c.heads
         self.q, self.k, self.v = (
             Linear(rng, c.width, n * self.d) for n in (c.heads, self.K, self.K)
         )
@@ -115,7 +115,7 @@ class Mlp(Module):
     inner = True
 
     def __init__(self, rng, c):
-        self.width, F = c.width, c.hidden or 4 * c.width
+        F = c.hidden or 4 * c.width
         self.up = Linear(rng, c.width, F)
         self.down = Linear(rng, F, c.width, std=0.02 * (2 * c.layers) ** -0.5)
 

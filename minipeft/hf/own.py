@@ -74,10 +74,3 @@ def filled(γ, file, model):
 
 def has_encoder(γ):
     return any(map(has_encoder, γ.methods)) if isinstance(γ, Chain) else isinstance(γ, Encoded)
-
-
-def folded(γ, fold=Encoded.fold):
-    """γ without encoders."""
-    if isinstance(γ, Chain):
-        return Chain(*[folded(m, fold) for m in γ.methods])
-    return fold(γ) if isinstance(γ, Encoded) else γ

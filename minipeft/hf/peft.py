@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..adapt import trained
-from ..methods import LoRA, PrefixTuning, Probe, PromptTuning
+from ..methods import Encoded, LoRA, PrefixTuning, Probe, PromptTuning
 from ..mixture import Chain
 from . import gpt2
 from .folders import CheckpointError, Settings, Tensors, parsed, present
-from .own import described, filled, folded, has_encoder, made, named
+from .own import described, filled, has_encoder, made, named
 
 # -- prompts and prefixes: prompt_embeddings (NV, …) has the rows of all places side by side
 
@@ -210,7 +210,7 @@ def files(γ):
     if any(p.ndim != 2 for p in γ.parameters()):
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
     record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
-    config, tensors, metadata = to_peft(folded(γ))
+    config, tensors, metadata = to_peft(γ.fold())
     found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ) else {}
     return found | {
         "adapter_config.json": config,
@@ -245,8 +245,8 @@ def read(folder, model, resume):
         return filled(made(settings, FORMATS), file, model)
     gpt2.held(model.config)
     method, _, from_peft, _ = FORMATS[kind]
-    known = folded(known, lambda γ: γ.method) if known else None
     known = known.methods[0] if isinstance(known, Chain) else known
+    known = known.method if isinstance(known, Encoded) else known
     γ = from_peft(settings, file, model, known if type(known) is method else None)
     if "score.weight" in file:
         γ = Chain(γ, head_from(file, model))
