@@ -142,6 +142,8 @@ class Train:
 
     def run(self):
         adapt = method(self.method, **dict(map(self.field, self.fields)))
+        if min(self.steps, self.batch, self.length - 1) < 1 or not 0 < self.rate < np.inf:
+            raise DataError("--steps and --batch are at least 1, --length 2, and --rate above 0")
         unused(self.out)
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         adapt.attach(model, np.random.default_rng(self.seed))

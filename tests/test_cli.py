@@ -141,6 +141,14 @@ BAD = {
         ["train", "--data", "text.txt", "--out", "new", "--fields", "targets=attn["],
         "targets='attn[' is no pattern",
     ),
+    "no rate": (
+        ["train", "--data", "text.txt", "--out", "new", "--rate", "nan"],
+        "--rate above 0",
+    ),
+    "no steps": (
+        ["train", "--data", "text.txt", "--out", "new", "--steps", "0"],
+        "--steps and --batch are at least 1",
+    ),
     "no tokens": (["generate", "--prompt", "x", "--tokens", "0"], "max_new_tokens is at least 1"),
     "an empty text": (["train", "--data", "empty.txt", "--out", "new"], "the file is empty"),
     "a text that is too short": (
