@@ -80,9 +80,9 @@ class Compare:
         comparison = Comparison(model, chosen, plan)
         with nullcontext() if self.json else Live(console=out, refresh_per_second=4) as live:
             for report in comparison.reports(self.methods):
+                report["seconds"] = time.perf_counter() - start
                 if live:
                     live.update(self.table(report))
-        report["seconds"] = time.perf_counter() - start
         if self.out:
             with filling(self.out) as new:
                 for name, adapt in comparison.adapts.items():
@@ -91,7 +91,7 @@ class Compare:
         if self.json:
             print(json.dumps(report))
         else:
-            out.print(f"{report['seconds']:.0f} s; the base is as it was")
+            out.print()  # where there is no terminal, the table ends without a new line
 
     def examples(self):
         if self.data is None:
@@ -102,7 +102,8 @@ class Compare:
     def table(self, report):
         tests = list(report["majority"])
         size = f"{report['parameters']:,} parameters, frozen"
-        table = Table(title=f"{escape(report['task'])}: {size}")
+        took = f"{report['seconds']:.0f} s"
+        table = Table(title=f"{escape(report['task'])}: {size}", caption=took)
         for name in ("method", "trained", "of the base", *tests, "rate", "seconds"):
             table.add_column(name, justify="left" if name == "method" else "right")
         majority = [f"{100 * report['majority'][test]:.1f}" for test in tests]
