@@ -1,18 +1,16 @@
 """The main job: every method adapts the same frozen base to the same task."""
 
 import time
+import tracemalloc
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from .heads import Classifier, Head
-from .methods import FullFineTuning, Probe, method
-from .mixture import Chain
+from .adapt import PLAIN
+from .methods import method
 from .optim import AdamW, schedule
-from .parallel import Pool
-from .tasks import accuracy, features, training
+from .tasks import Task
 from .train import NonFinite, Trainer
 
 
@@ -22,85 +20,100 @@ class Plan:
 
     steps: int = 60
     batch: int = 32
-    rates: tuple = (1e-3, 5e-3, 2e-2)
+    rates: tuple[float, ...] = (1e-3, 5e-3, 2e-2)
     seeds: int = 3
 
-
-def with_head(adapt):
-    """A head trains beside every method that leaves it out."""
-    return adapt if isinstance(adapt, FullFineTuning) else Chain(adapt, Probe())
+    def longer(self):
+        """Ten times, and from two more seeds."""
+        return replace(self, steps=10 * self.steps, seeds=self.seeds + 2)
 
 
 @dataclass
 class Comparison:
-    """One classifier over one frozen base, one task, one plan."""
+    """`reports(methods)` does it; `adapts` has what came of it, from the first seed."""
 
-    model: object
-    task: object
+    task: Task
     plan: Plan
 
     def __post_init__(self):
-        self.pool, self.adapts = Pool(), {}
-        self.classifier = Classifier(self.model, len(self.task.classes))
-        self.size = sum(t.data.size for t in self.model.parameters())
-        self.tests = [split for split in self.task.splits if split not in ("train", "dev")]
+        self.adapts = {}
+        self.size = sum(t.data.size for t in self.task.base.parameters())
 
     def reports(self, methods):
-        """The report, growing by the result of each method; `adapts` has what was trained."""
-        examples = {split: len(examples) for split, examples in self.task.splits.items()}
+        """The report, growing by the result of each method."""
+        task = self.task
         report = {
-            "task": self.task.name,
-            "classes": self.task.classes,
+            "task": task.name,
+            "metric": next(iter(task.metrics)),
+            "tests": task.tests,
             "parameters": self.size,
-            "examples": examples,
-            "shortened": self.task.shortened,
-            "majority": {split: self.task.majority(split) for split in self.tests},
+            "examples": {split: len(pairs) for split, pairs in task.splits.items()},
+            "shortened": task.shortened,
             "plan": asdict(self.plan),
+            "baselines": {"majority": {test: task.majority(test) for test in task.tests}},
+            "ceiling": task.ceiling,
             "results": [],
         }
         yield report
+        report["baselines"]["untrained"] = self.untrained()
         for name in methods:
             found, self.adapts[name] = self.result(name)
             report["results"].append(found)
             yield report
 
-    def trained(self, name, rate, seed):
-        """One adaptation, from one seed at one rate; and the seconds that took."""
-        start, plan = time.perf_counter(), self.plan
-        adapt = with_head(method(name)).attach(self.classifier, np.random.default_rng(seed))
-        model, examples = self.classifier, self.task.splits["train"]
-        if isinstance(adapt, Probe):
-            model, examples = Head(model.score, model.config), self.features
+    def untrained(self):
+        """What is reached without pretraining: a probe of random weights; or with no training."""
+        task, base = self.task, self.task.base
+        if "probe" not in task.methods:
+            return {test: task.scores(PLAIN, test) for test in task.tests}
+        random = task.on(type(base)(base.config, np.random.default_rng(0)))
+        result, _ = Comparison(random, replace(self.plan, seeds=1)).result("probe")
+        return {test: {name: m["mean"] for name, m in result[test].items()} for test in task.tests}
+
+    def trainer(self, name, rate, seed):
+        """A Trainer of a new adaptation, and its batches."""
+        task, plan = self.task, self.plan
+        adapt = task.attach(lambda: method(name), np.random.default_rng(seed))
+        model, batches = task.training(adapt, plan.batch, np.random.default_rng(seed))
         rates = schedule("linear", plan.steps, plan.steps // 10)
-        trainer = Trainer(model, adapt, AdamW(adapt.parameters(), rate), rates, seed=seed)
-        batches = training(examples, plan.batch, np.random.default_rng(seed))
+        return Trainer(model, adapt, AdamW(adapt.parameters(), rate), rates, seed=seed), batches
+
+    def trained(self, name, rate, seed):
+        """One adaptation, from one seed at one rate; the losses on the way; the seconds it took."""
+        start, losses = time.perf_counter(), []
+        trainer, batches = self.trainer(name, rate, seed)
         with suppress(NonFinite):  # a rate that was too high: it is as it was then, and scored so
-            trainer.fit(batches, plan.steps, progress=False)
-        return adapt, time.perf_counter() - start
+            for _, batch in zip(range(self.plan.steps), batches):
+                losses.append(trainer.step(*batch))
+        return trainer.adapt, losses, time.perf_counter() - start
 
-    @cached_property
-    def features(self):
-        """Of the training texts: a probe changes nothing below its head, so that runs once."""
-        return features(self.classifier, self.task.splits["train"], self.pool)
-
-    def score(self, adapt, split):
-        return accuracy(self.classifier, adapt, self.task.splits[split], self.pool)
+    def memory(self, name):
+        """The bytes that training allocates, at most: γ, its moments, gradients, activations."""
+        tracemalloc.start()
+        trainer, batches = self.trainer(name, self.plan.rates[0], seed=0)
+        trainer.step(*next(batches))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
 
     def result(self, name):
-        """What the method reaches, as a dictionary, and its adaptation from the first seed."""
-        tried = {rate: self.trained(name, rate, seed=0) for rate in self.plan.rates}
-        dev = {rate: self.score(adapt, "dev") for rate, (adapt, _) in tried.items()}
+        """What the method reaches and costs, as a dictionary; its adaptation of the first seed."""
+        task, plan = self.task, self.plan
+        metric = next(iter(task.metrics))
+        tried = {rate: self.trained(name, rate, seed=0) for rate in plan.rates}
+        dev = {rate: task.scores(adapt, "dev")[metric] for rate, (adapt, *_) in tried.items()}
         rate = max(dev, key=dev.get)
-        more = [self.trained(name, rate, seed) for seed in range(1, self.plan.seeds)]
-        adapts, seconds = zip(tried[rate], *more)
+        more = [self.trained(name, rate, seed) for seed in range(1, plan.seeds)]
+        adapts, losses, seconds = zip(tried[rate], *more)
         trainable = sum(p.data.size for p in adapts[0].parameters())
         found = {"method": name, "trainable": trainable, "share": trainable / self.size}
         found |= {"rate": rate, "dev": dev[rate], "seconds": float(np.mean(seconds))}
-        for split in self.tests:
-            runs = [self.score(adapt, split) for adapt in adapts]
-            found[split] = {
-                "mean": float(np.mean(runs)),
-                "spread": float(np.std(runs)),
-                "runs": runs,
-            }
+        found |= {"memory": self.memory(name), "losses": losses}
+        for test in task.tests:
+            runs = [task.scores(adapt, test) for adapt in adapts]
+            found[test] = {name: spread([run[name] for run in runs]) for name in task.metrics}
         return found, adapts[0]
+
+
+def spread(runs):
+    return {"mean": float(np.mean(runs)), "spread": float(np.std(runs)), "runs": runs}

@@ -88,14 +88,12 @@ def pad(rows, filler=0):
     return ids, mask
 
 
-def batches(examples, size, rng, collate=pad):
-    """Endless (ids, labels, mask) of `size` examples (token ids, label), shuffled every epoch."""
+def shuffled(examples, size, rng):
+    """Endless lists of `size` examples, in another order every epoch."""
     while True:
         order = rng.permutation(len(examples))
         for at in range(0, max(1, len(order) - size + 1), size):
-            rows, labels = zip(*[examples[i] for i in order[at : at + size]])
-            ids, mask = collate(rows)
-            yield ids, np.array(labels), mask
+            yield [examples[i] for i in order[at : at + size]]
 
 
 def passages(ids, size, length, rng):

@@ -1,50 +1,265 @@
-"""Texts with labels, made ready for a classifier."""
+"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
 
-from dataclasses import dataclass
+from collections import Counter
+from itertools import chain
 
 import numpy as np
+from tokenizers import Tokenizer
 
-from .data import DataError, batches, pad
+from .adapt import stack, trained
+from .data import DataError, pad, shuffled
+from .generate import generate
+from .heads import Classifier, Head, TokenClassifier
+from .methods import METHODS, FullFineTuning, Probe
+from .metrics import accuracy, bleu, span_f1
+from .mixture import Chain
+from .nn import but
+from .parallel import Pool
 from .tensor import no_grad
+from .world import nli, sentiment, style, table, tags, topic
+from .world.vocabulary import END
 
 ROOM = 32  # positions kept free for what stands before the text
+NONE = -100  # no label at this token
 
 
-@dataclass
 class Task:
-    """Splits of (token ids, class), the names of the classes, and how many texts were cut short."""
+    """Examples for a frozen base, the network that learns them, and how well it does.
 
-    name: str
-    classes: list
-    splits: dict
-    shortened: int
+    splits: {"train": [(text, what is true of it), ...], "dev": ..., and those to test on}
+    ceiling: the best score there can be, if known
+
+    A kind of task has a `head` for the base, a `label` of each example in tokens, and says what a
+    network that has learned it `says` of a batch.
+    """
+
+    methods = tuple(METHODS)  # those that can learn it
+    metrics = {"accuracy": accuracy}  # {name: f(said, true)}; the first is the score
+
+    def __init__(self, name, splits, base, tokenizer, ceiling=None):
+        room = base.config.length - ROOM
+        if room < 1:
+            raise DataError(
+                f"a model of {room + ROOM} positions has none left: {ROOM} are for what is added"
+            )
+        self.name, self.splits, self.ceiling = name, splits, ceiling
+        self.tests = [split for split in splits if split not in ("train", "dev")]
+        self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self.tokenizer.enable_truncation(room)
+        self.base, self.shortened, self.pool = base, 0, Pool()
+        self.learn_answers(self.true("train"))
+        self.examples = {split: self.ready(pairs) for split, pairs in splits.items()}
+        self.network = self.head(base)
+
+    def on(self, base):
+        """The same task for another base of the same configuration."""
+        return but(self, base=base, network=self.head(base))
+
+    def true(self, split):
+        return [true for _, true in self.splits[split]]
+
+    # -- texts to tokens
+
+    def ready(self, pairs):
+        """[(ids, label, types)], the ids cut to what the base can read."""
+        codes = self.tokenizer.encode_batch([self.joined(text) for text, _ in pairs])
+        self.shortened += sum(bool(code.overflowing) for code in codes)
+        return [
+            (code.ids, self.label(code, true), None if self.base.causal else code.type_ids)
+            for code, (_, true) in zip(codes, pairs)
+        ]
+
+    def joined(self, text):
+        """A text; or a pair of them, which an encoder reads as two segments."""
+        if isinstance(text, str):
+            return text
+        first, second = text[0], f" {text[1]}"
+        return first + second if self.base.causal else (first, second)
+
+    # -- training
+
+    def attach(self, make, rng):
+        """What trains: a method, fresh from make(), and beside it the head."""
+        method = make()
+        headed = method if isinstance(method, FullFineTuning) else Chain(method, Probe())
+        return headed.attach(self.network, rng)
+
+    def batches(self, size, rng):
+        """Endless batches for a Trainer."""
+        return map(self.batch, shuffled(self.examples["train"], size, rng))
+
+    def batch(self, examples):
+        """(ids, labels, mask, types)"""
+        ids, labels, types = zip(*examples)
+        ids, mask = pad(ids)
+        labels = pad(labels, NONE)[0] if isinstance(labels[0], list) else np.array(labels)
+        return ids, labels, mask, None if types[0] is None else pad(types)[0]
+
+    # -- scoring
+
+    def said(self, adapt, split, size=64):
+        """What the adapted network says of each example of a split."""
+        examples, found = self.examples[split], {}
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i][0]))
+        parts = [order[at : at + size] for at in range(0, len(order), size)]
+
+        def some(part):
+            with no_grad():
+                return self.says([examples[i] for i in part], self.of(adapt, part))
+
+        with self.pool.alone():
+            for part, answers in zip(parts, self.pool.map(some, parts)):
+                found |= zip(part, answers, strict=True)
+        return [found[i] for i in range(len(examples))]
+
+    def of(self, adapt, part):
+        """The adaptation as these examples need it."""
+        return adapt
+
+    def scores(self, adapt, split):
+        """{metric: from 0 to 1}"""
+        return self.measured(self.said(adapt, split), split)
 
     def majority(self, split):
-        """The accuracy of the class that is most common in training."""
-        common = np.bincount([label for _, label in self.splits["train"]]).argmax()
-        return float(np.mean([label == common for _, label in self.splits[split]]))
+        """Scores of always saying what is right most often in training."""
+        return self.measured([self.common(true) for true in self.true(split)], split)
+
+    def measured(self, said, split):
+        return {name: metric(said, self.true(split)) for name, metric in self.metrics.items()}
 
 
-def task(name, splits, tokenizer, length):
-    """A Task from splits of (text, label); texts are cut to what the model can read."""
-    if length <= ROOM:
-        raise DataError(
-            f"a model of {length} positions has none left: {ROOM} are for what is added"
-        )
-    classes = sorted({label for _, label in splits["train"]})
-    number = {label: i for i, label in enumerate(classes)}
-    if len(classes) < 2:
-        raise DataError(f"{name}: every example has the label {classes[0]!r}; two are needed")
-    shortened, ready = 0, {}
-    for split, examples in splits.items():
-        ready[split] = []
-        codes = tokenizer.encode_batch([text for text, _ in examples])
-        for (_, label), code in zip(examples, codes):
-            if label not in number:
-                raise DataError(f"{name}: label {label!r} in {split} is in no training example")
-            shortened += len(code.ids) > length - ROOM
-            ready[split].append((code.ids[: length - ROOM], number[label]))
-    return Task(name, classes, ready, shortened)
+class Classify(Task):
+    """A class for each text, or pair of texts: (text, class)."""
+
+    def learn_answers(self, true):
+        self.classes = sorted(set(true))
+        self.commonest = Counter(true).most_common(1)[0][0]
+        if len(self.classes) < 2:
+            raise DataError(f"{self.name}: every example is {self.commonest!r}; two are needed")
+
+    def head(self, base):
+        return Classifier(base, len(self.classes))
+
+    def label(self, code, true):
+        if true not in self.classes:
+            raise DataError(f"{self.name}: {true!r} is in no training example")
+        return self.classes.index(true)
+
+    def says(self, examples, adapt):
+        ids, _, mask, types = self.batch(examples)
+        return [self.classes[c] for c in self.network(ids, adapt, mask, types=types).data.argmax(-1)]
+
+    def common(self, true):
+        return self.commonest
+
+
+class Tag(Classify):
+    """A tag for each word, said at its last token: (text, [(start, end, tag), ...])."""
+
+    metrics = {
+        "accuracy": lambda said, true: accuracy(list(chain(*said)), list(chain(*true))),
+        "F1": span_f1,
+    }
+
+    def true(self, split):
+        return [[tag for _, _, tag in spans] for _, spans in self.splits[split]]
+
+    def learn_answers(self, true):
+        super().learn_answers(list(chain(*true)))
+
+    def head(self, base):
+        return TokenClassifier(base, len(self.classes))
+
+    def label(self, code, spans):
+        labels = [NONE] * len(code.ids)
+        for _, end, tag in spans:
+            labels[code.char_to_token(end - 1)] = super().label(code, tag)
+        return labels
+
+    def says(self, examples, adapt):
+        ids, labels, mask, types = self.batch(examples)
+        best = self.network(ids, adapt, mask, types=types).data.argmax(-1)
+        return [[self.classes[c] for c in row[own >= 0]] for row, own in zip(best, labels)]
+
+    def common(self, tags):
+        return [self.commonest] * len(tags)
+
+
+class Write(Task):
+    """What comes after a text: (given, [wanted, ...]), each of these being right."""
+
+    methods = tuple(name for name, kind in METHODS.items() if kind is not Probe)
+    metrics = {"BLEU": bleu}
+
+    def __init__(self, name, splits, base, tokenizer, ceiling=None):
+        if not base.causal:
+            raise DataError(f"{name} is to be written, and only a decoder writes")
+        self.end = tokenizer.token_to_id(END)
+        train = [(given, [wanted]) for given, all in splits["train"] for wanted in all]
+        super().__init__(name, splits | {"train": train}, base, tokenizer, ceiling)
+
+    def learn_answers(self, true):
+        self.commonest = Counter(first for first, *_ in true).most_common(1)[0][0]
+
+    def head(self, base):
+        return base
+
+    def label(self, code, wanted):
+        return [*self.tokenizer.encode(wanted[0]).ids, self.end]
+
+    def attach(self, make, rng):
+        return make().attach(self.network, rng)
+
+    def batch(self, examples):
+        rows = [(given + wanted, [NONE] * len(given) + wanted, None) for given, wanted, _ in examples]
+        return super().batch(rows)
+
+    def says(self, examples, adapt):
+        ids, mask = pad([given for given, _, _ in examples])
+        most = max(len(wanted) for _, wanted, _ in examples) + 8
+        new = generate(self.network, ids, adapt, mask, max_new_tokens=most, eos=self.end)
+        return [self.tokenizer.decode(row.tolist()) for row in new]
+
+    def common(self, wanted):
+        return self.commonest
+
+
+class Imitate(Write):
+    """What each of many users would write next; example i is by user i % users."""
+
+    methods = tuple(name for name in Write.methods if name != "full")  # that many copies of a base
+    metrics = {"accuracy": lambda said, true: accuracy(said, [wanted for wanted, in true])}
+    users = 100
+
+    def attach(self, make, rng):
+        """An adaptation each, in one bank."""
+        return stack([super(Imitate, self).attach(make, rng) for _ in range(self.users)])
+
+    def batches(self, size, rng):
+        """A row of each user, in their order."""
+        examples = self.examples["train"]
+        while True:
+            drawn = rng.integers(0, len(examples) // self.users, self.users)
+            yield self.batch([examples[i] for i in drawn * self.users + np.arange(self.users)])
+
+    def of(self, adapt, part):
+        return adapt.of(np.array(part) % self.users)
+
+
+TASKS = {
+    "sentiment": (Classify, sentiment),
+    "nli": (Classify, nli),
+    "table": (Write, table),
+    "topic": (Classify, topic),
+    "tags": (Tag, tags),
+    "style": (Imitate, style),
+}
+
+
+def built_in(name, base, tokenizer):
+    """One of the world's own tasks."""
+    kind, data = TASKS[name]
+    return kind(name, data.splits(), base, tokenizer, data.ceiling())
 
 
 def parts(examples, rng):
@@ -56,36 +271,3 @@ def parts(examples, rng):
     order = [examples[i] for i in rng.permutation(len(examples))]
     a, b = int(0.7 * len(order)), int(0.8 * len(order))
     return {"train": order[:a], "dev": order[a:b], "test": order[b:]}
-
-
-def training(examples, size, rng):
-    """Batches for a Trainer, from texts or from features."""
-    collate = pad if isinstance(examples[0][0], list) else lambda xs: (np.stack(xs), None)
-    return batches(examples, size, rng, collate)
-
-
-def accuracy(model, adapt, examples, pool, size=64):
-    """The share of texts whose likeliest class is the right one."""
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i][0]))
-
-    def right(at):
-        own, labels = zip(*[examples[i] for i in order[at : at + size]])
-        ids, mask = pad(own)
-        with no_grad():
-            return (model(ids, adapt, mask).data.argmax(-1) == labels).sum()
-
-    with pool.alone():
-        return float(sum(pool.map(right, range(0, len(order), size))) / len(order))
-
-
-def features(model, examples, pool, size=64):
-    """What the frozen trunk makes of the texts, once: (features (1, D), class) for each."""
-
-    def own(at):
-        ids, mask = pad([ids for ids, _ in examples[at : at + size]])
-        with no_grad():
-            return model.features(ids, mask=mask)[0].data
-
-    with pool.alone():
-        rows = np.concatenate(list(pool.map(own, range(0, len(examples), size))))
-    return [(row, label) for row, (_, label) in zip(rows, examples)]

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from minipeft.data import DataError, batches, pad, passages, read_examples, read_text
+from minipeft.data import DataError, pad, passages, read_examples, read_text, shuffled
 
 ROWS = [("a fine, warm place", "good"), ('it was "cold"', "bad"), ("zwölf Äpfel", "good")]
 
@@ -66,16 +66,14 @@ def test_padding_is_masked():
 
 
 def test_an_epoch_holds_every_example_once():
-    examples = [([i], i) for i in range(12)]
-    stream = batches(examples, 4, np.random.default_rng(0))
+    stream = shuffled(range(12), 4, np.random.default_rng(0))
     for _ in range(2):
-        epoch = [label for _, labels, _ in islice(stream, 3) for label in labels.tolist()]
-        assert sorted(epoch) == list(range(12))
+        assert sorted(i for some in islice(stream, 3) for i in some) == list(range(12))
 
 
 def test_fewer_examples_than_a_batch_are_one_batch():
-    stream = batches([([1], 0), ([2], 1)], 4, np.random.default_rng(0))
-    assert [len(labels) for _, labels, _ in islice(stream, 3)] == [2, 2, 2]
+    stream = shuffled("ab", 4, np.random.default_rng(0))
+    assert [sorted(some) for some in islice(stream, 3)] == [["a", "b"]] * 3
 
 
 def test_passages_are_pieces_of_the_text():

@@ -1,0 +1,108 @@
+"""A comparison to look at: the rows of a table, a page, a plot."""
+
+import numpy as np
+
+
+def rows(report):
+    """The head of the table, and its rows, as text."""
+    tests, metric = report["tests"], report["metric"]
+    references = [(f"({name})", scores) for name, scores in report["baselines"].items()]
+    yield ["method", "trained", *tests, "rate", "seconds", "MiB"]
+    for name, scores in references:
+        yield [name, "0", *[percent(scores[t][metric]) for t in tests], "", "", ""]
+    for r in report["results"]:
+        scores = [r[t][metric] for t in tests]
+        told = [f"{percent(s['mean'])} ± {percent(s['spread'])}" for s in scores]
+        costs = f"{r['rate']:g}", f"{r['seconds']:.1f}", f"{r['memory'] / 2**20:.0f}"
+        yield [r["method"], f"{r['trainable']:,}", *told, *costs]
+    if report["ceiling"] is not None:
+        yield ["(ceiling)", "", *[percent(report["ceiling"])] * len(tests), "", "", ""]
+
+
+def percent(share):
+    return f"{100 * share:.1f}"
+
+
+def legend(report):
+    """What the columns are."""
+    plan, size = report["plan"], report["parameters"]
+    cut = f" {report['shortened']} texts were cut short." if report["shortened"] else ""
+    return (
+        f"{report['metric']} in percent, mean ± standard deviation of {plan['seeds']} seeds, "
+        f"after {plan['steps']} steps of {plan['batch']}; the base has {size:,} numbers, frozen. "
+        "`trained`: numbers that were trained; `rate`: the learning rate, the best of "
+        f"{', '.join(f'{r:g}' for r in plan['rates'])} on dev; `seconds`: of one training; `MiB`: "
+        f"the most that it allocates.{cut}"
+    )
+
+
+def markdown(report, plot=None):
+    """The page: the table, what is in it, and the plot."""
+    head, *body = rows(report)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    picture = f"\n\n![{report['task']}]({plot})" if plot else ""
+    return f"# {report['task']}\n\n{table}\n\n{legend(report)}{picture}\n"
+
+
+def plot(report, path):
+    """A PNG: in-domain against out-of-domain, size against score, and the way there.
+
+    ImportError without matplotlib.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [across, costs, curves] if len(report["tests"]) > 1 else [costs, curves]
+    figure = Figure(figsize=(5 * len(panels), 4.4), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels)), panels):
+        panel(axes, report)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.suptitle(f"{report['task']}: a frozen base of {report['parameters']:,} numbers, adapted")
+    figure.savefig(path, dpi=150)
+
+
+def points(axes, report, x, y):
+    """A point for each method, with its spread: x and y give (mean, spread)."""
+    for i, r in enumerate(report["results"]):
+        (a, da), (b, db) = x(r), y(r)
+        axes.errorbar(a, b, xerr=da or None, yerr=db or None, fmt="o", color=f"C{i}", ms=7)
+        axes.annotate(r["method"], (a, b), xytext=(7, 5), textcoords="offset points")
+
+
+def score(report, test):
+    """How a result's score on a test reads: (mean, spread) in percent."""
+    return lambda r: (
+        100 * r[test][report["metric"]]["mean"],
+        100 * r[test][report["metric"]]["spread"],
+    )
+
+
+def across(axes, report):
+    one, other = report["tests"][:2]
+    points(axes, report, score(report, one), score(report, other))
+    for name, scores in report["baselines"].items():
+        at = [100 * scores[test][report["metric"]] for test in (one, other)]
+        axes.plot(*at, "x", color="0.4")
+        axes.annotate(name, at, xytext=(7, 5), textcoords="offset points", color="0.4")
+    low, high = max(axes.get_xlim()[0], axes.get_ylim()[0]), min(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.plot([low, high], [low, high], ":", color="0.6", zorder=0)
+    axes.set(xlabel=f"{report['metric']} on {one}, %", ylabel=f"{report['metric']} on {other}, %")
+
+
+def costs(axes, report):
+    test = report["tests"][0]
+    points(axes, report, lambda r: (r["trainable"], 0), score(report, test))
+    axes.set(xscale="log", xlabel="trained numbers", ylabel=f"{report['metric']} on {test}, %")
+
+
+def curves(axes, report):
+    for i, r in enumerate(report["results"]):
+        steps = min(map(len, r["losses"]))
+        mean = np.mean([losses[:steps] for losses in r["losses"]], 0)
+        window = np.ones(w := max(1, steps // 10)) / w
+        smooth = np.convolve(mean, window, "valid")
+        axes.plot(np.arange(w, steps + 1), smooth, color=f"C{i}", label=r["method"])
+    axes.set(xlabel="step", ylabel="training loss, smoothed")
