@@ -12,6 +12,8 @@ from minipeft.compare import Plan
 from minipeft.world.language import documents
 from minipeft.world.vocabulary import train_tokenizer
 
+PLAN = "minipeft.commands.compare.Plan"
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
@@ -49,7 +51,7 @@ def run(*args):
 def test_compare_prints_one_json_document_and_saves_what_it_found(
     base, examples, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(cli, "Plan", lambda: Plan(steps=4, seeds=2, rates=(1e-3, 1e-2)))
+    monkeypatch.setattr(PLAN, lambda: Plan(steps=4, seeds=2, rates=(1e-3, 1e-2)))
     out = tmp_path / "out"
     code = run("compare", "--model", base, "--data", examples, "--out", out, "--json")
     report = json.loads(capsys.readouterr().out)
@@ -64,7 +66,7 @@ def test_compare_prints_one_json_document_and_saves_what_it_found(
 
 
 def test_compare_shows_a_table(base, examples, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "Plan", lambda: Plan(steps=2, seeds=1, rates=(1e-2,)))
+    monkeypatch.setattr(PLAN, lambda: Plan(steps=2, seeds=1, rates=(1e-2,)))
     monkeypatch.setenv("COLUMNS", "120")
     assert run("compare", "--model", base, "--data", examples, "--methods", "probe", "lora") == 0
     shown = capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""The commands, one file each; `minipeft.cli` makes one program of them."""
