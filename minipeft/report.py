@@ -64,38 +64,30 @@ def plot(report, path):
     figure.savefig(path, dpi=150)
 
 
-def points(axes, report, x, y):
-    """A point for each method, with its spread: x and y give (mean, spread)."""
-    for i, r in enumerate(report["results"]):
-        (a, da), (b, db) = x(r), y(r)
-        axes.errorbar(a, b, xerr=da or None, yerr=db or None, fmt="o", color=f"C{i}", ms=7)
-        axes.annotate(r["method"], (a, b), xytext=(7, 5), textcoords="offset points")
-
-
-def score(report, test):
-    """How a result's score on a test reads: (mean, spread) in percent."""
-    return lambda r: (
-        100 * r[test][report["metric"]]["mean"],
-        100 * r[test][report["metric"]]["spread"],
-    )
-
-
 def across(axes, report):
     one, other = report["tests"][:2]
-    points(axes, report, score(report, one), score(report, other))
-    for name, scores in report["baselines"].items():
-        at = [100 * scores[test][report["metric"]] for test in (one, other)]
-        axes.plot(*at, "x", color="0.4")
-        axes.annotate(name, at, xytext=(7, 5), textcoords="offset points", color="0.4")
-    low, high = max(axes.get_xlim()[0], axes.get_ylim()[0]), min(axes.get_xlim()[1], axes.get_ylim()[1])
-    axes.plot([low, high], [low, high], ":", color="0.6", zorder=0)
+    for i, r in enumerate(report["results"]):
+        (x, dx), (y, dy) = reached(report, r, one), reached(report, r, other)
+        axes.errorbar(x, y, xerr=dx, yerr=dy, fmt="o", color=f"C{i}", ms=7)
+    axes.axline((x, x), slope=1, ls=":", color="0.6", zorder=0)
     axes.set(xlabel=f"{report['metric']} on {one}, %", ylabel=f"{report['metric']} on {other}, %")
 
 
 def costs(axes, report):
-    test = report["tests"][0]
-    points(axes, report, lambda r: (r["trainable"], 0), score(report, test))
-    axes.set(xscale="log", xlabel="trained numbers", ylabel=f"{report['metric']} on {test}, %")
+    test, metric = report["tests"][0], report["metric"]
+    for i, r in enumerate(report["results"]):
+        x, (y, dy) = r["trainable"], reached(report, r, test)
+        axes.errorbar(x, y, yerr=dy, fmt="o", color=f"C{i}", ms=7)
+        axes.annotate(r["method"], (x, y), xytext=(7, 5), textcoords="offset points")
+    floors = [f"{name} {percent(s[test][metric])}" for name, s in report["baselines"].items()]
+    axes.set_title(", ".join(floors), fontsize="small", color="0.4")
+    axes.set(xscale="log", xlabel="trained numbers", ylabel=f"{metric} on {test}, %")
+
+
+def reached(report, result, test):
+    """(mean, spread) in percent."""
+    score = result[test][report["metric"]]
+    return 100 * score["mean"], 100 * score["spread"]
 
 
 def curves(axes, report):

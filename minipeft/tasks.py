@@ -1,12 +1,13 @@
 """What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
 
 from collections import Counter
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from .adapt import stack, trained
+from .adapt import stack
 from .data import DataError, pad, shuffled
 from .generate import generate
 from .heads import Classifier, Head, TokenClassifier
@@ -84,9 +85,9 @@ class Task:
         headed = method if isinstance(method, FullFineTuning) else Chain(method, Probe())
         return headed.attach(self.network, rng)
 
-    def batches(self, size, rng):
-        """Endless batches for a Trainer."""
-        return map(self.batch, shuffled(self.examples["train"], size, rng))
+    def training(self, adapt, size, rng):
+        """The model that `adapt` is trained on, and endless batches for a Trainer."""
+        return self.network, map(self.batch, shuffled(self.examples["train"], size, rng))
 
     def batch(self, examples):
         """(ids, labels, mask, types)"""
@@ -147,10 +148,33 @@ class Classify(Task):
 
     def says(self, examples, adapt):
         ids, _, mask, types = self.batch(examples)
-        return [self.classes[c] for c in self.network(ids, adapt, mask, types=types).data.argmax(-1)]
+        return [self.classes[c] for c in self.network(ids, adapt, mask).data.argmax(-1)]
 
     def common(self, true):
         return self.commonest
+
+    def training(self, adapt, size, rng):
+        """Below its head a probe changes nothing: that part runs once, for all its trainings."""
+        if not isinstance(adapt, Probe):
+            return super().training(adapt, size, rng)
+        pairs = shuffled(self.features, size, rng)
+        return Head(self.network.score, self.base.config), (
+            (np.stack(xs), np.array(labels), None, None) for xs, labels in (zip(*p) for p in pairs)
+        )
+
+    @cached_property
+    def features(self):
+        """[(features (1, D), label)] of the training texts."""
+        examples = self.examples["train"]
+
+        def some(at):
+            ids, _, mask, types = self.batch(examples[at : at + 64])
+            with no_grad():
+                return self.network.features(ids, mask=mask)[0].data
+
+        with self.pool.alone():
+            rows = np.concatenate([*self.pool.map(some, range(0, len(examples), 64))])
+        return [(row, label) for row, (_, label, _) in zip(rows, examples)]
 
 
 class Tag(Classify):
@@ -178,11 +202,13 @@ class Tag(Classify):
 
     def says(self, examples, adapt):
         ids, labels, mask, types = self.batch(examples)
-        best = self.network(ids, adapt, mask, types=types).data.argmax(-1)
+        best = self.network(ids, adapt, mask).data.argmax(-1)
         return [[self.classes[c] for c in row[own >= 0]] for row, own in zip(best, labels)]
 
     def common(self, tags):
         return [self.commonest] * len(tags)
+
+    training = Task.training  # a probe of words runs through the model
 
 
 class Write(Task):
@@ -211,7 +237,9 @@ class Write(Task):
         return make().attach(self.network, rng)
 
     def batch(self, examples):
-        rows = [(given + wanted, [NONE] * len(given) + wanted, None) for given, wanted, _ in examples]
+        rows = [
+            (given + wanted, [NONE] * len(given) + wanted, None) for given, wanted, _ in examples
+        ]
         return super().batch(rows)
 
     def says(self, examples, adapt):
@@ -228,19 +256,21 @@ class Imitate(Write):
     """What each of many users would write next; example i is by user i % users."""
 
     methods = tuple(name for name in Write.methods if name != "full")  # that many copies of a base
-    metrics = {"accuracy": lambda said, true: accuracy(said, [wanted for wanted, in true])}
+    metrics = {"accuracy": lambda said, true: accuracy(said, [wanted for (wanted,) in true])}
     users = 100
 
     def attach(self, make, rng):
         """An adaptation each, in one bank."""
         return stack([super(Imitate, self).attach(make, rng) for _ in range(self.users)])
 
-    def batches(self, size, rng):
-        """A row of each user, in their order."""
-        examples = self.examples["train"]
+    def training(self, adapt, size, rng):
+        """A batch has a row of each user, in their order."""
+        return self.network, map(self.batch, self.rounds(self.examples["train"], rng))
+
+    def rounds(self, examples, rng):
         while True:
             drawn = rng.integers(0, len(examples) // self.users, self.users)
-            yield self.batch([examples[i] for i in drawn * self.users + np.arange(self.users)])
+            yield [examples[i] for i in drawn * self.users + np.arange(self.users)]
 
     def of(self, adapt, part):
         return adapt.of(np.array(part) % self.users)
