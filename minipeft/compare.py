@@ -84,14 +84,14 @@ class Comparison:
         trainer, batches = self.trainer(name, rate, seed)
         with suppress(NonFinite):  # a rate that was too high: it is as it was then, and scored so
             for _, batch in zip(range(self.plan.steps), batches):
-                losses.append(trainer.step(*batch[:3]))
+                losses.append(trainer.step(*batch))
         return trainer.adapt, losses, time.perf_counter() - start
 
     def memory(self, name):
         """The bytes that training allocates, at most: γ, its moments, gradients, activations."""
         tracemalloc.start()
         trainer, batches = self.trainer(name, self.plan.rates[0], seed=0)
-        trainer.step(*next(batches)[:3])
+        trainer.step(*next(batches))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak

@@ -49,7 +49,7 @@ class Task:
         self.tokenizer.enable_truncation(room)
         self.base, self.shortened, self.pool = base, 0, Pool()
         self.learn_answers(self.true("train"))
-        self.examples = {split: self.ready(pairs) for split, pairs in splits.items()}
+        self.examples = {split: self.ready(pairs) for split, pairs in self.splits.items()}
         self.network = self.head(base)
 
     def on(self, base):
@@ -105,7 +105,7 @@ class Task:
         parts = [order[at : at + size] for at in range(0, len(order), size)]
 
         def some(part):
-            with no_grad():
+            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # it is scored as it is
                 return self.says([examples[i] for i in part], self.of(adapt, part))
 
         with self.pool.alone():
@@ -143,7 +143,9 @@ class Classify(Task):
 
     def label(self, code, true):
         if true not in self.classes:
-            raise DataError(f"{self.name}: {true!r} is in no training example")
+            raise DataError(
+                f"{self.name}: no example of {true!r} is left to train on; bring more of them, or none"
+            )
         return self.classes.index(true)
 
     def says(self, examples, adapt):

@@ -1,0 +1,207 @@
+"""Tasks: what is read of an example, what is said of it, and how that is scored."""
+
+import numpy as np
+import pytest
+
+import minipeft as mp
+from minipeft.data import DataError
+from minipeft.tasks import NONE, TASKS, Classify, Imitate, Tag, Write, built_in, parts
+from minipeft.world.vocabulary import END, train_tokenizer
+
+WORDS = "the soup was hot cold fresh stale and bread tea at noon".split()
+CLASSES = {"hot": "good", "fresh": "good", "cold": "bad", "stale": "bad"}
+
+
+def sentence(i):
+    """A text and its one telling word; all differ."""
+    rng = np.random.default_rng(i)
+    word = list(CLASSES)[i % 4]
+    return f"{' '.join(rng.choice(WORDS[-5:], 2 + i % 3))} {i} was {word}", word
+
+
+def spans(text):
+    """Every word with its class as a tag."""
+    ends = np.cumsum([len(w) + 1 for w in text.split()]) - 1
+    return [
+        (int(end) - len(w), int(end), f"B-{CLASSES[w]}" if w in CLASSES else "X")
+        for w, end in zip(text.split(), ends)
+    ]
+
+
+def classified(i):
+    text, word = sentence(i)
+    return text, CLASSES[word]
+
+
+def tagged(i):
+    text, _ = sentence(i)
+    return text, spans(text)
+
+
+def written(i):
+    text, word = sentence(i)
+    return text, [f" and {CLASSES[word]}.", f" so {CLASSES[word]}."]
+
+
+def imitated(i):
+    text, _ = sentence(i)
+    return text, [" by the even." if i % Imitate.users % 2 else " by the odd."]
+
+
+KINDS = {Classify: classified, Tag: tagged, Write: written, Imitate: imitated}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    texts = [sentence(i)[0] for i in range(100)] + [" and good bad so by the even odd."] * 9
+    return train_tokenizer(texts, 320)
+
+
+@pytest.fixture(scope="module")
+def base():
+    config = mp.Config(vocabulary=320, width=16, layers=2, heads=2, length=72)
+    return mp.Decoder(config, np.random.default_rng(0))
+
+
+def made(kind, base, tokenizer, **splits):
+    splits = splits or {"train": range(200), "dev": range(200, 300), "test": range(300, 400)}
+    examples = {split: [KINDS[kind](i) for i in span] for split, span in splits.items()}
+    return kind("made", examples, base, tokenizer)
+
+
+def learned(task, rate, steps):
+    adapt = task.attach(lambda: mp.FullFineTuning(), np.random.default_rng(0))
+    model, batches = task.training(adapt, 32, np.random.default_rng(0))
+    trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), rate))
+    trainer.fit(batches, steps, progress=False)
+    return adapt
+
+
+@pytest.mark.parametrize("kind, steps", [(Classify, 60), (Tag, 60), (Write, 300), (Imitate, 100)])
+def test_what_is_trained_beats_what_is_said_most_often(kind, steps, base, tokenizer):
+    task = made(kind, base, tokenizer)
+    adapt = learned(task, 1e-2, steps)
+    metric = next(iter(task.metrics))
+    assert task.scores(adapt, "test")[metric] > task.majority("test")[metric] + 0.1
+
+
+@kinds
+def test_what_is_said_of_an_example_does_not_depend_on_its_batch(kind, base, tokenizer):
+    task = made(kind, base, tokenizer)
+    adapt = learned(task, 1e-2, 5)
+    assert task.said(adapt, "test", size=7) == task.said(adapt, "test", size=64)
+
+
+@kinds
+def test_saying_what_is_true_scores_1(kind, base, tokenizer):
+    task = made(kind, base, tokenizer)
+    true = task.true("test")
+    said = [wanted[-1] for wanted in true] if kind in (Write, Imitate) else true
+    assert set(task.measured(said, "test").values()) == {1.0}
+
+
+def test_a_tag_is_asked_at_the_last_token_of_its_word(base, tokenizer):
+    task = made(Tag, base, tokenizer)
+    for (text, own), (ids, labels, _) in zip(task.splits["test"], task.examples["test"]):
+        asked = [i for i, y in enumerate(labels) if y != NONE]
+        assert [task.classes[labels[i]] for i in asked] == [tag for _, _, tag in own]
+        ends = [len(tokenizer.decode(ids[: i + 1])) for i in asked]
+        assert ends == [end for _, end, _ in own]
+
+
+def test_only_what_is_wanted_is_learned_and_then_the_end(base, tokenizer):
+    task = made(Write, base, tokenizer)
+    ids, labels, mask, _ = task.batch(task.examples["train"][:6])
+    for row, label, real, (text, [wanted]) in zip(ids, labels, mask, task.splits["train"]):
+        end = tokenizer.token_to_id(END)
+        assert tokenizer.decode(row[real & (row != end)].tolist()) == text + wanted
+        own = label[label != NONE]
+        assert tokenizer.decode(own[:-1].tolist()) == wanted and own[-1] == end
+    assert len(task.splits["train"]) == 2 * 200  # each of the wanted ones
+
+
+def test_every_user_has_a_row_and_an_adaptation(base, tokenizer):
+    task = made(Imitate, base, tokenizer)
+    adapt = task.attach(lambda: mp.LoRA(rank=1), np.random.default_rng(0))
+    assert {p.shape[0] for p in adapt.parameters()} == {task.users}
+    _, batches = task.training(adapt, 7, np.random.default_rng(0))
+    ids, labels, _, _ = next(batches)
+    for user, label in enumerate(labels):
+        said = tokenizer.decode(label[label != NONE][:-1].tolist())
+        assert said == (" by the even." if user % 2 else " by the odd.")
+    before = task.said(adapt, "test")
+    for p in adapt.parameters():
+        p.data[3] = np.random.default_rng(1).normal(size=p.shape[1:])
+    changed = [a != b for a, b in zip(before, task.said(adapt, "test"))]
+    assert {i % task.users for i, c in enumerate(changed) if c} == {3}
+
+
+def test_a_probe_learns_from_features_what_it_learns_through_the_model(base, tokenizer):
+    task = made(Classify, base, tokenizer)
+    probe = task.attach(lambda: mp.Probe(), np.random.default_rng(0))
+    head, batches = task.training(probe, 8, np.random.default_rng(0))
+    x, labels, _, _ = next(batches)
+    lora = task.attach(lambda: mp.LoRA(rank=1), np.random.default_rng(0))
+    network, through = task.training(lora, 8, np.random.default_rng(0))
+    ids, again, mask, _ = next(through)
+    assert labels.tolist() == again.tolist()
+    a, b = head.loss(x, labels, probe), network.loss(ids, labels, probe, mask=mask)
+    assert float(a) == pytest.approx(float(b), rel=1e-5)
+    assert network is not head and head.score is network.score
+
+
+def test_a_pair_is_one_text_to_a_decoder(base, tokenizer):
+    pairs = [(("the soup was", "hot"), "yes"), (("the tea was", "cold"), "no")]
+    task = Classify("pairs", {"train": pairs}, base, tokenizer)
+    assert task.examples["train"][0][0] == tokenizer.encode("the soup was hot").ids
+
+
+def test_long_texts_are_cut_and_counted(base, tokenizer):
+    long = [("hot " * 60, "good"), ("cold", "bad")]
+    task = Classify("long", {"train": long}, base, tokenizer)
+    assert [len(ids) for ids, _, _ in task.examples["train"]][0] == 72 - 32
+    assert task.shortened == 1
+
+
+@pytest.mark.parametrize(
+    "kind, splits, message",
+    [
+        (Classify, {"train": [("a", "x"), ("b", "x")]}, "every example is 'x'; two are needed"),
+        (
+            Classify,
+            {"train": [("a", "x"), ("b", "y")], "test": [("c", "z")]},
+            "no example of 'z' is left to train on",
+        ),
+    ],
+)
+def test_labels_that_can_not_be_learned_are_refused(kind, splits, message, base, tokenizer):
+    with pytest.raises(DataError, match=message):
+        kind("own", splits, base, tokenizer)
+
+
+def test_a_base_too_short_is_refused(tokenizer):
+    base = mp.Decoder(mp.Config(320, 8, layers=1, heads=1, length=32), np.random.default_rng(0))
+    with pytest.raises(DataError, match="32 positions has none left"):
+        made(Classify, base, tokenizer)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_of_the_world_is_ready_for_the_base(name):
+    base, tokenizer = mp.load(), mp.load_tokenizer()
+    task = built_in(name, base, tokenizer)
+    assert task.tests == ["test", "ood"] and not task.shortened
+    for split, examples in task.examples.items():
+        assert len(examples) >= 100 and max(len(ids) for ids, *_ in examples) < 120
+    metric = next(iter(task.metrics))
+    for test in task.tests:
+        assert 0 <= task.majority(test)[metric] < 0.6 < task.ceiling <= 1
+
+
+def test_own_examples_are_parted_once():
+    examples = [(str(i), i % 2) for i in range(50)]
+    found = parts(examples, np.random.default_rng(0))
+    assert [len(found[s]) for s in ("train", "dev", "test")] == [35, 5, 10]
+    assert sorted(sum(found.values(), []), key=lambda e: int(e[0])) == examples
+    with pytest.raises(DataError, match="19 examples are too few"):
+        parts(examples[:19], np.random.default_rng(0))
