@@ -82,7 +82,7 @@ class Comparison:
         """One adaptation, from one seed at one rate; the losses on the way; the seconds it took."""
         start, losses = time.perf_counter(), []
         trainer, batches = self.trainer(name, rate, seed)
-        with suppress(NonFinite):  # a rate that was too high: it is as it was then, and scored so
+        with suppress(NonFinite):  # the rate was too high: it ends here
             for _, batch in zip(range(self.plan.steps), batches):
                 losses.append(trainer.step(*batch))
         return trainer.adapt, losses, time.perf_counter() - start
@@ -102,7 +102,7 @@ class Comparison:
         metric = next(iter(task.metrics))
         tried = {rate: self.trained(name, rate, seed=0) for rate in plan.rates}
         dev = {rate: task.scores(adapt, "dev")[metric] for rate, (adapt, *_) in tried.items()}
-        rate = max(dev, key=dev.get)
+        rate = max(dev, key=lambda rate: (len(tried[rate][1]), dev[rate]))  # that came to its end
         more = [self.trained(name, rate, seed) for seed in range(1, plan.seeds)]
         adapts, losses, seconds = zip(tried[rate], *more)
         trainable = sum(p.data.size for p in adapts[0].parameters())

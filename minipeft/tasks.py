@@ -105,7 +105,7 @@ class Task:
         parts = [order[at : at + size] for at in range(0, len(order), size)]
 
         def some(part):
-            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # it is scored as it is
+            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # scored as it is
                 return self.says([examples[i] for i in part], self.of(adapt, part))
 
         with self.pool.alone():

@@ -103,7 +103,7 @@ def test_saying_what_is_true_scores_1(kind, base, tokenizer):
 
 def test_a_tag_is_asked_at_the_last_token_of_its_word(base, tokenizer):
     task = made(Tag, base, tokenizer)
-    for (text, own), (ids, labels, _) in zip(task.splits["test"], task.examples["test"]):
+    for (_, own), (ids, labels, _) in zip(task.splits["test"], task.examples["test"]):
         asked = [i for i, y in enumerate(labels) if y != NONE]
         assert [task.classes[labels[i]] for i in asked] == [tag for _, _, tag in own]
         ends = [len(tokenizer.decode(ids[: i + 1])) for i in asked]
@@ -191,7 +191,7 @@ def test_a_task_of_the_world_is_ready_for_the_base(name):
     base, tokenizer = mp.load(), mp.load_tokenizer()
     task = built_in(name, base, tokenizer)
     assert task.tests == ["test", "ood"] and not task.shortened
-    for split, examples in task.examples.items():
+    for examples in task.examples.values():
         assert len(examples) >= 100 and max(len(ids) for ids, *_ in examples) < 120
     metric = next(iter(task.metrics))
     for test in task.tests:
