@@ -144,7 +144,7 @@ class Classify(Task):
     def label(self, code, true):
         if true not in self.classes:
             raise DataError(
-                f"{self.name}: no example of {true!r} is left to train on; bring more of them, or none"
+                f"{self.name}: no example of {true!r} is left to train on; bring more, or none"
             )
         return self.classes.index(true)
 
