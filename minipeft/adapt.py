@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from . import backend
 from .nn import but
 from .ops import stretch, take
 from .tensor import Tensor
@@ -79,7 +80,7 @@ class Adaptation:
         at = {}
         for path, layer in self.places(model):
             try:
-                at[path] = [trained(np.array(p, model.dtype)) for p in self.start(layer, rng)]
+                at[path] = [placed(p, model) for p in self.start(layer, rng)]
             except AttributeError as error:
                 kind = type(layer).__name__
                 raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from error
@@ -165,9 +166,19 @@ class Adaptation:
     def astype(self, dtype):
         return self.map(lambda p: trained(p.data.astype(dtype)))
 
+    def to(self, device):
+        """The same adaptation on "cpu" or "cuda", for a model that is there."""
+        move = backend.to(device)
+        return self.map(lambda p: trained(move(p.data)))
+
 
 def trained(p):
     return Tensor(p, requires_grad=True)
+
+
+def placed(p, model):
+    """A parameter that starts as a copy of p, in the model's float and where the model is."""
+    return trained(np.array(p, model.dtype, like=model.like))
 
 
 class Plain(Adaptation):
