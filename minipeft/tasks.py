@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .backend import host
 from .data import DataError, batches, pad
 from .tensor import no_grad
 
@@ -72,7 +73,7 @@ def accuracy(model, adapt, examples, pool, size=64):
         own, labels = zip(*[examples[i] for i in order[at : at + size]])
         ids, mask = pad(own)
         with no_grad():
-            return (model(ids, adapt, mask).data.argmax(-1) == labels).sum()
+            return (host(model(ids, adapt, mask).data.argmax(-1)) == labels).sum()
 
     with pool.alone():
         return float(sum(pool.map(right, range(0, len(order), size))) / len(order))
@@ -84,7 +85,7 @@ def features(model, examples, pool, size=64):
     def own(at):
         ids, mask = pad([ids for ids, _ in examples[at : at + size]])
         with no_grad():
-            return model.features(ids, mask=mask)[0].data
+            return host(model.features(ids, mask=mask)[0].data)
 
     with pool.alone():
         rows = np.concatenate(list(pool.map(own, range(0, len(examples), size))))
