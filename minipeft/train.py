@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from .optim import clip
+from .optim import clip, measured
 from .parallel import Pool, cut, gradients
 
 
@@ -50,7 +50,8 @@ class Trainer:
 
         with self.pool.alone():
             value, grads = gradients(loss, self.adapt, shards, self.pool)
-        clipped, self.norm = clip(grads, self.clip)
+        value, self.norm = measured(value, grads)
+        clipped = clip(grads, self.clip, self.norm)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
         self.optimizer.step(clipped, self.optimizer.lr * self.schedule(self.t))
