@@ -14,6 +14,10 @@ def host(x):
     return x.get() if hasattr(x, "get") else np.asarray(x)
 
 
+def on_host(x):
+    return isinstance(x, np.ndarray)
+
+
 def cuda():
     """CuPy is asked for here, and nowhere before."""
     try:
@@ -39,5 +43,5 @@ def to(device):
 
 def seal(x):
     """Make an array read-only, where arrays can be: not CuPy's."""
-    if isinstance(x, np.ndarray):
+    if on_host(x):
         x.flags.writeable = False

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from .backend import on_host
 from .optim import clip, measured
 from .parallel import Pool, cut, gradients
 
@@ -28,7 +29,8 @@ class Trainer:
         self.model, self.adapt, self.optimizer = model, adapt, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
         self.pool, self.t = Pool(workers), 0
-        self.weights = sum(t.data.size for t in model.parameters())
+        shared = model.parameters() if on_host(model.like) else []  # a device takes a batch whole
+        self.weights = sum(t.data.size for t in shared)
 
     def step(self, ids, labels, mask=None):
         """One step of the optimizer; the loss before it.  Arguments as of model.loss.

@@ -55,6 +55,7 @@ UFUNCS = {
 }
 METHODS = "all", "argmax", "astype", "copy", "max", "mean", "min", "sum"
 
+name = "fake"  # where the laws are held beside the host: see conftest.py
 total = Counter()
 
 
