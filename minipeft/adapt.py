@@ -105,6 +105,15 @@ class Adaptation:
         if self.base not in (None, config):
             raise ValueError(f"{self!r} is attached to {self.base}, but the model is {config}")
 
+    def beside(self, model):
+        """An error if its parameters are not where the model is."""
+        p = next((p.data for _, p in self.named_parameters()), model.like)
+        if backend.on_host(p) != backend.on_host(model.like):
+            there, other = ("cpu", "cuda") if backend.on_host(p) else ("cuda", "cpu")
+            raise ValueError(
+                f"{self!r} is on {there!r}, but the model on {other!r}: .to({other!r})"
+            )
+
     def attached(self):
         if self.at is None:
             name = type(self).__name__

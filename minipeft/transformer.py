@@ -167,9 +167,10 @@ class Stack(Module):
             raise ValueError(
                 "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
             )
-        memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
-        memory.adapt.fits(self.config)
-        return self.stream(ids, real, memory, rows)
+        given = memory or Memory(adapt, rng, keep=False)
+        given.adapt.fits(self.config)
+        given.adapt.beside(self)
+        return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows)
 
     def stream(self, ids, real, memory, rows=None):
         read = Reading(memory, self.positions, self.causal, self.blocks[-1], rows)

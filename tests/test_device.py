@@ -187,6 +187,16 @@ def test_a_device_that_is_not_there_is_one_clear_error(monkeypatch):
         model.to("cuda")
 
 
+@every_method
+def test_an_adaptation_that_is_elsewhere_is_told_to_come(name):
+    model = mp.Classifier(decoder(GPT2), C)
+    adapt, (ids, _, mask) = with_head(method(name)).attach(model, rng0()), batch(model, 2)
+    with pytest.raises(ValueError, match=r"is on 'cpu', but the model on 'cuda': .to\('cuda'\)"):
+        model.to("fake")(ids, adapt, mask)
+    with pytest.raises(ValueError, match=r"is on 'cuda', but the model on 'cpu': .to\('cpu'\)"):
+        model(ids, adapt.to("fake"), mask)
+
+
 HERE = np.arange(3)
 REFUSED = {
     "an array of the host": lambda x: x + HERE,
