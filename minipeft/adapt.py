@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from . import backend
 from .nn import but
 from .ops import stretch, take
 from .tensor import Tensor
@@ -79,7 +80,7 @@ class Adaptation:
         at = {}
         for path, layer in self.places(model):
             try:
-                at[path] = [trained(np.array(p, model.dtype)) for p in self.start(layer, rng)]
+                at[path] = [placed(p, model) for p in self.start(layer, rng)]
             except AttributeError as error:
                 kind = type(layer).__name__
                 raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from error
@@ -103,6 +104,15 @@ class Adaptation:
         """An error if it was attached to a network of another configuration."""
         if self.base not in (None, config):
             raise ValueError(f"{self!r} is attached to {self.base}, but the model is {config}")
+
+    def beside(self, model):
+        """An error if its parameters are not where the model is."""
+        p = next((p.data for _, p in self.named_parameters()), model.like)
+        if backend.on_host(p) != backend.on_host(model.like):
+            there, other = ("cpu", "cuda") if backend.on_host(p) else ("cuda", "cpu")
+            raise ValueError(
+                f"{self!r} is on {there!r}, but the model on {other!r}: .to({other!r})"
+            )
 
     def attached(self):
         if self.at is None:
@@ -165,9 +175,19 @@ class Adaptation:
     def astype(self, dtype):
         return self.map(lambda p: trained(p.data.astype(dtype)))
 
+    def to(self, device):
+        """The same adaptation on "cpu" or "cuda", for a model that is there."""
+        move = backend.to(device)
+        return self.map(lambda p: trained(move(p.data)))
+
 
 def trained(p):
     return Tensor(p, requires_grad=True)
+
+
+def placed(p, model):
+    """A parameter that starts as a copy of p, in the model's float and where the model is."""
+    return trained(np.array(p, model.dtype, like=model.like))
 
 
 class Plain(Adaptation):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .adapt import PLAIN
+from .backend import host
 from .heads import POOLS
 from .reading import Memory
 from .tensor import no_grad
@@ -48,7 +49,8 @@ def generate(
 def pick(z, temperature, top_k, rng):
     """One token for each row of logits z (B, V)."""
     if not temperature:
-        return z.argmax(-1)
+        return host(z.argmax(-1))
+    z = host(z)
     if top_k:
         z = np.where(z < np.sort(z, -1)[:, -top_k:][:, :1], -np.inf, z)
     noise = rng.gumbel(size=z.shape)  # argmax(z/τ + Gumbel) ~ softmax(z/τ)

@@ -36,6 +36,7 @@ class Head(Module):
 
     def __call__(self, features, adapt=PLAIN, mask=None, rng=None):
         """Logits (B, C) of features (B, 1, D)."""
+        features = np.asarray(features, like=self.score.like)
         return by_class(adapt.now(rng)(self.score, Tensor(features)))
 
     def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None):
@@ -74,7 +75,7 @@ class Classifier(Stack, Head):
             raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
         rows, weights = POOLS[self.pool](mask)
         h, read = self.states(ids, adapt, mask, rng=rng, rows=rows)
-        return matmul(weights.astype(h.dtype), h), read
+        return matmul(np.asarray(weights, h.dtype, like=h.data), h), read
 
     def __call__(self, ids, adapt=PLAIN, mask=None, rng=None):
         """Logits (B, C) of texts (B, T)."""

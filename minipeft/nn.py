@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from . import backend
 from .ops import layer_norm, linear, lookup, matmul, rms_norm, transpose
 from .tensor import Tensor
 
@@ -48,8 +49,11 @@ class Module:
         return list({id(t): t for _, t in self.named_parameters()}.values())
 
     @property
-    def dtype(self):
-        return next(t.dtype for _, t in self.named_parameters())
+    def like(self):
+        """One of its arrays: they say which float it computes in, and where."""
+        return next(t.data for _, t in self.named_parameters())
+
+    dtype = property(lambda self: self.like.dtype)
 
     def replace(self, **tensors):
         """This layer with other tensors."""
@@ -62,12 +66,17 @@ class Module:
     def astype(self, dtype):
         return self.map(lambda t: Tensor(t.data.astype(dtype)))
 
+    def to(self, device):
+        """The same network on "cpu" or "cuda"."""
+        move = backend.to(device)
+        return self.map(lambda t: Tensor(move(t.data)))
+
     def frozen(self):
         """Tell every layer its path, and make its arrays read-only."""
         for path, module in self.modules():
             module.path = path
         for t in self.parameters():
-            t.data.flags.writeable = False
+            backend.seal(t.data)
         return self
 
 

@@ -225,7 +225,8 @@ def scaled(n, g, eps, centre, b=None):
 @op
 def lookup(W, ids):
     """Row ids[b, t] of W (V, D), or of W[b] where every row of the batch has its own (B, V, D)."""
-    at = ids if W.ndim == 2 else (np.arange(len(W))[:, None], ids)
+    ids = np.asarray(ids, like=W)
+    at = ids if W.ndim == 2 else (np.arange(len(W), like=W)[:, None], ids)
     shape = W.shape
 
     def dW(g):
@@ -239,15 +240,19 @@ def lookup(W, ids):
 @op
 def take(x, rows):
     """Rows x[rows] of the batch, any of them any number of times."""
-    shape = x.shape
+    shape, rows = x.shape, np.asarray(rows)
+    at = np.asarray(rows, like=x)
 
     def dx(g):
-        d = zeros(shape, like=g)
-        for row, own in zip(rows, g, strict=True):
-            d[row] += own
+        d, taken = zeros(shape, like=g), set(rows.tolist())
+        if len(taken) == len(rows):
+            d[at] = g
+        else:
+            for row in taken:  # np.add.at in one line: 1.7 ms against 0.07 (32, 64, 128)
+                d[row] = g[np.flatnonzero(rows == row)].sum(0)
         return d
 
-    return x[rows], dx
+    return x[at], dx
 
 
 @op
@@ -319,14 +324,19 @@ def join_heads(x):
     )
 
 
-@op
-def rotate(x, at, d, base=10000.0):
-    """Each pair (i, i + d/2) of a head turned by at · base^(-2i/d)        Su et al. 2021, eq. 34
-
-    x (B, T, H d)   at (B, T)
-    """
+def angles(at, d, like, base=10000.0):
+    """cos and sin of at · base^(-2i/d), (B, T, 1, d/2), for at (B, T), i = 0 … d/2 - 1"""
     angle = at[..., None, None] * base ** (-np.arange(0, d, 2) / d)
-    c, s = (np.asarray(f(angle), x.dtype, like=x) for f in (np.cos, np.sin))
+    return [np.asarray(f(angle), like.dtype, like=like) for f in (np.cos, np.sin)]
+
+
+@op
+def rotate(x, c, s):
+    """Each pair (i, i + d/2) of a head turned by its angle        Su et al. 2021, eq. 34
+
+    x (B, T, H d)   c, s, the cosines and sines (B, T, 1, d/2)
+    """
+    d = 2 * c.shape[-1]
 
     def turn(x, s):
         a, b = np.split(x.reshape(*x.shape[:2], x.shape[2] // d, d), 2, -1)
@@ -341,13 +351,13 @@ def rotate(x, at, d, base=10000.0):
 @op
 def cross_entropy(z, target, count):
     """-log softmax(z)[target], summed where target ≥ 0, over count.    z (..., V)   target (...)"""
-    rows = np.nonzero(target >= 0)
-    y = target[rows]
-    z_real = z[rows]  # (N, V)
+    rows = np.flatnonzero(target >= 0)
+    rows, y = (np.asarray(i, like=z) for i in (rows, target.reshape(-1)[rows]))
+    z_real = flat(z)[rows]  # (N, V)
     z_real -= z_real.max(-1, keepdims=True)
     e = np.exp(z_real)
     total = e.sum(-1, keepdims=True)
-    at, shape = (np.arange(len(y)), y), z.shape
+    at, shape = (np.arange(len(y), like=z), y), z.shape
 
     def dz(g):
         """(softmax(z) - 1[target]) / count"""
@@ -355,7 +365,7 @@ def cross_entropy(z, target, count):
         p[at] -= 1
         p *= g / count
         d = zeros(shape, like=p)
-        d[rows] = p
+        flat(d)[rows] = p
         return d
 
     return np.asarray((np.log(total[:, 0]) - z_real[at]).sum() / count, z.dtype, like=z), dz

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .backend import host
+
 
 class AdamW:
     """m ← β₁ m + (1-β₁) g;  v ← β₂ v + (1-β₂) g²;  p ← p - lr (m̂ / (√v̂ + ε) + λ p)
@@ -35,10 +37,15 @@ class AdamW:
             p.data -= d
 
 
-def clip(grads, limit):
-    """All of them scaled so that their common norm is at most `limit`; and what it was."""
-    norm = sum(float(np.vdot(g, g)) for g in grads) ** 0.5
-    return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads, norm
+def measured(loss, grads):
+    """A loss and the common norm of gradients, as numbers: what waits for a device, once."""
+    value, *squares = host(np.stack([loss, *(np.vdot(g, g) for g in grads)])).tolist()
+    return value, sum(squares) ** 0.5
+
+
+def clip(grads, limit, norm):
+    """All of them scaled so that their common norm, `norm`, is at most `limit`."""
+    return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads
 
 
 SCHEDULES = {

@@ -35,11 +35,11 @@ def gradients(loss, adapt, shards, pool):
     def work(s):
         with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
             y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
-            return float(y), grad(y, wanted)
+            return y.data, grad(y, wanted)
 
     losses, parts = zip(*pool.map(work, range(len(shards))))
     sums = [sum(gs[1:], gs[0]) for gs in zip(*parts)]
-    return sum(losses), grad(now.parameters(), adapt.parameters(), sums)
+    return sum(losses[1:], losses[0]), grad(now.parameters(), adapt.parameters(), sums)
 
 
 class Pool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .adapt import PLAIN, As
 from .nn import but
-from .ops import concat, cut, lookup, take
+from .ops import concat, cut, lookup, stretch, take
 
 
 class Memory:
@@ -23,10 +23,19 @@ class Memory:
         self.kv, self.real, self.start = {}, None, None
 
     def of(self, rows):
-        """The memory of these rows: for beams, or one text shared by many."""
+        """The memory of these rows: for beams."""
         kv = {path: ([take(x, rows) for x in xs], r[rows]) for path, (xs, r) in self.kv.items()}
         adapt, real, start = self.adapt.of(rows), self.real[rows], self.start[rows]
         return but(self, adapt=adapt, kv=kv, real=real, start=start)
+
+    def shared(self, B):
+        """The memory of one row as that of B rows, which share it."""
+        many = lambda real: np.repeat(real, B, axis=0)
+        kv = {
+            path: ([stretch(x, (B, *x.shape[1:])) for x in xs], many(r))
+            for path, (xs, r) in self.kv.items()
+        }
+        return but(self, kv=kv, real=many(self.real), start=many(self.start), keep=False)
 
 
 class Reading:
@@ -34,7 +43,7 @@ class Reading:
 
     def __init__(self, memory, positions, causal, last, rows=None):
         self.memory, self.positions, self.causal = memory, positions, causal
-        self.last, self.rows = last, rows
+        self.last, self.rows, self.hidden = last, rows, {}
 
     def __call__(self, layer, x):
         return self.memory.adapt(
@@ -62,7 +71,15 @@ class Reading:
             m.kv[layer.path] = [k, v], real
         return k, v, real
 
-    def hides(self, real):
+    def hides(self, real, like):
+        """`hiding`, brought to where `like` is once a forward for all layers that see the same."""
+        key = real.tobytes()
+        if key not in self.hidden:
+            hidden = self.hiding(real)
+            self.hidden[key] = hidden if hidden is None else np.asarray(hidden, like=like)
+        return self.hidden[key]
+
+    def hiding(self, real):
         """The keys that rows may not see: padding and, if causal, younger ones; or None."""
         T, S = self.real.shape[1], real.shape[1]
         age = np.arange(S)

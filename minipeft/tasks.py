@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from .adapt import stack
+from .backend import host
 from .data import DataError, pad, shuffled
 from .generate import generate
 from .heads import Classifier, Head, TokenClassifier
@@ -139,7 +140,7 @@ class Classify(Task):
             raise DataError(f"{self.name}: every example is {self.commonest!r}; two are needed")
 
     def head(self, base):
-        return Classifier(base, len(self.classes))
+        return Classifier(base, len(self.classes), pool="last" if base.causal else "cls")
 
     def label(self, code, true):
         if true not in self.classes:
@@ -150,7 +151,8 @@ class Classify(Task):
 
     def says(self, examples, adapt):
         ids, _, mask, types = self.batch(examples)
-        return [self.classes[c] for c in self.network(ids, adapt, mask).data.argmax(-1)]
+        best = host(self.network(ids, adapt, mask, types=types).data.argmax(-1))
+        return [self.classes[c] for c in best]
 
     def common(self, true):
         return self.commonest
@@ -172,7 +174,7 @@ class Classify(Task):
         def some(at):
             ids, _, mask, types = self.batch(examples[at : at + 64])
             with no_grad():
-                return self.network.features(ids, mask=mask)[0].data
+                return host(self.network.features(ids, mask=mask, types=types)[0].data)
 
         with self.pool.alone():
             rows = np.concatenate([*self.pool.map(some, range(0, len(examples), 64))])
@@ -204,7 +206,7 @@ class Tag(Classify):
 
     def says(self, examples, adapt):
         ids, labels, mask, types = self.batch(examples)
-        best = self.network(ids, adapt, mask).data.argmax(-1)
+        best = host(self.network(ids, adapt, mask, types=types).data.argmax(-1))
         return [[self.classes[c] for c in row[own >= 0]] for row, own in zip(best, labels)]
 
     def common(self, tags):

@@ -108,8 +108,9 @@ def unbroadcast(g, shape):
     """Sum g over the axes along which `shape` had been stretched."""
     if g.shape == shape:
         return g
-    g = g.sum(tuple(range(g.ndim - len(shape))))
-    return g.sum(tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+    new = g.ndim - len(shape)
+    ones = [new + i for i, n in enumerate(shape) if n == 1]
+    return g.sum((*range(new), *ones), keepdims=True).reshape(shape)
 
 
 recording = ContextVar("recording", default=True)  # each thread has its own

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from .optim import clip
+from .backend import on_host
+from .optim import clip, measured
 from .parallel import Pool, cut, gradients
 
 
@@ -28,7 +29,8 @@ class Trainer:
         self.model, self.adapt, self.optimizer = model, adapt, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
         self.pool, self.t = Pool(workers), 0
-        self.weights = sum(t.data.size for t in model.parameters())
+        shared = model.parameters() if on_host(model.like) else []  # a device takes a batch whole
+        self.weights = sum(t.data.size for t in shared)
 
     def step(self, ids, labels, mask=None):
         """One step of the optimizer; the loss before it.  Arguments as of model.loss.
@@ -50,7 +52,8 @@ class Trainer:
 
         with self.pool.alone():
             value, grads = gradients(loss, self.adapt, shards, self.pool)
-        clipped, self.norm = clip(grads, self.clip)
+        value, self.norm = measured(value, grads)
+        clipped = clip(grads, self.clip, self.norm)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
         self.optimizer.step(clipped, self.optimizer.lr * self.schedule(self.t))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .adapt import PLAIN
 from .nn import Embedding, Linear, Module, Norm, RMSNorm, Tied, but
-from .ops import attention, cross_entropy, gelu, join_heads, rotate, split_heads
+from .ops import angles, attention, cross_entropy, gelu, join_heads, rotate, split_heads
 from .reading import Memory, Reading
 
 
@@ -49,7 +49,7 @@ class Positions(Module):
     def place(self, h, read):
         return h
 
-    def turn(self, x, at):
+    def turn(self, x, read):
         return x
 
     def bias(self, read, real):
@@ -75,8 +75,12 @@ class Rotary(Positions):
     def __init__(self, d):
         self.d = d
 
-    def turn(self, x, at):
-        return rotate(x, at, self.d)
+    def place(self, h, read):
+        read.angles = angles(read.at, self.d, like=h.data)
+        return h
+
+    def turn(self, x, read):
+        return rotate(x, *read.angles)
 
 
 POSITIONS = {
@@ -100,12 +104,13 @@ class Attention(Module):
         self.o = Linear(rng, c.width, c.width, std=0.02 * (2 * c.layers) ** -0.5)
 
     def __call__(self, x, read):
-        q = read.positions.turn(read(self.q, x), read.at)  # (B, T, D)
-        k = read.positions.turn(read(self.k, x), read.at)  # turned first, then behind a prefix
+        q = read.positions.turn(read(self.q, x), read)  # (B, T, D)
+        k = read.positions.turn(read(self.k, x), read)  # turned first, then behind a prefix
         k, v, real = read.extend(self, k, read(self.v, x))  # (B, S, K d)
         q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
         bias = read.positions.bias(read, real)
-        y = attention(q, k, v, bias, hidden=read.hides(real), scale=self.d**-0.5)
+        hidden = read.hides(real, like=q.data)
+        y = attention(q, k, v, bias, hidden=hidden, scale=self.d**-0.5)
         return read(self.o, join_heads(y))
 
 
@@ -162,9 +167,10 @@ class Stack(Module):
             raise ValueError(
                 "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
             )
-        memory = memory or self.prompted(Memory(adapt, rng, keep=False), len(ids))
-        memory.adapt.fits(self.config)
-        return self.stream(ids, real, memory, rows)
+        given = memory or Memory(adapt, rng, keep=False)
+        given.adapt.fits(self.config)
+        given.adapt.beside(self)
+        return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows)
 
     def stream(self, ids, real, memory, rows=None):
         read = Reading(memory, self.positions, self.causal, self.blocks[-1], rows)
@@ -181,7 +187,7 @@ class Stack(Module):
             return memory
         memory = but(memory, keep=True)
         self.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
-        return but(memory.of(np.zeros(B, int)), keep=False)
+        return memory.shared(B)
 
 
 def checked(ids, mask, vocabulary):

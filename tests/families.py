@@ -5,6 +5,7 @@ B batch   T tokens   V vocabulary   C classes
 
 from zlib import crc32
 
+import device
 import numpy as np
 import pytest
 
@@ -25,6 +26,7 @@ from minipeft import (
     Tensor,
     grad,
 )
+from minipeft.backend import host
 from minipeft.methods import PFEIFFER
 
 V, C, T = 13, 3, 7
@@ -52,6 +54,9 @@ CLASSIFIERS = {
     "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
     "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
 }
+ON_HOST = DECODERS | CLASSIFIERS
+DECODERS["gpt2 on a device"] = DECODERS["gpt2"].to(device.name)
+CLASSIFIERS["mean on a device"] = CLASSIFIERS["mean"].to(device.name)
 NETWORKS = DECODERS | CLASSIFIERS
 
 METHODS = {
@@ -102,7 +107,7 @@ def attached(name, model, user=0):
     rng = np.random.default_rng([crc32(name.encode()), user])
     adapt = fresh(name, model, rng)
     for p in adapt.parameters():
-        p.data = p.data + 0.3 * rng.normal(size=p.shape).astype(p.dtype)
+        p.data = p.data + np.asarray(0.3 * rng.normal(size=p.shape), p.dtype, like=p.data)
     return adapt
 
 
@@ -130,7 +135,7 @@ def row(i, ids, labels, mask):
 
 def real(z, i, mask):
     """What row i of logits says: of a decoder at its real tokens, of a classifier altogether."""
-    return z.data[i] if z.ndim == 2 else z.data[i, mask[i]]
+    return host(z.data)[i] if z.ndim == 2 else host(z.data)[i, mask[i]]
 
 
 def total(model, ids, labels, adapt, mask=None):
@@ -141,7 +146,9 @@ def total(model, ids, labels, adapt, mask=None):
 def gradients(model, ids, labels, adapt, mask=None, of=None):
     """Those of the sum of the losses, for all parameters or those `of` a part; or none at all."""
     wanted = (of or adapt).parameters()
-    return grad(total(model, ids, labels, adapt, mask), wanted) if wanted else []
+    if not wanted:
+        return []
+    return [host(g) for g in grad(total(model, ids, labels, adapt, mask), wanted)]
 
 
 def apart(xs, ys):

@@ -83,14 +83,14 @@ def join_heads(x):
     return y
 
 
-def rotate(x, at, d, base=10000.0):
+def rotate(x, c, s):
     """The pair (a, b) is the number a + ib: turned, it is (a + ib) exp(i angle)."""
-    y = np.zeros(x.shape)
-    for b, t in np.ndindex(at.shape):
+    y, d = np.zeros(x.shape), 2 * c.shape[-1]
+    for b, t in np.ndindex(x.shape[:2]):
         for head in range(0, x.shape[2], d):
             for i in range(d // 2):
                 j, k = head + i, head + i + d // 2
-                z = complex(x[b, t, j], x[b, t, k]) * np.exp(1j * at[b, t] * base ** (-2 * i / d))
+                z = complex(x[b, t, j], x[b, t, k]) * complex(c[b, t, 0, i], s[b, t, 0, i])
                 y[b, t, j], y[b, t, k] = z.real, z.imag
     return y
 
@@ -213,7 +213,7 @@ TABLE = [
         ops.rotate,
         "B,T,H2d",
         rotate,
-        lambda n, rng: {"at": rng.integers(50, size=(n.B, n.T)), "d": 2 * n.d},
+        lambda n, rng: dict(zip("cs", rng.standard_normal((2, n.B, n.T, 1, n.d), "f"))),
     ),
     Row(ops.cross_entropy, "B,T,V", cross_entropy, targets),
 ]

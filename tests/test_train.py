@@ -8,7 +8,7 @@ import pytest
 
 import minipeft as mp
 from minipeft.data import passages
-from minipeft.optim import clip
+from minipeft.optim import clip, measured
 from minipeft.parallel import Pool, cut, gradients
 from minipeft.train import NonFinite
 
@@ -49,11 +49,12 @@ def test_step_takes_and_clears_what_backward_left():
     assert p.grad is None
 
 
-def test_clip_scales_to_the_limit_and_tells_the_norm():
+def test_clip_scales_the_common_norm_to_the_limit():
     grads = [np.array([3.0]), np.array([[4.0]])]
-    (a, b), norm = clip(grads, 1.0)
-    assert norm == 5 and a[0] == pytest.approx(0.6) and b[0, 0] == pytest.approx(0.8)
-    assert clip(grads, 5.0) == (grads, 5) and grads[0][0] == 3
+    assert measured(np.array(2.0), grads) == (2, 5)
+    a, b = clip(grads, 1.0, norm=5)
+    assert a[0] == pytest.approx(0.6) and b[0, 0] == pytest.approx(0.8)
+    assert clip(grads, 5.0, norm=5) == grads and grads[0][0] == 3
 
 
 @pytest.mark.parametrize("kind, end", [("constant", 1), ("linear", 0.1), ("cosine", 0.024)])

@@ -59,7 +59,7 @@ def save(thing, folder, tokenizer=None, dtype=np.float32):
     if isinstance(thing, Decoder):
         names, files = MODEL, gpt2.files(thing, dtype)
     elif isinstance(thing, Adaptation):
-        names, files = ADAPTATION, peft.files(thing)
+        names, files = ADAPTATION, peft.files(thing.to("cpu"))
     else:
         raise TypeError(
             f"save takes a Decoder or an adaptation, not a {type(thing).__name__}; a Classifier's "

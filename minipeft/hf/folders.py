@@ -11,6 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..backend import host
+
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -123,7 +125,7 @@ def packed(tensors, metadata, dtype):
     if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
         raise CheckpointError(f"dtype={dtype}: there is float16, float32, float64")
     with np.errstate(over="ignore"):
-        tensors = {name: np.ascontiguousarray(x, dtype) for name, x in tensors.items()}
+        tensors = {name: np.ascontiguousarray(host(x), dtype) for name, x in tensors.items()}
     for name, x in tensors.items():
         if not np.isfinite(x).all():
             raise CheckpointError(f"{name} holds NaN or infinity as {x.dtype}, so it is not saved")

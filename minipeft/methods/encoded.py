@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..adapt import Adaptation, trained
+from ..adapt import Adaptation, placed
 from ..ops import cut, tanh
 
 
@@ -36,9 +36,7 @@ class Encoded(Adaptation):
         E = rng.normal(0, 1, (k, D))
         W1, b1 = (rng.uniform(-1, 1, s) * D**-0.5 for s in ((D, h), (1, h)))
         W2, b2 = (rng.uniform(-1, 1, s) * h**-0.5 for s in ((h, O), (1, O)))
-        return self.lay(
-            {"encoder": [trained(p.astype(model.dtype)) for p in (E, W1, b1, W2, b2)]}, model
-        )
+        return self.lay({"encoder": [placed(p, model) for p in (E, W1, b1, W2, b2)]}, model)
 
     def names(self, path):
         return "E", "W1", "b1", "W2", "b2"
