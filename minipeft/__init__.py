@@ -2,7 +2,8 @@
 
 from .adapt import PLAIN, Adaptation, merge, stack
 from .generate import generate
-from .heads import Classifier
+from .encoder import Bert, Encoder, MaskedLM
+from .heads import Classifier, TokenClassifier
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (
     METHODS,
@@ -26,22 +27,26 @@ __all__ = [
     "AdamW",
     "Adaptation",
     "Adapter",
+    "Bert",
     "Chain",
     "CheckpointError",
     "Classifier",
     "Config",
     "Decoder",
     "Each",
+    "Encoder",
     "Encoded",
     "FullFineTuning",
     "LoRA",
     "METHODS",
+    "MaskedLM",
     "Memory",
     "PLAIN",
     "PrefixTuning",
     "Probe",
     "PromptTuning",
     "Tensor",
+    "TokenClassifier",
     "Trainer",
     "generate",
     "grad",
