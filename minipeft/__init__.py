@@ -1,8 +1,8 @@
 """How a frozen language model is adapted: a reference implementation in NumPy."""
 
 from .adapt import PLAIN, Adaptation, merge, stack
-from .generate import generate
 from .encoder import Bert, Encoder, MaskedLM
+from .generate import generate
 from .heads import Classifier, TokenClassifier
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (

@@ -1,6 +1,7 @@
 """Layers and networks: objects whose attributes are tensors, layers, or lists of layers."""
 
 import copy
+import hashlib
 
 import numpy as np
 
@@ -50,6 +51,13 @@ class Module:
     @property
     def dtype(self):
         return next(t.dtype for _, t in self.named_parameters())
+
+    def mark(self):
+        """A short name for the numbers of its trunk: equal for a copy, also one in halves."""
+        trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
+        with np.errstate(over="ignore"):
+            some = [t.data.ravel()[:64].astype(np.float32).astype(np.float16) for t in trunk]
+        return hashlib.sha256(b"".join(x.tobytes() for x in some)).hexdigest()[:16]
 
     def replace(self, **tensors):
         """This layer with other tensors."""

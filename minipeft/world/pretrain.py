@@ -24,6 +24,7 @@ HELD = 3_000  # of them, to test on
 VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
 TOKENS = 3072  # in a batch
+WARMUP = 100  # steps
 
 
 def pretrain(out, family="gpt2", steps=None, seed=0):
@@ -158,5 +159,4 @@ def score(model, batches):
     return float(np.mean(losses)), float(np.mean(right))
 
 
-WARMUP = 100
 FAMILIES = {"gpt2": gpt2, "bert": bert}
