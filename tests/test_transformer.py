@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from families import (
-    BERT,
     DECODERS,
-    NETWORKS,
     METHODS,
+    NETWORKS,
     C,
     T,
     V,
