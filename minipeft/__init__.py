@@ -1,8 +1,9 @@
 """How a frozen language model is adapted: a reference implementation in NumPy."""
 
 from .adapt import PLAIN, Adaptation, merge, stack
+from .encoder import Bert, Encoder, MaskedLM
 from .generate import generate
-from .heads import Classifier
+from .heads import Classifier, TokenClassifier
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (
     METHODS,
@@ -26,22 +27,26 @@ __all__ = [
     "AdamW",
     "Adaptation",
     "Adapter",
+    "Bert",
     "Chain",
     "CheckpointError",
     "Classifier",
     "Config",
     "Decoder",
     "Each",
+    "Encoder",
     "Encoded",
     "FullFineTuning",
     "LoRA",
     "METHODS",
+    "MaskedLM",
     "Memory",
     "PLAIN",
     "PrefixTuning",
     "Probe",
     "PromptTuning",
     "Tensor",
+    "TokenClassifier",
     "Trainer",
     "generate",
     "grad",

@@ -21,6 +21,7 @@ class Adaptation:
     targets = r"(?!)"  # which layers, by path: none
     at: dict = None  # path of a layer -> the tensors added there, from `attach`
     base = None  # the configuration of the network it was attached to
+    mark = None  # and which of these networks it was
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
@@ -97,7 +98,7 @@ class Adaptation:
         if not at:
             paths = ", ".join(path for path, _ in model.modules() if path)
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
-        self.at, self.base = at, model.config
+        self.at, self.base, self.mark = at, model.config, model.mark()
         return self
 
     def fits(self, config):

@@ -1,4 +1,4 @@
-"""Heads other than a language model's: a class for each text, from a pooled state."""
+"""Heads other than a language model's: a class for each text, or for each of its tokens."""
 
 import numpy as np
 
@@ -6,17 +6,22 @@ from .adapt import PLAIN
 from .nn import Linear, Module
 from .ops import cross_entropy, matmul, reshape
 from .tensor import Tensor
-from .transformer import Stack, checked
+from .transformer import Stack, checked, labelled
+
+NO_TRUNK = "head", "transform", "pooler"  # the parts of a model that stand on its trunk
 
 # pool: which columns are read, (B, R), and how their states are weighed, (B, 1, R)
 
 
 def last(mask):
     """The last real token of each row."""
-    if not mask.any(1).all():
-        raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
     rows = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     return rows[:, None], np.ones((len(mask), 1, 1))
+
+
+def first(mask):
+    """The first real token of each row, as [CLS]."""
+    return np.argmax(mask, axis=1)[:, None], np.ones((len(mask), 1, 1))
 
 
 def mean(mask):
@@ -25,7 +30,7 @@ def mean(mask):
     return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
 
 
-POOLS = {"last": last, "mean": mean}
+POOLS = {"last": last, "mean": mean, "cls": first}
 
 
 class Head(Module):
@@ -39,12 +44,15 @@ class Head(Module):
         features = np.asarray(features, like=self.score.like)
         return by_class(adapt.now(rng)(self.score, Tensor(features)))
 
-    def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None):
-        """Mean cross-entropy of labels (B,); `count` as in Decoder.loss."""
-        z, labels = self(x, adapt, mask, rng=rng), self.targets(labels)
-        if len(labels) != len(z.data):
-            raise ValueError(f"{len(labels)} labels for a batch of {len(z.data)}")
-        return cross_entropy(z, labels, count or len(labels))
+    def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None, **more):
+        """Mean cross-entropy of the labels; `count` as in Decoder.loss, `more` as of the model."""
+        z, target = self(x, adapt, mask, rng=rng, **more), self.targets(labels, mask)
+        if target.shape != z.shape[:-1]:
+            raise ValueError(
+                f"{len(target)} labels for a batch of {len(z.data)}: they are {target.shape}, "
+                f"but must be {z.shape[:-1]}"
+            )
+        return cross_entropy(z, target, count or max(1, (target >= 0).sum()))
 
     def targets(self, labels, mask=None):
         labels, C = np.asarray(labels), self.score.W.shape[1]
@@ -55,32 +63,69 @@ class Head(Module):
         return labels
 
 
-class Classifier(Stack, Head):
-    """softmax(W pool(h)): the trunk of a decoder under a head of its own, W = 0 at first"""
+class Headed(Stack, Head):
+    """The trunk of a model under a head of its own, W = 0 at first."""
 
-    def __init__(self, decoder, classes, pool="last"):
-        if pool not in POOLS:
-            raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
-        vars(self).update({name: part for name, part in vars(decoder).items() if name != "head"})
-        self.pool = pool
+    def __init__(self, trunk, classes):
+        own = vars(trunk).items()
+        vars(self).update({name: part for name, part in own if name not in NO_TRUNK})
         nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
         score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
         self.score = score.astype(self.dtype)
         self.frozen()
 
-    def features(self, ids, adapt=PLAIN, mask=None, rng=None):
+
+class Unpooled(Module):
+    """No pooler: the pooled state as it is."""
+
+    def pooled(self, x, read):
+        return x
+
+
+class Classifier(Headed):
+    """softmax(W pool(h)).  pool: the "last" real token, the "mean" of all, or "cls", the first.
+
+    Of an encoder the first is [CLS], which its pooler has read: part of θ, as BERT's heads have it.
+    """
+
+    def __init__(self, trunk, classes, pool="last"):
+        if pool not in POOLS:
+            raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
+        if pool == "cls" and not hasattr(trunk, "pooler"):
+            raise ValueError(
+                "pool='cls' is of an encoder with a pooler; there is 'last' and 'mean'"
+            )
+        super().__init__(trunk, classes)
+        self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else Unpooled()
+        self.frozen()
+
+    def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T)."""
         ids, mask = checked(ids, mask, self.config.vocabulary)
         if not mask.any(1).all():
             raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
         rows, weights = POOLS[self.pool](mask)
-        h, read = self.states(ids, adapt, mask, rng=rng, rows=rows)
-        return matmul(np.asarray(weights, h.dtype, like=h.data), h), read
+        h, read = self.states(ids, adapt, mask, rng=rng, rows=rows, types=types)
+        pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
+        return self.pooler.pooled(pooled, read), read
 
-    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None):
+    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Logits (B, C) of texts (B, T)."""
-        x, read = self.features(ids, adapt, mask, rng)
+        x, read = self.features(ids, adapt, mask, rng, types)
         return by_class(read(self.score, x))
+
+
+class TokenClassifier(Headed):
+    """softmax(W h_t) at every token"""
+
+    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
+        """Logits (B, T, C) of texts (B, T)."""
+        h, read = self.states(ids, adapt, mask, rng=rng, types=types)
+        return read(self.score, h)
+
+    def targets(self, labels, mask=None):
+        """What each token (B, T) is: its own label; -100 where there is none."""
+        return labelled(labels, mask, self.score.W.shape[1])[0]
 
 
 def by_class(z):

@@ -27,6 +27,10 @@ class Several(Adaptation):
     def base(self):
         return next((m.base for m in self.methods if m.base is not None), None)
 
+    @property
+    def mark(self):
+        return next((m.mark for m in self.methods if m.mark is not None), None)
+
     def fits(self, config):
         for m in self.methods:
             m.fits(config)

@@ -1,6 +1,7 @@
 """Layers and networks: objects whose attributes are tensors, layers, or lists of layers."""
 
 import copy
+import hashlib
 
 import numpy as np
 
@@ -54,6 +55,13 @@ class Module:
         return next(t.data for _, t in self.named_parameters())
 
     dtype = property(lambda self: self.like.dtype)
+
+    def mark(self):
+        """A short name for the numbers of its trunk: equal for a copy, also one in halves."""
+        trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
+        with np.errstate(over="ignore"):
+            some = [backend.host(t.data.reshape(-1)[:64].astype("f4")).astype("f2") for t in trunk]
+        return hashlib.sha256(b"".join(x.tobytes() for x in some)).hexdigest()[:16]
 
     def replace(self, **tensors):
         """This layer with other tensors."""

@@ -32,14 +32,15 @@ class Trainer:
         shared = model.parameters() if on_host(model.like) else []  # a device takes a batch whole
         self.weights = sum(t.data.size for t in shared)
 
-    def step(self, ids, labels, mask=None):
+    def step(self, ids, labels, mask=None, types=None):
         """One step of the optimizer; the loss before it.  Arguments as of model.loss.
 
         NonFinite, and nothing changed, if the loss or a gradient is not finite.
         """
         ids, labels = np.asarray(ids), np.asarray(labels)
-        mask = None if mask is None else np.asarray(mask)
-        if len(ids) != len(labels) or mask is not None and mask.shape != ids.shape:
+        more = {"mask": mask, "types": types}
+        more = {name: np.asarray(x) for name, x in more.items() if x is not None}
+        if len(ids) != len(labels) or any(x.shape != ids.shape for x in more.values()):
             shapes = f"ids {ids.shape}, labels {labels.shape}, mask {np.shape(mask)}"
             raise ValueError(f"these are of no one batch: {shapes}")
         count = max(1, (self.model.targets(labels, mask) >= 0).sum())
@@ -47,8 +48,8 @@ class Trainer:
 
         def loss(rows, adapt, s):
             rng = np.random.default_rng([self.seed, self.t, s])
-            own = None if mask is None else mask[rows]
-            return self.model.loss(ids[rows], labels[rows], adapt, own, rng=rng, count=count)
+            own = {name: x[rows] for name, x in more.items()}
+            return self.model.loss(ids[rows], labels[rows], adapt, rng=rng, count=count, **own)
 
         with self.pool.alone():
             value, grads = gradients(loss, self.adapt, shards, self.pool)

@@ -9,13 +9,22 @@ import numpy as np
 
 from .adapt import PLAIN
 from .nn import Embedding, Linear, Module, Norm, RMSNorm, Tied, but
-from .ops import angles, attention, cross_entropy, gelu, join_heads, rotate, split_heads
+from .ops import (
+    angles,
+    attention,
+    cross_entropy,
+    exact_gelu,
+    gelu,
+    join_heads,
+    rotate,
+    split_heads,
+)
 from .reading import Memory, Reading
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a decoder is made of.  The defaults are GPT-2's kind: Radford et al. 2019."""
+    """What a network is made of.  The defaults are GPT-2's kind: Radford et al. 2019."""
 
     vocabulary: int
     width: int
@@ -28,6 +37,10 @@ class Config:
     norm: str = "layer"  # layer | rms
     eps: float = 1e-5
     tied: bool = True  # the head is the embedding, read backwards
+    gelu: str = "tanh"  # tanh | exact
+    post: bool = False  # norms after each part, not before
+    causal: bool = True  # nobody sees younger tokens
+    types: int = 0  # of tokens, as the two texts of a pair
 
     def __post_init__(self):
         groups = self.key_heads or self.heads
@@ -38,7 +51,7 @@ class Config:
                 f"width {self.width} must be a multiple of heads {self.heads}, "
                 f"and heads of key_heads {groups}"
             )
-        for field, known in (("positions", POSITIONS), ("norm", NORMS)):
+        for field, known in (("positions", POSITIONS), ("norm", NORMS), ("gelu", GELUS)):
             if getattr(self, field) not in known:
                 raise ValueError(f"{field}={getattr(self, field)!r}: there is {', '.join(known)}")
 
@@ -89,6 +102,21 @@ POSITIONS = {
     "none": lambda rng, c: Positions(),
 }
 NORMS = {"layer": Norm, "rms": RMSNorm}
+GELUS = {"tanh": gelu, "exact": exact_gelu}
+
+
+class Untyped(Module):
+    """All tokens are of one type."""
+
+    def place(self, h, types, read):
+        return h
+
+
+class Types(Untyped, Embedding):
+    """h + W[type]; what stands before the text is of type 0        Devlin et al. 2019, §3"""
+
+    def place(self, h, types, read):
+        return h + read(self, np.pad(types, ((0, 0), (read.prompt, 0))))
 
 
 class Attention(Module):
@@ -120,12 +148,12 @@ class Mlp(Module):
     inner = True
 
     def __init__(self, rng, c):
-        F = c.hidden or 4 * c.width
+        F, self.gelu = c.hidden or 4 * c.width, GELUS[c.gelu]
         self.up = Linear(rng, c.width, F)
         self.down = Linear(rng, F, c.width, std=0.02 * (2 * c.layers) ** -0.5)
 
     def __call__(self, x, read):
-        return read(self.down, gelu(read(self.up, x)))
+        return read(self.down, self.gelu(read(self.up, x)))
 
 
 class Block(Module):
@@ -144,41 +172,55 @@ class Block(Module):
         return h + read(self.mlp, read(self.ln2, h))
 
 
+class PostBlock(Block):
+    """h ← ln1(h + attn(h));  h ← ln2(h + mlp(h))        Vaswani et al. 2017, §3.1"""
+
+    def __call__(self, h, read):
+        h = read.asked(self, h + read(self.attn, h))
+        h = read(self.ln1, h)
+        return read(self.ln2, h + read(self.mlp, h))
+
+
 class Stack(Module):
     """Embedding, blocks, norm: the trunk that heads stand on."""
 
-    causal = True
-
     def __init__(self, rng, config):
         c = self.config = config
+        self.causal = c.causal
         self.tokens = Embedding(rng, c.vocabulary, c.width)
         self.positions = POSITIONS[c.positions](rng, c)
-        self.blocks = [Block(rng, c) for _ in range(c.layers)]
+        self.types = Types(rng, c.types, c.width) if c.types else Untyped()
+        self.blocks = [(PostBlock if c.post else Block)(rng, c) for _ in range(c.layers)]
         self.ln = NORMS[c.norm](c.width, c.eps)
+        self.order = [self.ln, *self.blocks] if c.post else [*self.blocks, self.ln]
 
-    def states(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None):
+    def states(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None, types=None):
         """States (B, T, D) of ids (B, T) after what `memory` has read, and the reading.
 
         mask (B, T): 1 for tokens, 0 for padding, anywhere.  rng: dropout, where there is any.
         rows (B, R): the columns of which states are asked; then they are (B, R, D).
+        types (B, T): of the tokens, where they have any; None: all are of type 0.
         """
         ids, real = checked(ids, mask, self.config.vocabulary)
+        types = typed(types, ids.shape, self.config.types)
         if memory and adapt is not None and adapt is not PLAIN:
             raise ValueError(
                 "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
             )
+        if memory and memory.real is not None and not self.causal:
+            raise ValueError("what reads both ways can't read on: give it the whole text at once")
         given = memory or Memory(adapt, rng, keep=False)
         given.adapt.fits(self.config)
         given.adapt.beside(self)
-        return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows)
+        return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows, types)
 
-    def stream(self, ids, real, memory, rows=None):
+    def stream(self, ids, real, memory, rows=None, types=None):
         read = Reading(memory, self.positions, self.causal, self.blocks[-1], rows)
         h = read.lead(self.tokens, read(self.tokens, ids), real, self.blocks[0].attn)
-        h = self.positions.place(h, read)
-        for block in self.blocks:
-            h = read(block, h)
-        return read(self.ln, h), read
+        h = self.types.place(self.positions.place(h, read), types, read)
+        for layer in self.order:
+            h = read(layer, h)
+        return h, read
 
     def prompted(self, memory, B):
         """A causal prompt can't depend on the text: one that all B rows share is read once."""
@@ -186,7 +228,8 @@ class Stack(Module):
         if B == 1 or not (self.causal and adapt.shared and adapt.before(self.tokens, 1)):
             return memory
         memory = but(memory, keep=True)
-        self.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
+        none = np.zeros((1, 0), int)
+        self.stream(none, none.astype(bool), memory, types=none)
         return memory.shared(B)
 
 
@@ -209,6 +252,45 @@ def checked(ids, mask, vocabulary):
     if mask.shape != ids.shape:
         raise ValueError(f"mask {mask.shape} must have the shape of ids {ids.shape}")
     return ids, mask
+
+
+def typed(types, shape, known):
+    """Token types (B, T), as an array on the host; an error for what the network does not know."""
+    if types is None:
+        return np.zeros(shape, int)
+    types = np.asarray(types)
+    if not known:
+        raise ValueError("this model knows no token types: leave types= out")
+    if (
+        types.shape != shape
+        or types.dtype.kind not in "iu"
+        or not ((0 <= types) & (types < known)).all()
+    ):
+        raise ValueError(f"types must have the shape of ids {shape} and be from 0 to {known - 1}")
+    return types
+
+
+def labelled(labels, real, classes):
+    """Labels (B, T), -100 at padding, and which tokens are real; an error for what is no class."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or ((labels < 0) & (labels != -100)).any():
+        raise ValueError("labels are whole numbers, or -100 where there is none")
+    real = np.ones(labels.shape, bool) if real is None else np.asarray(real).astype(bool)
+    if labels.shape != real.shape or labels.ndim != 2 or labels.max(initial=-100) >= classes:
+        raise ValueError(
+            f"labels must have the shape of ids {real.shape} and be -100 or from 0 to "
+            f"{classes - 1}; got {labels.shape}, the largest {labels.max(initial=-100)}"
+        )
+    return np.where(real, labels, -100), real
+
+
+def asked(target):
+    """The columns (B, R) that carry a label, and `target` there; all, if that spares no tenth."""
+    R = max(1, (target >= 0).sum(1).max())
+    if R >= 0.9 * target.shape[1]:
+        return None, target
+    rows = np.sort(np.argsort(target < 0, axis=1, kind="stable")[:, :R], axis=1)
+    return rows, np.take_along_axis(target, rows, 1)
 
 
 class Decoder(Stack):
@@ -234,26 +316,13 @@ class Decoder(Stack):
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """
         ids, mask = checked(ids, mask, self.config.vocabulary)
-        target = self.targets(labels, mask)
-        rows, R = None, max(1, (target >= 0).sum(1).max())
-        if R < 0.9 * target.shape[1]:  # logits only where a label is asked, if that spares a tenth
-            rows = np.sort(np.argsort(target < 0, axis=1, kind="stable")[:, :R], axis=1)
-            target = np.take_along_axis(target, rows, 1)
+        rows, target = asked(self.targets(labels, mask))
         z = self(ids, adapt, mask, rng=rng, rows=rows)
         return cross_entropy(z, target, count or max(1, (target >= 0).sum()))
 
     def targets(self, labels, mask=None):
         """What each token (B, T) is to predict: the next real one's label; -100 where nothing."""
-        labels = np.asarray(labels)
-        if labels.dtype.kind not in "iu" or ((labels < 0) & (labels != -100)).any():
-            raise ValueError("labels are token ids, or -100 where there is none")
-        real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-        V, largest = self.config.vocabulary, labels.max(initial=-100)
-        if labels.shape != real.shape or largest >= V:
-            raise ValueError(
-                f"labels must have the shape of ids {real.shape} and be -100 or from 0 to {V - 1}; "
-                f"got {labels.shape}, the largest {largest}"
-            )
+        labels, real = labelled(labels, mask, self.config.vocabulary)
         row, at = np.nonzero(real)  # the real tokens, in the order in which they are read
         follows = row[1:] == row[:-1]
         target = np.full(labels.shape, -100)

@@ -12,6 +12,7 @@ import pytest
 from minipeft import (
     PLAIN,
     Adapter,
+    Bert,
     Chain,
     Classifier,
     Config,
@@ -20,13 +21,16 @@ from minipeft import (
     Encoded,
     FullFineTuning,
     LoRA,
+    MaskedLM,
     PrefixTuning,
     Probe,
     PromptTuning,
     Tensor,
+    TokenClassifier,
     grad,
 )
 from minipeft.backend import host
+from minipeft.heads import Headed
 from minipeft.methods import PFEIFFER
 
 V, C, T = 13, 3, 7
@@ -36,10 +40,15 @@ ROTARY = Config(
     V, 16, layers=2, heads=4, key_heads=2, length=32, positions="rotary", norm="rms", tied=False
 )
 NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
+BERT = Bert(V, 8, layers=2, heads=2, length=32)
 
 
 def decoder(config):
     return Decoder(config, np.random.default_rng(0))
+
+
+def encoder(config):
+    return MaskedLM(config, np.random.default_rng(0))
 
 
 def nudged(model):
@@ -53,11 +62,15 @@ DECODERS["none"] = nudged(decoder(NONE))
 CLASSIFIERS = {
     "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
     "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
+    "cls": nudged(Classifier(encoder(BERT), C, pool="cls")),
 }
-ON_HOST = DECODERS | CLASSIFIERS
+ENCODERS = {"bert": nudged(encoder(BERT))}
+TAGGERS = {"tags": nudged(TokenClassifier(encoder(BERT), C))}
+ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS
 DECODERS["gpt2 on a device"] = DECODERS["gpt2"].to(device.name)
 CLASSIFIERS["mean on a device"] = CLASSIFIERS["mean"].to(device.name)
-NETWORKS = DECODERS | CLASSIFIERS
+ENCODERS["bert on a device"] = ENCODERS["bert"].to(device.name)
+NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS
 
 METHODS = {
     "plain": lambda: PLAIN,
@@ -99,7 +112,7 @@ def fresh(name, model, rng=None):
         for block in ("blocks.0", "blocks.1"):
             q, k, v = (adapt.at[f"{block}.attn.{layer}"] for layer in "qkv")
             k[0] = v[0] = q[0]
-    return Chain(adapt, Probe().attach(model)) if isinstance(model, Classifier) else adapt
+    return Chain(adapt, Probe().attach(model)) if isinstance(model, Headed) else adapt
 
 
 def attached(name, model, user=0):
@@ -124,7 +137,8 @@ def batch(model, B, seed=0):
         mask[i::5, gap] = False
     if isinstance(model, Classifier):
         return ids, rng.integers(0, C, B), mask
-    return ids, np.where(rng.random((B, T)) < 0.2, -100, ids), mask
+    labels = ids % C if isinstance(model, Headed) else ids
+    return ids, np.where(rng.random((B, T)) < 0.2, -100, labels), mask
 
 
 def row(i, ids, labels, mask):

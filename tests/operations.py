@@ -34,6 +34,10 @@ def gelu(x):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
+def exact_gelu(x):
+    return np.reshape([t / 2 * (1 + math.erf(t / 2**0.5)) for t in x.ravel()], x.shape)
+
+
 def layer_norm(x, g, b, eps):
     return g * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) + b
 
@@ -141,6 +145,7 @@ TABLE = [
     Row(ops.tanh, "B,T,D", lambda x: np.sinh(x) / np.cosh(x)),
     Row(ops.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
     Row(ops.gelu, "B,T,D", gelu),
+    Row(ops.exact_gelu, "B,T,D", exact_gelu, analytic=False),
     Row(
         ops.sum,
         "B,T,D",

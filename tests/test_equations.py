@@ -20,7 +20,7 @@ REQUIRED = """
     PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-15
     PR-1 PR-2 PR-3 PR-4 PR-5 PR-7 PR-11
     AD-1 AD-2 AD-3 LO-1
-    PB-1 PB-3 PB-4
+    PB-1 PB-2 PB-3 PB-4
 """.split()
 
 every = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
@@ -213,6 +213,12 @@ MUTANTS = {
         lambda z, target, count: ops.cross_entropy(z, target, 1),
         "EQ-ERM PB-1",
     ),
+    "padding pooled last": (
+        [(heads.POOLS, "last")],
+        lambda mask: heads.last(np.ones_like(mask)),
+        "PB-2",
+    ),
+    "all of one type": ([(transformer.Types, "place")], lambda self, h, types, read: h, "PB-2"),
     "padding pooled too": (
         [(heads.POOLS, "mean")],
         lambda mask: heads.mean(np.ones_like(mask)),

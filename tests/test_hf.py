@@ -6,17 +6,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from families import DECODERS, GPT2, METHODS, NONE, ROTARY, C, attached, batch, decoder
+from families import (
+    BERT,
+    DECODERS,
+    ENCODERS,
+    GPT2,
+    METHODS,
+    NONE,
+    ROTARY,
+    C,
+    attached,
+    batch,
+    decoder,
+    encoder,
+)
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from minipeft import (
     PLAIN,
+    Bert,
     Classifier,
     Config,
     Each,
     Encoded,
+    Encoder,
     LoRA,
     PrefixTuning,
     Probe,
@@ -46,6 +61,33 @@ def logits(model, adapt=PLAIN):
 
 
 # -- what is saved comes back
+
+
+@pytest.mark.parametrize("config", [BERT, Bert(11, 12, 3, 4, 20, hidden=10, types=3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("without", [(), ("pooler",), ("transform", "head")])
+def test_an_encoder_comes_back(tmp_path, config, dtype, without):
+    model = Encoder(config, np.random.default_rng(0)) if "head" in without else encoder(config)
+    if "pooler" in without:
+        del model.pooler
+    model = model.map(lambda t: Tensor(t.data.astype(dtype)))
+    save(model, tmp_path / "m", dtype=dtype)
+    again = load(tmp_path / "m")
+    assert again.config == config and type(again) is type(model)
+    same(again, model)
+
+
+def test_names_of_the_first_berts_are_understood(tmp_path):
+    save(ENCODERS["bert"], tmp_path / "m", dtype=np.float64)
+    path = tmp_path / "m/model.safetensors"
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = load_file(path)
+    for new, name in old.items():
+        tensors = {key.replace(new, name): x for key, x in tensors.items()}
+    tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
+    tensors["cls.seq_relationship.weight"] = np.ones((2, 8))
+    save_file(tensors, path)
+    same(load(tmp_path / "m"), ENCODERS["bert"])
 
 
 @pytest.mark.parametrize("config", [GPT2, Config(11, 12, 3, 4, 20, hidden=10, tied=False)])
@@ -104,8 +146,9 @@ def test_an_adaptation_comes_back(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_an_adaptation_with_a_head_comes_back(tmp_path, name):
-    model = Classifier(MODEL, C)
+@pytest.mark.parametrize("base, pool", [(MODEL, "last"), (ENCODERS["bert"], "cls")])
+def test_an_adaptation_with_a_head_comes_back(tmp_path, name, base, pool):
+    model = Classifier(base, C, pool)
     γ = attached(name, model)
     save(γ, tmp_path / "a", dtype=np.float64)
     same(load_adaptation(tmp_path / "a", model, resume=True), γ)
@@ -315,7 +358,10 @@ BROKEN = {  # what is done to a model's folder, what the error says
     "no text": (put("config.json", b"\xff\xfe\x00"), r"config\.json is not JSON"),
     "deep": (put("config.json", b"[" * 10**5), r"config\.json is not JSON"),
     "a list": (put("config.json", b"[1]"), r"must hold a JSON object, not \[1\]"),
-    "foreign": (edited(model_type="llama"), "model_type='llama' is not supported, only 'gpt2'"),
+    "foreign": (
+        edited(model_type="llama"),
+        "model_type='llama' is not supported, only 'gpt2' or 'bert'",
+    ),
     "activation": (edited(activation_function="relu"), "'relu' is not supported, only 'gelu_new'"),
     "cross": (edited(add_cross_attention=True), "add_cross_attention=True is not supported"),
     "scale": (edited(scale_attn_weights=False), "scale_attn_weights=False is not supported"),
@@ -337,6 +383,29 @@ BROKEN = {  # what is done to a model's folder, what the error says
         r"lm_head\.weight is not wte\.weight",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (edited(hidden_act="relu"), "hidden_act='relu' is not supported, only 'gelu'"),
+        (edited(position_embedding_type="relative_key"), "'relative_key' is not supported"),
+        (edited(is_decoder=True), "is_decoder=True is not supported"),
+        (edited(tie_word_embeddings=False), "tie_word_embeddings=False is not supported"),
+        (edited(num_hidden_layers=10**9), r"999999999\.intermediate\.dense\.weight is missing"),
+        (set_to("bert.pooler.dense.weight", lambda x: x[:3]), r"pooler.* is \(3, 8\), but must be"),
+        (
+            rewritten(lambda ts: ts.update({"cls.predictions.decoder.bias": np.ones(13)})),
+            "bias of cls.predictions.decoder is not tied",
+        ),
+        (rewritten(lambda ts: ts.update(x=np.ones(3))), "no place for x"),
+    ],
+)
+def test_a_broken_encoder_is_one_clear_error(tmp_path, change, says):
+    save(ENCODERS["bert"], tmp_path / "m")
+    change(tmp_path / "m")
+    with pytest.raises(CheckpointError, match=says):
+        load(tmp_path / "m")
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -404,14 +473,23 @@ def test_a_broken_adaptation_is_one_clear_error(tmp_path, what):
 @pytest.mark.parametrize("name", OWN)
 def test_an_adaptation_of_another_base_is_refused(tmp_path, name):
     save(attached(name, MODEL), tmp_path / "a")
-    for config in (Config(13, 16, 2, 2, 32), Config(13, 8, 3, 2, 32)):
-        if name != "prefix in the upper layer" and not (
-            name.startswith("prompt") and config.width == 8
-        ):
-            with pytest.raises(
-                CheckpointError, match="another base|another model|no adaptation of"
-            ):
-                load_adaptation(tmp_path / "a", decoder(config))
+    others = {
+        "width=8, not 16": decoder(Config(13, 16, 2, 2, 32)),
+        "layers=2, not 3": decoder(Config(13, 8, 3, 2, 32)),
+        "weights='.*', not '": decoder(GPT2),  # of the same shapes
+        "post=False, not True": encoder(BERT),
+    }
+    for says, other in others.items():
+        with pytest.raises(CheckpointError, match=f"was made for another base: .*{says}"):
+            load_adaptation(tmp_path / "a", other)
+    load_adaptation(tmp_path / "a", MODEL.astype(np.float32))
+
+
+def test_an_adaptation_that_says_nothing_of_its_base_loads(tmp_path):
+    save(attached("lora", MODEL), tmp_path / "a")
+    path = tmp_path / "a/adapter_model.safetensors"
+    save_file(load_file(path), path)  # as PEFT saves it
+    load_adaptation(tmp_path / "a", decoder(GPT2))
 
 
 def test_no_folder(tmp_path):
@@ -454,6 +532,9 @@ def test_what_has_no_format_is_refused(tmp_path):
             save(thing, tmp_path / "x", **options)
     with pytest.raises(TypeError, match="not a Classifier"):
         save(Classifier(MODEL, 2), tmp_path / "x")
+    odd = Encoder(Config(13, 8, 2, 2, 32, causal=False), np.random.default_rng(0))
+    with pytest.raises(CheckpointError, match="post=False: BERT's format has post=True alone"):
+        save(odd, tmp_path / "x")
     assert not any(tmp_path.iterdir())
 
 

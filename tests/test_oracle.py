@@ -103,6 +103,87 @@ def test_our_tokenizer_is_theirs(base, tmp_path):
     assert theirs("film a good")["input_ids"] == words.encode("film a good").ids == [2, 0, 1]
 
 
+# -- BERT ---------------------------------------------------------------------
+
+TYPES = np.random.default_rng(1).integers(0, 2, IDS.shape)
+MASK = np.random.default_rng(2).random(IDS.shape) < 0.7
+MASK[:, 0] = True
+
+
+def their_bert(kind, **settings):
+    return randomised(
+        kind(
+            transformers.BertConfig(
+                vocab_size=V,
+                hidden_size=D,
+                num_hidden_layers=L,
+                num_attention_heads=4,
+                max_position_embeddings=40,
+                **{"intermediate_size": 48} | settings,
+            )
+        )
+    )
+
+
+def same_bert(network, model):
+    """Equal in float32 and float64, at the real tokens."""
+    for dtype, ours, most in ((torch.float32, model, 1e-4), (torch.float64, None, 1e-9)):
+        ours = ours or model.astype(np.float64)
+        given = {"attention_mask": MASK, "token_type_ids": TYPES}
+        position = np.maximum(MASK.cumsum(1) - 1, 0)  # theirs counts padding as a position
+        given = {name: torch.tensor(x.astype(int)) for name, x in given.items()}
+        with torch.no_grad():
+            said = network.to(dtype)(
+                input_ids=torch.tensor(IDS), position_ids=torch.tensor(position), **given
+            )
+        theirs = said[0].numpy()
+        z = ours(IDS, mask=MASK, types=TYPES).data
+        assert apart(z[MASK] if z.ndim == 3 else z, theirs[MASK] if z.ndim == 3 else theirs) < most
+
+
+@pytest.mark.parametrize("settings", [{}, {"intermediate_size": 4 * D, "type_vocab_size": 3}])
+def test_their_masked_words_are_ours_and_ours_theirs(tmp_path, settings):
+    network = their_bert(transformers.BertForMaskedLM, **settings)
+    network.save_pretrained(tmp_path / "theirs")
+    model = hf.load(tmp_path / "theirs")
+    assert isinstance(model, mp.MaskedLM)
+    same_bert(network, model)
+    hf.save(model, tmp_path / "ours")
+    same_bert(transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "ours"), model)
+
+
+def test_their_encoder_is_ours_and_ours_theirs(tmp_path):
+    network = their_bert(transformers.BertModel)
+    network.save_pretrained(tmp_path / "theirs")  # without "bert." in its names
+    model = hf.load(tmp_path / "theirs")
+    assert type(model) is mp.Encoder
+    same_bert(network, model)
+    hf.save(model, tmp_path / "ours")
+    same_bert(transformers.AutoModel.from_pretrained(tmp_path / "ours"), model)
+
+
+@pytest.mark.parametrize(
+    "kind, head",
+    [
+        (transformers.BertForSequenceClassification, lambda m: mp.Classifier(m, 3, "cls")),
+        (transformers.BertForTokenClassification, lambda m: mp.TokenClassifier(m, 3)),
+    ],
+)
+def test_their_heads_on_bert_are_ours(tmp_path, kind, head):
+    network = their_bert(kind, num_labels=3)
+    network.classifier.bias.data.zero_()  # ours has none
+    network.save_pretrained(tmp_path / "theirs")
+    model = head(hf.load(tmp_path / "theirs"))
+    score = mp.Tensor(network.classifier.weight.detach().numpy().T.copy())
+    same_bert(network, model.map(lambda t: score if t is model.score.W else t))
+
+
+def test_bert_for_pretraining_is_read_without_its_pairs(tmp_path):
+    network = their_bert(transformers.BertForPreTraining)
+    network.save_pretrained(tmp_path / "theirs")
+    same_bert(network, hf.load(tmp_path / "theirs"))
+
+
 LORAS = {
     "c_attn": {},
     "all of a block": {"target_modules": ["c_attn", "c_proj", "c_fc"]},

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..adapt import PLAIN, Adaptation, trained
 from ..mixture import Chain
-from ..nn import Module, but
+from ..nn import Module
 from ..tensor import Tensor
 from ..transformer import Config, Decoder
 
@@ -30,15 +30,14 @@ class Draw:
         """A text without repetitions."""
         return self.rng.permutation(self.V)[: self.size(least, most)]
 
-    def model(self, zero="(?!)", causal=True, **config):
-        """A decoder, its biases and gains drawn too; parameters that match `zero` are 0."""
+    def model(self, zero="(?!)", kind=Decoder, make=Config, **config):
+        """A network, its biases and gains drawn too; parameters that match `zero` are 0."""
         heads = self.size(1, 3)
         known = {"vocabulary": self.V, "width": 4 * heads, "heads": heads, "length": 24}
-        model = Decoder(Config(**known | {"layers": self.size(1, 3)} | config), self.rng)
+        model = kind(make(**known | {"layers": self.size(1, 3)} | config), self.rng)
         empty = {id(t) for name, t in model.named_parameters() if re.search(zero, name)}
         drawn = lambda t: t.data + self.array(*t.shape, std=model.config.width**-0.5)
-        model = model.map(lambda t: Tensor(drawn(t) * (id(t) not in empty)))
-        return but(model, causal=causal)
+        return model.map(lambda t: Tensor(drawn(t) * (id(t) not in empty)))
 
     def attached(self, method, model):
         """The method beside the model, its parameters drawn too."""

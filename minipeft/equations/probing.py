@@ -1,13 +1,26 @@
 """Probing: 003 §11.2.1."""
 
+import math
+
 import numpy as np
 
+from ..encoder import Bert, Encoder
 from ..heads import Classifier, Head
-from ..methods import Probe
+from ..methods import Probe, PromptTuning
 from ..tensor import grad
 from .draw import columns
 from .entry import EXACT, Differs, equation
-from .literal import attn_op, causal, embed, softmax, states
+from .literal import (
+    attn_op,
+    causal,
+    embed,
+    layer_norm,
+    linear,
+    place,
+    self_attention,
+    softmax,
+    states,
+)
 
 
 def last(H):
@@ -86,6 +99,46 @@ def linear_probe(draw):
     yield np.zeros(W.size), np.minimum(np.linalg.eigvalsh(ours), 0), 1e-9  # convex
     starts = [draw.attached(Probe(), classifier) for _ in range(2)]
     yield [least_loss(head, features, labels, start) for start in starts]  # one minimum
+
+
+def exact_gelu(X):
+    """x Φ(x)"""
+    return X / 2 * np.vectorize(lambda x: 1 + math.erf(x / math.sqrt(2)))(X)
+
+
+def read_both_ways(θ, E, types):
+    """States of BERT: norms after each part, Devlin et al. 2019; types[t] = 0 or 1"""
+    X = layer_norm(θ.ln, place(θ, E) + θ.types.W[:, types])
+    for layer in θ.blocks:
+        X = layer_norm(layer.ln1, X + self_attention(layer.attn, X, attend=attn_op))
+        up = linear(layer.mlp.up, X)
+        X = layer_norm(layer.ln2, X + linear(layer.mlp.down, exact_gelu(up)))
+    return X
+
+
+@equation("PB-2")
+def one_token_for_all(draw):
+    """pool(h) = h_CLS, k columns on behind k soft prompts; of a causal model h of the last real token
+    003 §11.2.1.3; BERT's pooler tanh(W h_CLS + b) is part of θ_LM: Devlin et al. 2019"""
+    model, text = draw.model(), draw.words()
+    θ, padded = columns(model), np.append(text, draw.words()[0])[None]
+    classifier, mask = Classifier(model, 3, "last"), np.arange(len(text) + 1)[None] < len(text)
+    ours = columns(classifier.features(padded, mask=mask)[0])[0]
+    yield last(states(θ, embed(θ, text))), ours
+    yield Differs(last(columns(model.states(padded)[0])[0]), ours)  # its padding
+    model, types = draw.model(kind=Encoder, make=Bert), draw.rng.integers(0, 2, len(text))
+    classifier, θ = Classifier(model, 3, "cls"), columns(model)
+    H = read_both_ways(θ, embed(θ, text), types)
+    pooled = lambda h: np.tanh(linear(θ.pooler, h))
+    ours = lambda *γ: columns(classifier.features(text[None], *γ, types=types[None])[0])[0]
+    yield H, columns(model(text[None], types=types[None]))[0]
+    yield pooled(H[:, [0]]), ours()
+    γ = draw.attached(PromptTuning(draw.size(1, 4)), classifier)
+    ((P,),) = columns(γ)
+    k = P.shape[1]
+    H = read_both_ways(θ, np.hstack([P, embed(θ, text)]), [0] * k + [*types])
+    yield pooled(H[:, [k]]), ours(γ)
+    yield Differs(pooled(H[:, [0]]), ours(γ))  # a virtual token
 
 
 @equation("PB-3")

@@ -8,14 +8,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ..adapt import Adaptation
+from ..encoder import Encoder
 from ..transformer import Decoder
-from . import gpt2, peft
+from . import bert, gpt2, peft
 from .folders import CheckpointError, packed, parsed, present, replacing
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 
-BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in one
-FAMILIES = {"gpt2": gpt2}
+BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in ones
+BUILT_IN = {None: BASE, "encoder": BASE.with_name("encoder")}
+FAMILIES = {"gpt2": gpt2, "bert": bert}
 TOKENIZER = "tokenizer.json", "tokenizer_config.json"
 MODEL = "model.safetensors", "config.json", *TOKENIZER  # what a folder may hold, its mark first
 ADAPTATION = (
@@ -27,17 +29,20 @@ ADAPTATION = (
 )
 
 
-def load(folder=None) -> Decoder:
-    """The model in a folder, or the built-in base.  It computes in float32, or a float64 file's."""
-    folder = Path(folder or BASE)
+def load(folder=None) -> Decoder | Encoder:
+    """The model in a folder, or a built-in one: load() decodes, load("encoder") reads both ways.
+
+    It computes in float32, or a float64 file's.
+    """
+    folder = Path(BUILT_IN.get(folder, folder))
     settings = parsed(present(folder / "config.json"))
     settings.only({"model_type": [*FAMILIES]})
     return FAMILIES[settings.field("model_type", "gpt2", str)].read(folder, settings)
 
 
 def load_tokenizer(folder=None) -> Tokenizer:
-    """The tokenizer in a folder, or the built-in base's."""
-    path = present(Path(folder or BASE) / "tokenizer.json")
+    """The tokenizer in a folder, or of the built-in model of that name."""
+    path = present(Path(BUILT_IN.get(folder, folder)) / "tokenizer.json")
     try:
         return Tokenizer.from_file(str(path))
     except Exception as e:  # the library raises no narrower one
@@ -56,13 +61,14 @@ def load_adaptation(folder, model, resume=False) -> Adaptation:
 
 def save(thing, folder, tokenizer=None, dtype=np.float32):
     """Write a model, or an adaptation, as a folder: whole, or not at all."""
-    if isinstance(thing, Decoder):
-        names, files = MODEL, gpt2.files(thing, dtype)
+    if isinstance(thing, Decoder | Encoder):
+        family = bert if isinstance(thing, Encoder) else gpt2
+        names, files = MODEL, family.files(thing, dtype)
     elif isinstance(thing, Adaptation):
         names, files = ADAPTATION, peft.files(thing.to("cpu"))
     else:
         raise TypeError(
-            f"save takes a Decoder or an adaptation, not a {type(thing).__name__}; a Classifier's "
+            f"save takes a model or an adaptation, not a {type(thing).__name__}; a Classifier's "
             "head is saved with what adapts it: Chain(method, Probe())"
         )
     if tokenizer is not None:

@@ -68,12 +68,28 @@ def joined(model):
     return found
 
 
-def held(c):
-    """The configuration, if GPT-2's format can hold it."""
-    for field, known in (("positions", "learned"), ("norm", "layer"), ("key_heads", c.heads)):
+def held(c, format="GPT-2", **kind):
+    """The configuration, if the format can hold it: these fields, and what all of them share."""
+    kind = kind or {"post": False, "causal": True, "gelu": "tanh", "types": 0}
+    for field, known in (
+        {"positions": "learned", "norm": "layer", "key_heads": c.heads} | kind
+    ).items():
         if (value := getattr(c, field)) not in (known, None):
-            raise CheckpointError(f"{field}={value!r}: GPT-2's format has {field}={known!r} alone")
+            raise CheckpointError(
+                f"{field}={value!r}: {format}'s format has {field}={known!r} alone"
+            )
     return c
+
+
+def configured(settings, fields, make):
+    """The configuration that the settings tell of, in fields of these names."""
+    found = {ours: settings.field(*field) for ours, field in fields.items()}
+    if found["hidden"] == 4 * found["width"]:
+        found["hidden"] = None
+    try:
+        return make(**found)
+    except ValueError as e:
+        raise CheckpointError(f"{settings.path}: {e}") from None
 
 
 class Unset:
@@ -85,11 +101,7 @@ class Unset:
 
 def read(folder, settings):
     settings.only(ONLY)
-    fields = {ours: settings.field(*field) for ours, field in FIELDS.items()}
-    try:
-        c = Config(**fields)
-    except ValueError as e:
-        raise CheckpointError(f"{settings.path}: {e}") from None
+    c = configured(settings, FIELDS, Config)
     file = Tensors(
         folder / "model.safetensors",
         lambda name: None if MASKS.search(name) else name.removeprefix("transformer."),

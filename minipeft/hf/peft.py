@@ -9,7 +9,7 @@ A (r, in), B (out, r) in the files and (in, r), (r, out) here; NV virtual tokens
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -177,6 +177,21 @@ def lora_from(settings, file, model, known):
 
 # -- folders
 
+
+def base_named(config, mark):
+    """What tells one base from another: its configuration, and a mark of its numbers."""
+    return asdict(config) | {"weights": mark}
+
+
+def of_this_base(file, model):
+    """An error if the file was made for another base than the model; PEFT's do not say."""
+    have = base_named(model.config, model.mark())
+    want = parsed(file.path, file.metadata.get("base", "{}"))
+    if other := {name: have.get(name) for name in want if want[name] != have.get(name)}:
+        told = ", ".join(f"{name}={want[name]!r}, not {value!r}" for name, value in other.items())
+        raise CheckpointError(f"{file.path} was made for another base: {told}; load it on that one")
+
+
 FORMATS = {  # PEFT's name: our method, how it becomes theirs and theirs ours, where a head stands
     "PROMPT_TUNING": (PromptTuning, rows_to, rows_from, "base_model.score.weight"),
     "PREFIX_TUNING": (PrefixTuning, rows_to, rows_from, "base_model.score.weight"),
@@ -193,8 +208,9 @@ def with_head(γ):
 def to_peft(γ):
     """Configuration, tensors and metadata: PEFT's if it has the method, or ours."""
     method, probe = with_head(γ)
+    decodes = not γ.base.post  # the names of BERT's layers in PEFT are not written yet
     for kind, (c, to, _, score) in FORMATS.items():
-        if type(method) is c and (found := to(method, kind)):
+        if decodes and type(method) is c and (found := to(method, kind)):
             config, tensors = found
             config |= {"peft_type": kind, "inference_mode": True, "task_type": "CAUSAL_LM"}
             if probe:
@@ -210,6 +226,7 @@ def files(γ):
     if any(p.ndim != 2 for p in γ.parameters()):
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
     record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
+    record["base"] = json.dumps(base_named(γ.base, γ.mark))
     config, tensors, metadata = to_peft(γ.fold())
     found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ) else {}
     return found | {
@@ -236,6 +253,7 @@ def read(folder, model, resume):
         folder / "adapter_model.safetensors",
         lambda name: re.sub(r"^base_model\.(model\.)?(transformer\.)?", "", name),
     )
+    of_this_base(file, model)
     record = file.metadata.get("minipeft")
     known = made(parsed(file.path, record)) if record else None
     if resume and known and has_encoder(known):
