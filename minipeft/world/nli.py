@@ -12,14 +12,16 @@ pair.  Every hypothesis, as every premise, is equally likely under each label: n
 
 import numpy as np
 
-from .language import PEOPLE, an, pick
+from .language import PEOPLE, an, pick, shuffled
 
 CEILING = 1.0
 LABELS = ("entailment", "neutral", "contradiction")
 COLOURS = ("red", "green", "yellow", "blue", "white", "black", "brown")
 THINGS = "apple cup hat button candle ribbon marble pencil flower kite bead stone".split()
-PLACES = "in the bowl, in the basket, on the table, on the shelf, in the drawer, on the tray"
-SCENES = PLACES.split(", ") + ["I have"] + [f"{she['person']} has" for she, _ in zip(*PEOPLE)]
+PLACES = (
+    "in the bowl, in the basket, on the table, on the shelf, in the drawer, on the tray, under the bed"
+).split(", ")
+SEERS = ["I have"] + [f"{person['person']} has" for people in PEOPLE for person in people[:3]]
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 WORLDS = np.array([w for w in np.ndindex(14, 14, 14) if sum(w) <= 13])  # one colour, second, others
 
@@ -125,7 +127,7 @@ def chances(allowed: np.ndarray) -> np.ndarray:
     """
     w = np.array([(RELATION == label) & allowed for label in range(3)], float)
     w *= (w.sum(1) > 0).all(0)
-    rows = share([tuple(s.kind for s in premise) for premise in PREMISES])[:, None]
+    rows = share([(len(premise), premise[-1].kind) for premise in PREMISES])[:, None]
     columns = share([h.kind for h in HYPOTHESES])
     for _ in range(100):
         for axis, wanted in ((2, rows), (1, columns)):
@@ -147,21 +149,23 @@ CHANCES = [chances(~HELD_OUT & ~REPEATS), chances(HELD_OUT & ~REPEATS)]
 
 
 def draw_scene(rng, out: bool) -> dict:
-    """Things somewhere, or seen by somebody, and two colours."""
+    """Things somewhere, or seen by somebody, and two colours: the words for them."""
     while True:
-        i, j = (int(rng.random() * len(items)) for items in (THINGS, SCENES))
+        i, j = (int(rng.random() * len(items)) for items in (THINGS, PLACES + SEERS))
         if ((i + j) % 4 == 0) == out:
             break
-    thing, where = THINGS[i], SCENES[j]
-    one, two = rng.permutation(len(COLOURS))[:2]
-    scene = {"colours": (COLOURS[one], COLOURS[two])}
-    if "the" in where.split():
-        there = {"none": f"there is no {thing} {where}", "there": "there are"}
-        there |= {"things": f"{thing}s {where}", "thing": f"{thing} {where}"}
-        return scene | there | {"them": f"the {thing}s {where}"}
-    there = {"none": f"{where} never seen {an(thing)}", "there": f"{where} seen"}
-    there |= {"things": f"{thing}s", "thing": f"{thing} that {where} seen"}
-    return scene | there | {"them": f"the {thing}s that {where} seen"}
+    thing, where = THINGS[i], (PLACES + SEERS)[j]
+    there, none, that = "there are", f"there is no {thing} {where}", where
+    if where in SEERS:
+        there, none, that = f"{where} seen", f"{where} never seen {an(thing)}", f"that {where} seen"
+    return {
+        "there": there,
+        "none": none,
+        "thing": f"{thing} {that}",
+        "things": f"{thing}s" if where in SEERS else f"{thing}s {where}",
+        "them": f"the {thing}s {that}",
+        "colours": shuffled(rng, COLOURS)[:2],
+    }
 
 
 def draw_pair(rng, label: int, out: bool) -> tuple:

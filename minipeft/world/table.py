@@ -156,14 +156,13 @@ def describe(rng, record: dict) -> str:
     (_, name), (_, kind), (_, place), *more = record.items()
     category = BY_KIND[kind]
     what = f"{an(kind)} {category.where} {place}"
-    more = [
-        pick(rng, category.phrases[field]).format(value) for field, value in shuffled(rng, more)
-    ]
+    says = [(pick(rng, category.phrases[field]), value) for field, value in shuffled(rng, more)]
+    says = [phrase.format(value) for phrase, value in says]
     ways = (
-        f"{name} is {what}. It {listing(more)}.",
-        f"{name}, {what}, {listing(more)}.",
-        f"there is {what} called {name}. It {listing(more)}.",
-        f"{name} {more[0]}. It {listing([f'is {what}', *more[1:]])}.",
+        f"{name} is {what}. It {listing(says)}.",
+        f"{name}, {what}, {listing(says)}.",
+        f"there is {what} called {name}. It {listing(says)}.",
+        f"{name} {says[0]}. It {listing([f'is {what}', *says[1:]])}.",
     )
     text = pick(rng, ways)
     return text[0].upper() + text[1:]
