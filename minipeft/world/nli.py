@@ -137,7 +137,9 @@ def chances(allowed: np.ndarray) -> np.ndarray:
 
 
 def held_out(premise: tuple, h: Statement) -> bool:
-    return (KINDS.index(premise[-1].kind) + KINDS.index(h.kind)) % 4 == 1
+    """Is it for "ood", because of a quantifier of the premise and that of the hypothesis?"""
+    telling = premise[-1:] if premise[0].kind == "count" else premise
+    return any((KINDS.index(s.kind) + KINDS.index(h.kind)) % 4 == 1 for s in telling)
 
 
 RELATION = relation()
@@ -195,10 +197,11 @@ def examples(rng, count: int, out: bool, seen: set) -> list:
         p, h = draw_pair(rng, label, out)
         scene = draw_scene(rng, out)
         premise = " ".join(map(sentence, say_premise(rng, PREMISES[p], scene)))
-        pair = premise, sentence(HYPOTHESES[h].say(rng, scene))
-        if pair not in seen:
-            seen.add(pair)
-            found.append((pair, LABELS[label]))
+        while (hypothesis := sentence(HYPOTHESES[h].say(rng, scene))) in premise:
+            pass  # say it in other words
+        if (premise, hypothesis) not in seen:
+            seen.add((premise, hypothesis))
+            found.append(((premise, hypothesis), LABELS[label]))
     return found
 
 
@@ -213,12 +216,11 @@ def splits(seed: int = 0) -> dict:
 
 
 def document(rng: np.random.Generator) -> str:
-    """What there is, then what follows from it, cannot be, or may be."""
+    """What there is, then of two statements: that it follows, that it cannot be, or may be."""
     scene = draw_scene(rng, False)
     p, _ = draw_pair(rng, int(rng.random() * 3), False)
     text = [" and ".join(say_premise(rng, PREMISES[p], scene))]
-    for _ in range(2):
-        h = pick(rng, np.flatnonzero(CHANCES[0][:, p].sum(0)))
+    for h in shuffled(rng, np.flatnonzero(CHANCES[0][:, p].sum(0)))[:2]:
         said = HYPOTHESES[h].say(rng, scene)
         text.append(pick(rng, CONNECTIVES[RELATION[p, h]]).format(said))
     return " ".join(map(sentence, text))

@@ -104,7 +104,7 @@ def blind(given: str) -> str:
 
 
 def examples(rng, count: int, unseen: bool, seen: set) -> list:
-    """`count` new pairs (beginning, [what follows]): the users in turn, each on the tastes in turn."""
+    """`count` new pairs (beginning, [what follows]): the users in turn, each on each taste in turn."""
     found = []
     while len(found) < count:
         turn, i = divmod(len(found), USERS)
@@ -129,8 +129,7 @@ def splits(seed: int = 0) -> dict:
 def document(rng: np.random.Generator) -> str:
     """A letter with three notes, by a writer who is none of the hundred."""
     writer, (to, by, *others) = draw_user(rng), shuffled(rng, NAMES)
+    hello, farewell = (pick(rng, ways) for ways in (GREETINGS, FAREWELLS))
     notes = (beginning(rng, pair, TASTES[pair], others) for pair in shuffled(rng, list(TASTES))[:3])
     text = " ".join(note + answer(writer, note) for note in notes)
-    return f"{pick(rng, GREETINGS)} {text} {pick(rng, FAREWELLS)}".replace("{name}", "{}").format(
-        to, by
-    )
+    return f"{hello.format(name=to)} {text} {farewell.format(name=by)}"
