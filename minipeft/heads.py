@@ -65,7 +65,7 @@ class Classifier(Stack, Head):
         self.pool = pool
         nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
         score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
-        self.score = score.astype(self.dtype)
+        self.score = score.map(lambda t: Tensor(np.array(t.data, self.dtype, like=self.like)))
         self.frozen()
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None):
