@@ -71,7 +71,7 @@ class Headed(Stack, Head):
         vars(self).update({name: part for name, part in own if name not in NO_TRUNK})
         nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
         score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
-        self.score = score.astype(self.dtype)
+        self.score = score.map(lambda t: Tensor(np.array(t.data, self.dtype, like=self.like)))
         self.frozen()
 
 

@@ -12,11 +12,8 @@ from test_ops import law
 
 import minipeft as mp
 from minipeft.backend import host
-from minipeft.compare import with_head
 from minipeft.heads import Head
 from minipeft.methods import METHODS, method
-from minipeft.parallel import Pool
-from minipeft.tasks import accuracy, features, training
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -54,13 +51,22 @@ def test_an_operation_is_the_same_and_waits_for_nothing(row, example):
 
 def trained(device, name, steps=3):
     """Losses and parameters of a method trained on one batch, under a head of its own."""
-    model, rng = mp.Classifier(decoder(GPT2), C).to(device), rng0()
-    adapt = with_head(method(name)).attach(model, rng)
+    model = mp.Classifier(decoder(GPT2).to(device), C)
+    adapt = headed(name).attach(model, rng0())
     if name == "lora":
         adapt.methods[0].dropout = 0.3
     trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 0.01, weight_decay=0.1))
     losses = [trainer.step(*batch(model, 5)) for _ in range(steps)]
     return losses, [p.data for p in adapt.parameters()]
+
+
+def classifier():
+    return mp.Classifier(decoder(GPT2), C)
+
+
+def headed(name):
+    adapt = method(name)
+    return adapt if isinstance(adapt, mp.FullFineTuning) else mp.Chain(adapt, mp.Probe())
 
 
 def rng0():
@@ -94,15 +100,18 @@ def test_writing_is_the_same_and_waits_once_a_token(how):
     assert np.array_equal(here, there) and cost["waits"] == 6
 
 
-def test_features_and_accuracy_are_the_same():
-    model, pool = mp.Classifier(decoder(GPT2), C), Pool(1)
-    far, texts = model.to("fake"), [([1 + i, 2, 3 + i], i % C) for i in range(9)]
-    here, there = features(model, texts, pool), features(far, texts, pool)
-    assert alike([x for x, _ in here], [x for x, _ in there])
-    ids, labels, _ = next(training(there, 4, rng0()))
-    probe, head = mp.Probe().attach(far), Head(far.score, far.config)
-    assert type(head.loss(ids, labels, probe).data) is ndarray
-    assert accuracy(model, mp.PLAIN, texts, pool) == accuracy(far, mp.PLAIN, texts, pool)
+def test_a_probe_of_features_is_the_same():
+    """They are kept on the host, and brought to the head with each batch."""
+    model, (ids, labels, mask) = classifier(), batch(classifier(), 5)
+    probe = mp.Probe().attach(model)
+    x = model.features(ids, mask=mask)[0].data
+
+    def slopes(device):
+        head, there = Head(model.score, model.config).to(device), probe.to(device)
+        loss = head.loss(x, labels, there)
+        return [loss.data, *mp.grad(loss, there.parameters())]
+
+    assert alike(slopes("cpu"), slopes("fake")) and type(slopes("fake")[0]) is ndarray
 
 
 # -- what it costs ------------------------------------------------------------------
@@ -189,8 +198,8 @@ def test_a_device_that_is_not_there_is_one_clear_error(monkeypatch):
 
 @every_method
 def test_an_adaptation_that_is_elsewhere_is_told_to_come(name):
-    model = mp.Classifier(decoder(GPT2), C)
-    adapt, (ids, _, mask) = with_head(method(name)).attach(model, rng0()), batch(model, 2)
+    model = classifier()
+    adapt, (ids, _, mask) = headed(name).attach(model, rng0()), batch(model, 2)
     with pytest.raises(ValueError, match=r"is on 'cpu', but the model on 'cuda': .to\('cuda'\)"):
         model.to("fake")(ids, adapt, mask)
     with pytest.raises(ValueError, match=r"is on 'cuda', but the model on 'cpu': .to\('cpu'\)"):
