@@ -15,8 +15,8 @@ def rows(report):
         told = [f"{percent(s['mean'])} ± {percent(s['spread'])}" for s in scores]
         costs = f"{r['rate']:g}", f"{r['seconds']:.1f}", f"{r['memory'] / 2**20:.0f}"
         yield [r["method"], f"{r['trainable']:,}", *told, *costs]
-    if report["ceiling"] is not None:
-        yield ["(ceiling)", "", *[percent(report["ceiling"])] * len(tests), "", "", ""]
+    if report["ceiling"]:
+        yield ["(ceiling)", "", *[percent(report["ceiling"][t]) for t in tests], "", "", ""]
 
 
 def percent(share):

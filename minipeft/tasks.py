@@ -29,7 +29,7 @@ class Task:
     """Examples for a frozen base, the network that learns them, and how well it does.
 
     splits: {"train": [(text, what is true of it), ...], "dev": ..., and those to test on}
-    ceiling: the best score there can be, if known
+    ceiling: {test: the best score there can be}, where it is known
 
     A kind of task has a `head` for the base, a `label` of each example in tokens, and says what a
     network that has learned it `says` of a batch.
@@ -44,7 +44,7 @@ class Task:
             raise DataError(
                 f"a model of {room + ROOM} positions has none left: {ROOM} are for what is added"
             )
-        self.name, self.splits, self.ceiling = name, splits, ceiling
+        self.name, self.splits, self.ceiling = name, splits, ceiling or {}
         self.tests = [split for split in splits if split not in ("train", "dev")]
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.enable_truncation(room)
@@ -293,7 +293,9 @@ TASKS = {
 def built_in(name, base, tokenizer):
     """One of the world's own tasks."""
     kind, data = TASKS[name]
-    return kind(name, data.splits(), base, tokenizer, data.ceiling())
+    splits, best = data.splits(), getattr(data, "ceiling", lambda pairs: 1.0)
+    ceiling = {test: best(splits[test]) for test in ("test", "ood")}
+    return kind(name, splits, base, tokenizer, ceiling)
 
 
 def parts(examples, rng):
