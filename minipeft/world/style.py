@@ -70,12 +70,11 @@ def draw_user(rng) -> User:
     return User(wishes, common(PRAISE), common(COMPLAINTS), common(VERY), unseen)
 
 
-def draw_users() -> list:
-    rng = np.random.default_rng(USERS)
+def draw_users(rng) -> list:
     return [draw_user(rng) for _ in range(USERS)]
 
 
-THE_USERS = draw_users()
+THE_USERS = draw_users(np.random.default_rng(0))
 
 
 def beginning(rng, pair: tuple, things: list, names: list = NAMES) -> str:
@@ -104,7 +103,7 @@ def blind(given: str) -> str:
 
 
 def examples(rng, count: int, unseen: bool, seen: set) -> list:
-    """`count` new pairs (beginning, [what follows]): the users in turn, each on each taste in turn."""
+    """`count` new pairs (beginning, [what follows]), of users and of tastes in turn."""
     found = []
     while len(found) < count:
         turn, i = divmod(len(found), USERS)
