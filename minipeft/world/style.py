@@ -71,7 +71,12 @@ def draw_user(rng) -> User:
 
 
 def draw_users(rng) -> list:
-    return [draw_user(rng) for _ in range(USERS)]
+    """No two alike."""
+    users = {}
+    while len(users) < USERS:
+        *ways, unseen = draw_user(rng)
+        users[tuple(ways)] = User(*ways, unseen)
+    return [*users.values()]
 
 
 THE_USERS = draw_users(np.random.default_rng(0))
