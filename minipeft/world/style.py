@@ -3,8 +3,8 @@
 Each likes tea sweet or bitter, streets loud or quiet, and so on; has one way to praise, one to
 complain, and a favourite word to strengthen it.  Given the beginning of a note ("The soup was not
 hot, and") what follows is certain for whoever knows the writer: CEILING is 1.  Who does not, can at
-best say what most of the hundred would (`blind`).  The beginning does not tell who wrote it:
-example i of every split is of user i % 100.
+best say what most of the hundred would (`blind`): right about one time in six.  The beginning does
+not tell who wrote it; example i of every split is of user i % 100.
 
 "ood" notes are about things of which that user has written nothing in "train"; what follows is in
 the same taste.  The documents are notes of others, so a base knows the words and nobody of these.
