@@ -1,117 +1,31 @@
-"""Does what is said of some coloured things entail a second statement, contradict it, or neither?
+"""Does a premise about coloured things entail a hypothesis, contradict it, or neither?
 
-A world is how many of the things are of one colour, of a second, and of others; a statement is the
-set of worlds in which it is true.  The label is read off these sets, over all worlds of at most 13
-things, which is enough for numbers up to six.  A statement is classical: "every" is true of nothing
-at all, "some" is at least one, a bare number counts exactly, a thing has one colour.  So to have
-never seen an apple that is not red does not entail to have never seen one; the reverse does.
+Labels are those of `quantifiers`, so CEILING is 1.  One of the cases: to have never seen an apple
+that is not red does not entail to have never seen an apple; the reverse does.
 
-"ood" pairs quantifiers, and things with places or people, that neither "train" nor the documents
-pair.  Every hypothesis, as every premise, is equally likely under each label: neither alone tells.
+"ood" pairs quantifiers, and things with a place or with who has seen them, that neither "train" nor
+the documents pair.  Every hypothesis is as likely under each label, and a premise nearly so: words
+of the premise alone tell about 42% of the labels, of both about 48%.
 """
 
 import numpy as np
 
 from .language import PEOPLE, an, pick, shuffled
+from .quantifiers import HYPOTHESES, PREMISES, QUANTIFIERS, RELATION
 
 CEILING = 1.0
 LABELS = ("entailment", "neutral", "contradiction")
 COLOURS = ("red", "green", "yellow", "blue", "white", "black", "brown")
 THINGS = "apple cup hat button candle ribbon marble pencil flower kite bead stone".split()
-PLACES = (
-    "in the bowl, in the basket, on the table, on the shelf, in the drawer, on the tray, under the bed"
-).split(", ")
+PLACES = ["in the bowl", "in the basket", "in the drawer", "on the table", "on the shelf"]
+PLACES += ["on the tray", "under the bed"]
 SEERS = ["I have"] + [f"{person['person']} has" for people in PEOPLE for person in people[:3]]
-NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
-WORLDS = np.array([w for w in np.ndindex(14, 14, 14) if sum(w) <= 13])  # one colour, second, others
-
-QUANTIFIERS = {  # is it true when k of n have the colour, and how is it said
-    "empty": (lambda n, k, m: n == 0, "{none}"),
-    "count": (lambda n, k, m: n == m, "{there} {m} {things}"),
-    "many": (lambda n, k, m: n >= m, "{there} at least {m} {things}"),
-    "all": (
-        lambda n, k, m: k == n,
-        "every {thing} is {red} / all of {them} are {red} / {none} that is not {red}",
-    ),
-    "no": (
-        lambda n, k, m: k == 0,
-        "no {thing} is {red} / none of {them} is {red} / {none} that is {red}",
-    ),
-    "some": (lambda n, k, m: k > 0, "some of {them} are {red} / at least one {thing} is {red}"),
-    "not all": (
-        lambda n, k, m: k < n,
-        "not every {thing} is {red} / not all of {them} are {red}",
-    ),
-    "most": (
-        lambda n, k, m: 2 * k > n,
-        "most of {them} are {red} / more than half of {them} are {red}",
-    ),
-    "half": (lambda n, k, m: (2 * k == n) & (n > 0), "exactly half of {them} are {red}"),
-    "few": (lambda n, k, m: 2 * k < n, "fewer than half of {them} are {red}"),
-    "both": (lambda n, k, m: (n == 2) & (k == 2), "both of {them} are {red}"),
-    "neither": (lambda n, k, m: (n == 2) & (k == 0), "neither of {them} is {red}"),
-    "exactly": (
-        lambda n, k, m: k == m,
-        "{m} of {them} are {red} / exactly {m} of {them} are {red}",
-    ),
-    "at least": (lambda n, k, m: k >= m, "at least {m} of {them} are {red}"),
-    "at most": (lambda n, k, m: k <= m, "at most {m} of {them} are {red}"),
-}
 KINDS = list(QUANTIFIERS)
 CONNECTIVES = (  # of what follows, of what may be, of what cannot
     ("so {}", "this means that {}", "it is true that {}"),
     ("perhaps {}, perhaps not", "nobody told us whether {}"),
     ("it is not true that {}", "it cannot be that {}"),
 )
-
-
-class Statement:
-    """`kind` is the quantifier, `number` its word if it has one, `colour` 0 or 1."""
-
-    def __init__(self, *name):
-        self.name = self.kind, self.number, self.colour = name
-        true, wordings = QUANTIFIERS[self.kind]
-        self.wordings = wordings.split(" / ")
-        self.worlds = true(WORLDS.sum(1), WORLDS[:, self.colour], NUMBERS.get(self.number))
-
-    def say(self, rng, scene: dict, wordings=None) -> str:
-        words = scene | {"m": self.number, "red": scene["colours"][self.colour]}
-        return pick(rng, wordings or self.wordings).format_map(words)
-
-
-def statements(colour: int) -> list:
-    return [
-        Statement(kind, number, colour)
-        for kind, (_, wordings) in QUANTIFIERS.items()
-        if "{red}" in wordings or colour == 0
-        for number in (NUMBERS if "{m}" in wordings else [""])
-    ]
-
-
-def premises() -> list:
-    """One statement, or two that add to each other: the first says how many, or is unnumbered."""
-    single = statements(0)
-    coloured = [one for one in single if "{red}" in one.wordings[0]]
-    firsts = [one for one in single if one.kind == "count" or one in coloured and not one.number]
-    pairs = [
-        (one, two)
-        for one in firsts
-        for two in coloured
-        if one.kind == "count" or not two.number
-        if 0 < sum(one.worlds & two.worlds) < min(sum(one.worlds), sum(two.worlds))
-    ]
-    return [(one,) for one in single] + pairs
-
-
-PREMISES, HYPOTHESES = premises(), statements(0) + statements(1)
-
-
-def relation() -> np.ndarray:
-    """(premises, hypotheses): the index of the label, by the worlds in which both are true."""
-    P = np.array([np.all([s.worlds for s in premise], 0) for premise in PREMISES], np.float32)
-    H = np.array([s.worlds for s in HYPOTHESES], np.float32)
-    entailed, excluded = P @ (1 - H).T == 0, P @ H.T == 0
-    return np.where(entailed, 0, np.where(excluded, 2, 1))
 
 
 def share(kinds: list) -> np.ndarray:
@@ -136,13 +50,12 @@ def chances(allowed: np.ndarray) -> np.ndarray:
     return w / w.sum((1, 2), keepdims=True)
 
 
-def held_out(premise: tuple, h: Statement) -> bool:
+def held_out(premise: tuple, h) -> bool:
     """Is it for "ood", because of a quantifier of the premise and that of the hypothesis?"""
     telling = premise[-1:] if premise[0].kind == "count" else premise
     return any((KINDS.index(s.kind) + KINDS.index(h.kind)) % 4 == 1 for s in telling)
 
 
-RELATION = relation()
 HELD_OUT = np.array([[held_out(p, h) for h in HYPOTHESES] for p in PREMISES])
 REPEATS = np.array(
     [[len(h.wordings) == 1 and h.name in [s.name for s in p] for h in HYPOTHESES] for p in PREMISES]

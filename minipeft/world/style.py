@@ -3,8 +3,8 @@
 Each likes tea sweet or bitter, streets loud or quiet, and so on; has one way to praise, one to
 complain, and a favourite word to strengthen it.  Given the beginning of a note ("The soup was not
 hot, and") what follows is certain for whoever knows the writer: CEILING is 1.  Who does not, can at
-best say what most of the hundred would (`blind`).  The beginning does not tell who wrote it:
-example i of every split is of user i % 100.
+best say what most of the hundred would (`blind`): right about one time in six.  The beginning does
+not tell who wrote it; example i of every split is of user i % 100.
 
 "ood" notes are about things of which that user has written nothing in "train"; what follows is in
 the same taste.  The documents are notes of others, so a base knows the words and nobody of these.
@@ -70,12 +70,16 @@ def draw_user(rng) -> User:
     return User(wishes, common(PRAISE), common(COMPLAINTS), common(VERY), unseen)
 
 
-def draw_users() -> list:
-    rng = np.random.default_rng(USERS)
-    return [draw_user(rng) for _ in range(USERS)]
+def draw_users(rng) -> list:
+    """No two alike."""
+    users = {}
+    while len(users) < USERS:
+        *ways, unseen = draw_user(rng)
+        users[tuple(ways)] = User(*ways, unseen)
+    return [*users.values()]
 
 
-THE_USERS = draw_users()
+THE_USERS = draw_users(np.random.default_rng(0))
 
 
 def beginning(rng, pair: tuple, things: list, names: list = NAMES) -> str:
@@ -104,7 +108,7 @@ def blind(given: str) -> str:
 
 
 def examples(rng, count: int, unseen: bool, seen: set) -> list:
-    """`count` new pairs (beginning, [what follows]): the users in turn, each on each taste in turn."""
+    """`count` new pairs (beginning, [what follows]), of users and of tastes in turn."""
     found = []
     while len(found) < count:
         turn, i = divmod(len(found), USERS)
