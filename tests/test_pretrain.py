@@ -65,7 +65,7 @@ def test_a_pair_is_two_texts_of_which_one_follows_the_other_or_not(tokenizer, te
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
 def test_a_base_is_pretrained_and_comes_back(family, tmp_path, monkeypatch):
     small = {"width": 16, "layers": 1, "heads": 2, "length": 256}
-    for name, value in {"DOCUMENTS": 400, "HELD": 100, "TOKENS": 512, "SIZE": small}.items():
+    for name, value in {"DOCUMENTS": 400, "HELD": 100, "TOKENS": 768, "SIZE": small}.items():
         monkeypatch.setattr(pretrain, name, value)
     untrained, trained = (
         pretrain.pretrain(tmp_path / f"{steps}", steps, family=family) for steps in (1, 40)

@@ -23,7 +23,7 @@ DOCUMENTS = 120_000  # four million tokens
 HELD = 3_000  # of them, to test on
 VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
-TOKENS = 3072  # in a batch
+TOKENS = 3072  # in a batch, at most
 WARMUP = 100  # steps
 
 
@@ -69,9 +69,10 @@ def bert(texts, tokenizer, steps, rng, seed):
     tokenizer = for_encoder(tokenizer)
     read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
     model = Pretraining(Bert(tokenizer.get_vocab_size(), **SIZE), rng)
-    model = trained(model, read.batches(rng), steps or 4000, seed, lr=2e-3, betas=(0.9, 0.98))
+    batches = read.batches(rng, TOKENS // 3)  # it takes more steps, rather than larger ones
+    model = trained(model, batches, steps or 12_000, seed, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # nobody asks it again
-    return model, tokenizer, score(model, islice(held.batches(rng), 20))
+    return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
 
 
 class Sentences:
@@ -106,11 +107,11 @@ class Sentences:
         ids = [self.cls, *a, self.sep, *b, self.sep]
         return ids + [0] * (length - len(ids)), types, other
 
-    def batches(self, rng):
+    def batches(self, rng, tokens):
         """Endless (ids, labels, None, types); the label of [CLS] is that of the pair."""
         while True:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
-            pairs = [self.pair(length, rng) for _ in range(TOKENS // length)]
+            pairs = [self.pair(length, rng) for _ in range(tokens // length)]
             ids, types, others = map(np.array, zip(*pairs))
             ids, labels = self.hide(ids, rng)
             labels[:, 0] = others
