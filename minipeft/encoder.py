@@ -14,7 +14,7 @@ Bert = partial(Config, eps=1e-12, gelu="exact", post=True, causal=False, types=2
 
 
 class Pooler(Linear):
-    """tanh(W h + b)        of the first token's state"""
+    """tanh(W h_CLS + b)"""
 
     def __call__(self, x):
         return tanh(super().__call__(x))

@@ -57,11 +57,11 @@ class Module:
     dtype = property(lambda self: self.like.dtype)
 
     def mark(self):
-        """A short name for the numbers of its trunk: equal for a copy, also one in halves."""
+        """A short name for the numbers of its trunk, if any: equal for a copy, also in halves."""
         trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
         with np.errstate(over="ignore"):
-            some = [backend.host(t.data.reshape(-1)[:64].astype("f4")).astype("f2") for t in trunk]
-        return hashlib.sha256(b"".join(x.tobytes() for x in some)).hexdigest()[:16]
+            own = [backend.host(t.data.reshape(-1)[:64]).astype("f4").astype("f2") for t in trunk]
+        return hashlib.sha256(np.concatenate(own)).hexdigest()[:16] if own else None
 
     def replace(self, **tensors):
         """This layer with other tensors."""

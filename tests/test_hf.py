@@ -39,6 +39,7 @@ from minipeft import (
     merge,
     stack,
 )
+from minipeft.heads import Head
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 
 MODEL = DECODERS["gpt2"]  # float64
@@ -483,6 +484,12 @@ def test_an_adaptation_of_another_base_is_refused(tmp_path, name):
         with pytest.raises(CheckpointError, match=f"was made for another base: .*{says}"):
             load_adaptation(tmp_path / "a", other)
     load_adaptation(tmp_path / "a", MODEL.astype(np.float32))
+
+
+def test_a_probe_trained_on_features_loads_on_their_model(tmp_path):
+    model = Classifier(MODEL, C)
+    save(Probe().attach(Head(model.score, model.config)), tmp_path / "a")
+    load_adaptation(tmp_path / "a", model)
 
 
 def test_an_adaptation_that_says_nothing_of_its_base_loads(tmp_path):

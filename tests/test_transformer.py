@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from families import (
     DECODERS,
+    ENCODERS,
     METHODS,
     NETWORKS,
+    TAGGERS,
     C,
     T,
     V,
@@ -40,6 +42,7 @@ from minipeft.ops import exp, log, reshape
 from minipeft.ops import sum as sum_over
 
 CAUSAL = {name: model for name, model in NETWORKS.items() if model.causal}
+TAGGED = ENCODERS | TAGGERS
 PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 
 
@@ -205,6 +208,41 @@ def test_a_pool_is_of_real_tokens(model):
             assert np.abs(pooled.data[i, 0] - of(h)).max() <= 1e-12
 
 
+def test_the_pool_of_an_encoder_is_what_its_pooler_makes_of_the_first_real_token():
+    bert, (ids, _, mask) = ENCODERS["bert"], batch(ENCODERS["bert"], 5)
+    pooled = Classifier(bert, 3, pool="cls").features(ids, mask=mask)[0]
+    W, b = bert.pooler.W.data, bert.pooler.b.data
+    for i in range(len(ids)):
+        h = bert.states(ids[i : i + 1, mask[i]])[0].data[0, 0]
+        assert np.abs(pooled.data[i, 0] - np.tanh(h @ W + b)).max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_types_stay_with_their_tokens(name):
+    """Wherever padding and prompts are; and they say something."""
+    model, rng = ENCODERS["bert"], np.random.default_rng(0)
+    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    types, loss = rng.integers(0, 2, ids.shape), 0
+    z = model(ids, adapt, mask=mask, types=types)
+    assert np.abs(z.data - model(ids, adapt, mask=mask).data)[mask].max() > 1e-3
+    for i in range(len(ids)):
+        (text, label), own = row(i, ids, labels, mask), types[i : i + 1, mask[i]]
+        assert np.abs(real(z, i, mask) - model(text, adapt, types=own).data[0]).max() <= 1e-12
+        loss += float(model.loss(text, label, adapt, types=own, count=1))
+    whole = model.loss(ids, labels, adapt, mask=mask, types=types, count=1)
+    assert np.isclose(float(whole), loss, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("model", TAGGED.values(), ids=TAGGED)
+def test_a_label_is_of_its_own_token(model):
+    """-Σ log(exp z[t, label] / Σ exp z[t]) / n, and nothing is shifted."""
+    ids, labels, mask = batch(model, 5)
+    z, terms = model(ids, mask=mask).data, []
+    for at in zip(*np.nonzero(mask & (labels >= 0))):
+        terms.append(np.log(np.exp(z[at]).sum()) - z[at][labels[at]])
+    assert np.isclose(float(model.loss(ids, labels, mask=mask)), np.mean(terms), rtol=1e-13)
+
+
 # -- errors, one for each slip ------------------------------------------------
 
 WORDS = np.zeros((2, 4), int)
@@ -253,6 +291,33 @@ def test_a_classifier_has_one_label_for_each_text(model, labels):
         model.loss(WORDS, labels)
 
 
+@pytest.mark.parametrize("model", TAGGED.values(), ids=TAGGED)
+@pytest.mark.parametrize("labels", [np.zeros((2, 3), int), np.zeros(4, int), WORDS + V, WORDS - 1])
+def test_labels_of_tokens_have_their_shape(model, labels):
+    with pytest.raises(ValueError, match="shape of ids|whole numbers|labels for a batch"):
+        model.loss(WORDS, labels)
+
+
+def test_what_reads_both_ways_does_not_read_on():
+    memory = Memory()
+    ENCODERS["bert"](WORDS, memory=memory)
+    with pytest.raises(ValueError, match="can't read on: give it the whole text at once"):
+        ENCODERS["bert"](WORDS, memory=memory)
+
+
+@pytest.mark.parametrize("types", [WORDS[:1], WORDS + 2, WORDS - 1, WORDS + 0.5])
+def test_types_are_of_tokens_and_known(types):
+    with pytest.raises(ValueError, match=r"types must have the shape of ids \(2, 4\).*0 to 1"):
+        ENCODERS["bert"](WORDS, types=types)
+
+
+def test_a_decoder_has_neither_types_nor_pooler():
+    with pytest.raises(ValueError, match="knows no token types: leave types= out"):
+        DECODERS["gpt2"].states(WORDS, types=WORDS)
+    with pytest.raises(ValueError, match="pool='cls' is of an encoder with a pooler"):
+        Classifier(DECODERS["gpt2"], 3, pool="cls")
+
+
 @classifiers
 def test_a_text_without_tokens_has_no_class(model):
     with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
@@ -285,6 +350,7 @@ def test_a_text_ends_where_positions_do():
         ({"key_heads": 3}, "heads of key_heads 3"),
         ({"positions": "sinus"}, "positions='sinus': there is learned, rotary, none"),
         ({"norm": "batch"}, "norm='batch': there is layer, rms"),
+        ({"gelu": "erf"}, "gelu='erf': there is tanh, exact"),
     ],
 )
 def test_a_slip_in_a_config_is_one_clear_error(slip, says):

@@ -118,7 +118,7 @@ def read_both_ways(θ, E, types):
 
 @equation("PB-2")
 def one_token_for_all(draw):
-    """pool(h) = h_CLS, k columns on behind k soft prompts; of a causal model h of the last real token
+    """pool(h) = h_CLS, column k behind k soft prompts; of a causal model, of the last real token
     003 §11.2.1.3; BERT's pooler tanh(W h_CLS + b) is part of θ_LM: Devlin et al. 2019"""
     model, text = draw.model(), draw.words()
     θ, padded = columns(model), np.append(text, draw.words()[0])[None]

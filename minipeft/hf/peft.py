@@ -180,7 +180,7 @@ def lora_from(settings, file, model, known):
 
 def base_named(config, mark):
     """What tells one base from another: its configuration, and a mark of its numbers."""
-    return asdict(config) | {"weights": mark}
+    return asdict(config) | ({"weights": mark} if mark else {})
 
 
 def of_this_base(file, model):

@@ -23,11 +23,11 @@ DOCUMENTS = 120_000  # four million tokens
 HELD = 3_000  # of them, to test on
 VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
-TOKENS = 3072  # in a batch
+TOKENS = 3072  # in a batch, at most
 WARMUP = 100  # steps
 
 
-def pretrain(out, family="gpt2", steps=None, seed=0):
+def pretrain(out, steps=None, seed=0, family="gpt2"):
     """Save, in float16, a model of a million parameters that read the world, and its tokenizer.
 
     "gpt2": the mean -log p of a held-out token.  "bert": of a hidden word, and how many are right.
@@ -59,7 +59,7 @@ def gpt2(texts, tokenizer, steps, rng, seed):
     model = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = passages(read, TOKENS // SIZE["length"], SIZE["length"], rng)
     model = trained(model, batches, steps or 2500, seed, lr=3e-3, betas=(0.9, 0.98))
-    rows = held[: len(held) // 4096 * 4096].reshape(-1, 16, SIZE["length"])
+    rows = held[: len(held) - len(held) % SIZE["length"]].reshape(-1, 1, SIZE["length"])
     with no_grad():
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
 
@@ -69,8 +69,10 @@ def bert(texts, tokenizer, steps, rng, seed):
     tokenizer = for_encoder(tokenizer)
     read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
     model = Pretraining(Bert(tokenizer.get_vocab_size(), **SIZE), rng)
-    model = trained(model, read.batches(rng), steps or 4000, seed, lr=2e-3, betas=(0.9, 0.98))
-    return model, tokenizer, score(model, islice(held.batches(rng), 20))
+    batches = read.batches(rng, TOKENS // 3)  # it takes more steps, rather than larger ones
+    model = trained(model, batches, steps or 12_000, seed, lr=1e-3, betas=(0.9, 0.98))
+    del model.next  # nobody asks it again
+    return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
 
 
 class Sentences:
@@ -88,10 +90,9 @@ class Sentences:
         new = np.array([n for part in parts for n in [0, *range(1, len(part)), 0]])
         self.follows = np.flatnonzero(new)  # sentences that stand behind another of their text
 
-    def text(self, first, stop, length):
-        """Sentences from the first up to `stop` or, if that is None, on, as many as there is room."""
-        stop = self.starts[stop] if stop else None
-        return [*self.bare[first], *self.ids[self.starts[first + 1] : stop][:length]][:length]
+    def text(self, first, stop):
+        """From the first sentence up to that of number `stop`."""
+        return [*self.bare[first], *self.ids[self.starts[first + 1] : self.starts[stop]]]
 
     def pair(self, length, rng):
         """[CLS] a [SEP] b [SEP], the types, and 0 if b follows a, 1 if it is from elsewhere."""
@@ -99,24 +100,25 @@ class Sentences:
         room = rng.integers(length // 4, 3 * length // 4)
         first = min(here - 1, np.searchsorted(self.starts, self.starts[here] - room))
         other = rng.integers(2)
-        a = self.text(first, here, room)
-        b = self.text(there if other else here, None, length - 3 - len(a))
+        a = self.text(first, here)[-room:]
+        start = there if other else here
+        b = self.text(start, min(start + length, len(self.bare)))[: length - 3 - len(a)]
         types = np.repeat([0, 1], [len(a) + 2, length - len(a) - 2])
         ids = [self.cls, *a, self.sep, *b, self.sep]
         return ids + [0] * (length - len(ids)), types, other
 
-    def batches(self, rng):
+    def batches(self, rng, tokens):
         """Endless (ids, labels, None, types); the label of [CLS] is that of the pair."""
         while True:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
-            pairs = [self.pair(length, rng) for _ in range(TOKENS // length)]
+            pairs = [self.pair(length, rng) for _ in range(tokens // length)]
             ids, types, others = map(np.array, zip(*pairs))
             ids, labels = self.hide(ids, rng)
             labels[:, 0] = others
             yield ids, labels, None, types
 
     def hide(self, ids, rng):
-        """15 % of the words to tell: 80 % of these as [MASK], 10 % as any word, 10 % as they are."""
+        """15 % of the words to tell, 80 % of them as [MASK], 10 % as any word, 10 % as they are."""
         some = rng.integers(1, self.words, ids.shape)
         told = (rng.random(ids.shape) < 0.15) & (0 < ids) & (ids < self.words)
         how = rng.random(ids.shape)
