@@ -23,6 +23,7 @@ ADAPTATION = (
     "adapter_config.json",
     "reparametrization.safetensors",
     "metrics.jsonl",
+    "labels.json",
     *TOKENIZER,
 )
 

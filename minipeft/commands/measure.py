@@ -1,0 +1,101 @@
+"""How a model is measured: by the loss of a token of a text, or by the labels it gives to texts."""
+
+import json
+
+import numpy as np
+
+from ..data import READERS, DataError, pad
+from ..parallel import Pool
+from ..tasks import ROOM
+from ..tensor import no_grad
+from .common import watched
+
+SIZE = 16  # texts at a time
+LABELS = "labels.json"  # beside an adaptation: the names of the classes of its head
+
+
+def labelled(path):
+    """Does the file hold examples with labels, or one text?"""
+    return path.suffix.lower() in READERS
+
+
+def front(model, adapt):
+    """How many positions the adaptation takes in front of a text."""
+    adapt = adapt.now()
+    prompt = adapt.before(model.tokens, 1)
+    return int(adapt.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
+
+
+def fits(model, adapt, tokens, what):
+    """A ValueError if the model has no positions for so many tokens behind the adaptation."""
+    ahead, have = front(model, adapt), model.config.length
+    if ahead + tokens > have:
+        before = f"with the {ahead} positions that {adapt!r} puts in front, " if ahead else ""
+        raise ValueError(
+            f"{what}: {before}{tokens} tokens come to {ahead + tokens}; "
+            f"the model has {have} positions"
+        )
+
+
+def windows(ids, length, source):
+    """The passages (N, length) of a text, one after the other."""
+    rows = np.array(ids[: len(ids) // length * length]).reshape(-1, length)
+    if not len(rows):
+        raise DataError(
+            f"{source}: {len(ids)} tokens are too few for one passage of {length}: "
+            "bring more text, or a shorter --passage"
+        )
+    return rows
+
+
+def pieces(work, count):
+    """work(slice) for every SIZE of `count`, in threads."""
+    pool, slices = Pool(), [slice(at, at + SIZE) for at in range(0, count, SIZE)]
+    with pool.alone():
+        return list(watched(pool.map(work, slices), len(slices), "measuring"))
+
+
+def loss(model, adapt, rows):
+    """The mean loss of a token of passages (N, T)."""
+
+    def summed(own):
+        with no_grad():
+            return float(model.loss(rows[own], rows[own], adapt)) * len(rows[own])
+
+    return sum(pieces(summed, len(rows))) / len(rows)
+
+
+def predicted(model, adapt, rows):
+    """The likeliest class of each of the texts, lists of token ids."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    found = np.zeros(len(rows), int)
+
+    def classes(own):
+        ids, mask = pad([rows[i] for i in order[own]])
+        with no_grad():
+            return model(ids, adapt, mask).data.argmax(-1)
+
+    found[order] = np.concatenate(pieces(classes, len(rows)))
+    return found
+
+
+def encoded(texts, tokenizer, length):
+    """Their token ids, cut to what the model can read behind what is added."""
+    return [code.ids[: length - ROOM] for code in tokenizer.encode_batch(texts)]
+
+
+def labels_of(folder):
+    """The names of the classes that the adaptation in a folder tells apart."""
+    path = folder / LABELS
+    try:
+        labels = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} is no classifier's: it has no {LABELS}, which `minipeft train` writes "
+            "when --data has labels"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError(f"{path} must hold a list of names")
+    return labels
