@@ -9,6 +9,7 @@ import pytest
 
 import minipeft as mp
 from minipeft.commands import measure
+from minipeft.commands.common import watching
 from minipeft.compare import Plan
 
 PLAN = "minipeft.commands.compare.Plan"
@@ -189,6 +190,16 @@ def test_what_stands_in_front_of_a_text_is_counted(base):
         measure.fits(model, both, most + 1, "so many")
     with pytest.raises(ValueError, match="129 long"):
         model(np.zeros((1, most + 1), int), both)
+
+
+def test_long_work_tells_every_ten_seconds_how_far_it_is(capsys, monkeypatch):
+    now = iter(range(0, 10_000, 4))
+    monkeypatch.setattr("minipeft.commands.common.time.monotonic", lambda: next(now))
+    with watching("training", 9) as each:
+        assert list(each("abcdefghi")) == list("abcdefghi")
+    told = capsys.readouterr()
+    assert not told.out
+    assert told.err.splitlines() == [f"training: {done} of 9" for done in (3, 6, 9)]
 
 
 def test_pretrain_says_what_the_new_model_reaches(tmp_path, capsys, monkeypatch, run):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from tyro.conf import arg
 
 from ..data import DataError
@@ -77,14 +77,23 @@ def filling(folder):
         new.rename(folder)
 
 
-def watched(items, total, what):
-    """The items, while stderr shows how many are done: a bar, or a line every ten seconds."""
-    if err.is_terminal:
-        yield from track(items, what, total, console=err, transient=True)
-        return
-    last = time.monotonic()
-    for done, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() > last + 10:
-            err.print(f"{what}: {done} of {total}")
-            last = time.monotonic()
+@contextmanager
+def watching(what, total):
+    """each(items) is the items; meanwhile stderr shows how many are done.
+
+    On a terminal that is a bar, else a line every ten seconds.
+    """
+    bar = Progress(console=err, transient=True, disable=not err.is_terminal)
+    task, told = bar.add_task(what, total=total), time.monotonic()
+
+    def each(items):
+        nonlocal told
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update(task, completed=done)
+            if bar.disable and time.monotonic() > told + 10:
+                told = time.monotonic()
+                err.print(f"{what}: {done} of {total}", highlight=False)
+
+    with bar:
+        yield each

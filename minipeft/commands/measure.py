@@ -8,7 +8,7 @@ from ..data import READERS, DataError, pad
 from ..parallel import Pool
 from ..tasks import ROOM
 from ..tensor import no_grad
-from .common import watched
+from .common import watching
 
 SIZE = 16  # texts at a time
 LABELS = "labels.json"  # beside an adaptation: the names of the classes of its head
@@ -51,8 +51,8 @@ def windows(ids, length, source):
 def pieces(work, count):
     """work(slice) for every SIZE of `count`, in threads."""
     pool, slices = Pool(), [slice(at, at + SIZE) for at in range(0, count, SIZE)]
-    with pool.alone():
-        return list(watched(pool.map(work, slices), len(slices), "measuring"))
+    with pool.alone(), watching("measuring", len(slices)) as each:
+        return list(each(pool.map(work, slices)))
 
 
 def loss(model, adapt, rows):

@@ -35,7 +35,7 @@ from .common import (
     filling,
     out,
     unused,
-    watched,
+    watching,
 )
 
 HELD = 320  # passages at most of those held out
@@ -107,8 +107,8 @@ class Train(Command):
         trainer = Trainer(job.model, job.adapt, optimizer, rates, seed=self.seed)
         with filling(self.out) as new:
             log = new.parent / "metrics.jsonl"
-            batches = watched(job.batches, self.steps, "training")
-            trainer.fit(batches, self.steps, log=log, progress=False)
+            with watching("training", self.steps) as each:
+                trainer.fit(each(job.batches), self.steps, log=log, progress=False)
             hf.save(job.adapt, new)
             log.rename(new / log.name)
             if job.labels:
