@@ -40,7 +40,7 @@ ASKED = {
     "a probe without labels": (["train", "probe", *TEXT], "--data examples with labels"),
     "a prompt that leaves no room": (
         ["train", "prompt", *TEXT, "--length", "99"],
-        "--passage 64: with the 99 positions that",
+        "--passage 64: that takes 163 positions, 99 of them for what",
     ),
     "a prefix that is too long": (
         ["train", "prefix", *TEXT, "--length", "500"],
@@ -55,11 +55,15 @@ ASKED = {
     "no tokens": (["generate", "--prompt", "x", "--tokens", "0"], "--tokens 0: it is at least 1"),
     "too many tokens": (
         ["generate", "--prompt", "word " * 99, "--tokens", "9"],
-        "--tokens 9, and ",
+        "; the model has 128",
     ),
     "no temperature": (["generate", "--prompt", "x", "--temperature", "nan"], "--temperature nan"),
     "no draws": (["verify", "--draws", "0"], "--draws 0: it is at least 1"),
     "labels without a classifier": (["evaluate", "--data", "one.jsonl"], "by --adaptation"),
+    "a prompt that leaves no room for a text with a label": (
+        ["train", "prompt", "--length", "33", "--data", "two.csv", "--out", "new"],
+        "a whole text: that takes 129 positions, 33 of them",
+    ),
     "predictions of a text": (
         ["evaluate", "--data", "text.txt", "--predictions", "new"],
         "--predictions takes examples",
@@ -89,6 +93,14 @@ BAD = {
     "an adaptation without labels": (
         ["evaluate", "--data", "one.jsonl", "--adaptation", "cut"],
         "cut is no classifier's: it has no labels.json",
+    ),
+    "generating with a classifier": (
+        ["generate", "--prompt", "x", "--adaptation", "critic"],
+        "critic gives labels to texts",
+    ),
+    "labels that are none": (
+        ["evaluate", "--data", "one.jsonl", "--adaptation", "critic"],
+        "labels.json must hold a list of names",
     ),
     "no configuration": (["layers", "--config", "none.toml"], "none.toml: no such file"),
     "a configuration that is no TOML": (["layers", "--config", "text.txt"], "text.txt: not TOML"),
@@ -122,7 +134,10 @@ def place(base, tmp_path, monkeypatch):
     files = {"bad.jsonl": line + "{", "one.jsonl": line * 30, "few.jsonl": line * 2}
     for name, text in (files | {"text.txt": "a short text. " * 9, "empty.txt": " "}).items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "two.csv").write_text("text,label\n" + "x,1\ny,2\n" * 15)
     (tmp_path / "taken").mkdir()
+    (tmp_path / "critic").mkdir()
+    (tmp_path / "critic" / "labels.json").write_text("[1]")
     mp.save(mp.LoRA().attach(mp.load(base), np.random.default_rng(0)), tmp_path / "cut")
     tensors = tmp_path / "cut" / "adapter_model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:200])

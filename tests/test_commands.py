@@ -101,6 +101,16 @@ def test_texts_without_labels_are_given_some(base, examples, tmp_path, capsys, r
     assert run(*use) == 3 and "no value for 'label'" in capsys.readouterr().err
 
 
+def test_the_head_is_trained_beside_what_leaves_it_out(base, examples, tmp_path, run):
+    out = tmp_path / "own"
+    args = ["--model", base, "--data", examples, "--out", out, "--steps", 3]
+    assert run("train", "full", "--targets", r"ln\d?$", *args) == 0
+    model = mp.Classifier(mp.load(base), 2)
+    adapt = mp.load_adaptation(out, model)
+    assert adapt.adapts("score") and adapt.adapts("ln") and not adapt.adapts("tokens")
+    assert np.abs(dict(adapt.named_parameters())["1.score.W"].data).max() > 0
+
+
 def test_every_label_is_trained_and_a_tenth_of_each_held_out():
     from minipeft.commands.train import apart
 
@@ -186,7 +196,7 @@ def test_what_stands_in_front_of_a_text_is_counted(base):
     most = 128 - 7
     model(np.zeros((1, most), int), both)
     measure.fits(model, both, most, "so many")
-    with pytest.raises(ValueError, match=f"so many: .* 7 positions .*{most + 1} tokens"):
+    with pytest.raises(ValueError, match="so many: that takes 129 positions, 7 of them"):
         measure.fits(model, both, most + 1, "so many")
     with pytest.raises(ValueError, match="129 long"):
         model(np.zeros((1, most + 1), int), both)

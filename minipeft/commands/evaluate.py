@@ -11,7 +11,6 @@ from rich.table import Table
 from tyro.conf import arg
 
 from .. import hf
-from ..adapt import PLAIN
 from ..data import DataError, read_examples, read_text
 from ..heads import Classifier
 from . import measure
@@ -52,7 +51,7 @@ class Evaluate(Command):
         rows = measure.windows(ids, self.passage, self.data)
         results = []
         for folder in (None, *self.adaptation):
-            adapt = hf.load_adaptation(folder, model) if folder else PLAIN
+            adapt = measure.writer(folder, model)
             measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
             name = str(folder) if folder else None
             results.append({"adaptation": name, "loss": measure.loss(model, adapt, rows)})
@@ -79,6 +78,7 @@ class Evaluate(Command):
             results.append({"adaptation": str(folder), "accuracy": accuracy})
         if self.predictions:
             lines = [json.dumps({"text": t, "label": y}) for t, y in zip(texts, given)]
+            self.predictions.parent.mkdir(parents=True, exist_ok=True)
             self.predictions.write_text("\n".join(lines) + "\n")
         return {"data": str(self.data), "examples": len(texts), "results": results}
 

@@ -9,7 +9,6 @@ import numpy as np
 from tyro.conf import arg
 
 from .. import hf
-from ..adapt import PLAIN
 from ..generate import generate
 from . import measure
 from .common import Command, Config, Json, Model, at_least, optional
@@ -41,7 +40,7 @@ class Generate(Command):
         at_least(0, temperature=self.temperature, top_k=self.top_k, seed=self.seed)
         prompt = sys.stdin.read().rstrip("\n") if self.prompt == "-" else self.prompt
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        adapt = hf.load_adaptation(self.adaptation, model) if self.adaptation else PLAIN
+        adapt = measure.writer(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
         what = f"--tokens {self.tokens}, and {len(ids)} of the prompt"
         measure.fits(model, adapt, len(ids) + self.tokens - 1, what)  # the last one is not read

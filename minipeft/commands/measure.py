@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+from .. import hf
+from ..adapt import PLAIN
 from ..data import READERS, DataError, pad
 from ..parallel import Pool
 from ..tasks import ROOM
@@ -30,10 +32,9 @@ def fits(model, adapt, tokens, what):
     """A ValueError if the model has no positions for so many tokens behind the adaptation."""
     ahead, have = front(model, adapt), model.config.length
     if ahead + tokens > have:
-        before = f"with the {ahead} positions that {adapt!r} puts in front, " if ahead else ""
+        own = f", {ahead} of them for what the adaptation puts in front" if ahead else ""
         raise ValueError(
-            f"{what}: {before}{tokens} tokens come to {ahead + tokens}; "
-            f"the model has {have} positions"
+            f"{what}: that takes {ahead + tokens} positions{own}; the model has {have}"
         )
 
 
@@ -82,6 +83,18 @@ def predicted(model, adapt, rows):
 def encoded(texts, tokenizer, length):
     """Their token ids, cut to what the model can read behind what is added."""
     return [code.ids[: length - ROOM] for code in tokenizer.encode_batch(texts)]
+
+
+def writer(folder, model):
+    """The adaptation of a language model in a folder; without a folder, none."""
+    if folder is None:
+        return PLAIN
+    if (folder / LABELS).exists():
+        raise DataError(
+            f"{folder} gives labels to texts: name it to `minipeft evaluate`, and as --data "
+            "examples, .jsonl, .csv or .tsv"
+        )
+    return hf.load_adaptation(folder, model)
 
 
 def labels_of(folder):

@@ -16,10 +16,10 @@ from tyro.conf import arg, subcommand
 
 from .. import hf
 from ..adapt import PLAIN, Adaptation
-from ..compare import with_head
 from ..data import DataError, passages, read_examples, read_text
 from ..heads import Classifier
 from ..methods import METHODS, Probe
+from ..mixture import Chain
 from ..optim import AdamW, schedule
 from ..tasks import ROOM, task, training
 from ..train import Trainer
@@ -97,7 +97,7 @@ class Train(Command):
         at_least(2, passage=self.passage)
         at_least(0, warmup=self.warmup, seed=self.seed)
         if not 0 < self.rate < np.inf:
-            raise ValueError(f"--rate {self.rate}: it is above 0")
+            raise ValueError(f"--rate {self.rate}: it is a number above 0")
         unused(self.out)
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         prepare = self.examples if measure.labelled(self.data) else self.text
@@ -141,7 +141,9 @@ class Train(Command):
         splits = apart(self.data, pairs, rng)
         chosen = task(str(self.data), splits, tokenizer, model.config.length)
         model = Classifier(model, len(chosen.classes))
-        adapt = with_head(self.method).attach(model, rng)
+        adapt = self.method.attach(model, rng)
+        if not adapt.adapts("score"):
+            adapt = Chain(adapt, Probe().attach(model, rng))
         measure.fits(model, adapt, model.config.length - ROOM, "a whole text")
         texts, labels = zip(*chosen.splits["held out"])
         right = lambda γ: float(np.mean(measure.predicted(model, γ, texts) == labels))
