@@ -93,11 +93,13 @@ def test_texts_without_labels_are_given_some(base, examples, tmp_path, capsys, r
     out, new, given = tmp_path / "own", tmp_path / "new.CSV", tmp_path / "given.jsonl"
     assert run("train", "lora", "--model", base, "--data", examples, "--out", out) == 0
     assert "held-out accuracy" in capsys.readouterr().out
-    new.write_text("text\nwarm 3\ncold 3\n")
+    new.write_text(f"text\nwarm 3\ncold 3\n{'cold ' * 200}\n")
     use = ["evaluate", "--model", base, "--adaptation", out, "--data", new]
     assert run(*use, "--predictions", given) == 0
-    assert "no labels" in capsys.readouterr().out
-    assert [json.loads(line)["label"] for line in given.read_text().splitlines()] == ["good", "bad"]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no labels" in shown and "1 are too long for the model" in shown
+    labels = [json.loads(line)["label"] for line in given.read_text().splitlines()]
+    assert labels == ["good", "bad", "bad"]
     assert run(*use) == 3 and "no value for 'label'" in capsys.readouterr().err
 
 

@@ -61,7 +61,7 @@ class Evaluate(Command):
         columns = self.text_column, self.label_column
         examples = read_examples(self.data, *columns, needed=self.predictions is None)
         texts, labels = zip(*examples)
-        rows = measure.encoded(texts, tokenizer, model.config.length)
+        rows, shortened = measure.encoded(texts, tokenizer, model.config.length)
         results = []
         for folder in self.adaptation:
             names = measure.labels_of(folder)
@@ -80,11 +80,14 @@ class Evaluate(Command):
             lines = [json.dumps({"text": t, "label": y}) for t, y in zip(texts, given)]
             self.predictions.parent.mkdir(parents=True, exist_ok=True)
             self.predictions.write_text("\n".join(lines) + "\n")
-        return {"data": str(self.data), "examples": len(texts), "results": results}
+        report = {"data": str(self.data), "examples": len(texts), "shortened": shortened}
+        return report | {"results": results}
 
     def show(self, report):
         what = "tokens" if "tokens" in report else "examples"
         table = Table(title=f"{escape(report['data'])}: {report[what]:,} {what}")
+        if report.get("shortened"):
+            table.caption = f"{report['shortened']:,} are too long for the model, and were cut"
         table.add_column("adaptation")
         table.add_column("loss a token" if what == "tokens" else "accuracy", justify="right")
         for result in report["results"]:

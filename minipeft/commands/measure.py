@@ -81,8 +81,9 @@ def predicted(model, adapt, rows):
 
 
 def encoded(texts, tokenizer, length):
-    """Their token ids, cut to what the model can read behind what is added."""
-    return [code.ids[: length - ROOM] for code in tokenizer.encode_batch(texts)]
+    """Their token ids, cut to what the model can read behind what is added; how many were cut."""
+    rows, room = [code.ids for code in tokenizer.encode_batch(texts)], length - ROOM
+    return [row[:room] for row in rows], sum(len(row) > room for row in rows)
 
 
 def writer(folder, model):

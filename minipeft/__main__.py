@@ -1,0 +1,5 @@
+"""python -m minipeft"""
+
+from minipeft_command import main
+
+main()
