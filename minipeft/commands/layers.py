@@ -10,6 +10,7 @@ from rich.table import Table
 from .. import hf
 from ..adapt import Adaptation
 from ..methods import METHODS, method
+from ..nn import but
 from .common import Command, Config, Json, Model, optional, out
 
 
@@ -40,12 +41,12 @@ class Layers(Command):
 
     def adapted(self, model):
         """{path: how many numbers the method trains there}, 0 by a pattern alone."""
-        own = {"targets": self.targets} if self.targets is not None else {}
+        own = {} if self.targets is None else {"targets": self.targets}
+        if self.method is None and not own:
+            return {}
         if self.method is None:
-            pattern = Adaptation()
-            pattern.targets = own.get("targets", pattern.targets)
-            found = dict.fromkeys((path for path, _ in pattern.places(model)), 0)
-            return pattern.lay(found, model).at if own else found
+            pattern = but(Adaptation(), **own)
+            return pattern.lay({path: 0 for path, _ in pattern.places(model)}, model).at
         adapt, seen, found = method(self.method, **own), set(), Counter()
         for name, p in adapt.attach(model, np.random.default_rng(0)).named_parameters():
             found[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size

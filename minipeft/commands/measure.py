@@ -110,6 +110,6 @@ def labels_of(folder):
         ) from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list) or {type(label) for label in labels} != {str}:
         raise DataError(f"{path} must hold a list of names")
     return labels
