@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+
+HALF = re.compile("[\ud800-\udfff]")  # half a character: what is no UTF-8 is read so
 
 
 class DataError(ValueError):
@@ -26,7 +29,7 @@ def read_examples(path, text_column="text", label_column="label", needed=True):
             if column not in row or row[column] in (None, ""):
                 there = ", ".join(map(str, row)) or "nothing"
                 raise DataError(f"{path}:{line}: no value for {column!r}; there is {there}")
-        if not isinstance(row[text_column], str):
+        if not isinstance(row[text_column], str) or HALF.search(row[text_column]):
             raise DataError(f"{path}:{line}: {text_column!r} is no text: {row[text_column]!r}")
         label = row.get(label_column)
         examples.append((row[text_column], None if label in (None, "") else str(label)))

@@ -58,6 +58,7 @@ ASKED = {
         "; the model has 128",
     ),
     "no temperature": (["generate", "--prompt", "x", "--temperature", "nan"], "--temperature nan"),
+    "another code": (["generate", "--prompt", "caf\udce9"], "--prompt: this is no text"),
     "no draws": (["verify", "--draws", "0"], "--draws 0: it is at least 1"),
     "labels without a classifier": (["evaluate", "--data", "one.jsonl"], "by --adaptation"),
     "a prompt that leaves no room for a text with a label": (

@@ -9,6 +9,7 @@ import numpy as np
 from tyro.conf import arg
 
 from .. import hf
+from ..data import HALF
 from ..generate import generate
 from . import measure
 from .common import Command, Config, Json, Model, at_least, optional
@@ -39,6 +40,8 @@ class Generate(Command):
         at_least(1, tokens=self.tokens)
         at_least(0, temperature=self.temperature, top_k=self.top_k, seed=self.seed)
         prompt = sys.stdin.read().rstrip("\n") if self.prompt == "-" else self.prompt
+        if HALF.search(prompt):
+            raise ValueError("--prompt: this is no text in UTF-8")
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         adapt = measure.writer(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
