@@ -214,16 +214,32 @@ def test_long_work_tells_every_ten_seconds_how_far_it_is(capsys, monkeypatch):
     assert told.err.splitlines() == [f"training: {done} of 9" for done in (3, 6, 9)]
 
 
-def test_pretrain_says_what_the_new_model_reaches(tmp_path, capsys, monkeypatch, run):
-    asked = {}
+@pytest.mark.parametrize("family, score", [("gpt2", 2.5), ("bert", (1.5, 0.75))])
+def test_pretrain_says_what_the_new_model_reaches(
+    tmp_path, capsys, monkeypatch, run, family, score
+):
+    asked, out = [], tmp_path / "new"
     pretrain = "minipeft.world.pretrain.pretrain"
-    monkeypatch.setattr(pretrain, lambda out, **how: asked.update(how, out=out) or 2.5)
-    assert run("pretrain", "--out", tmp_path / "new", "--steps", 3, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"out": str(tmp_path / "new"), "loss": 2.5}
-    assert asked == {"out": tmp_path / "new", "steps": 3, "seed": 0}
-    asked.clear()
-    assert run("pretrain", "--out", tmp_path) == 3 and not asked
+    monkeypatch.setattr(pretrain, lambda *how: asked.append(how) or score)
+    args = ["--out", out, "--family", family]
+    assert run("pretrain", *args, "--steps", 3, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report.pop("out") == str(out) and report.pop("family") == family
+    assert report == dict(zip(("loss", "right"), np.atleast_1d(score)))
+    assert run("pretrain", *args) == 0 and str(report["loss"]) in capsys.readouterr().out
+    assert asked == [(out, family, 3, 0), (out, family, None, 0)]
+    assert run("pretrain", "--out", tmp_path) == 3 and len(asked) == 2
     assert "there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train lora --out new", "evaluate", "generate --prompt x"])
+def test_an_encoder_is_not_asked_to_write(base, capsys, monkeypatch, run, command):
+    model = mp.load(base)
+    model.causal = False
+    monkeypatch.setattr("minipeft.hf.load", lambda folder: model)
+    data = [] if "generate" in command else ["--data", base.parent / "world.txt"]
+    assert run(*command.split(), "--model", base, *data) == 2
+    assert "--model is an encoder" in capsys.readouterr().err
 
 
 def test_verify_prints_every_equation_as_json(capsys, run):

@@ -51,7 +51,7 @@ class Evaluate(Command):
         rows = measure.windows(ids, self.passage, self.data)
         results = []
         for folder in (None, *self.adaptation):
-            adapt = measure.writer(folder, model)
+            adapt = measure.writer(folder, measure.causal(model))
             measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
             name = str(folder) if folder else None
             results.append({"adaptation": name, "loss": measure.loss(model, adapt, rows)})

@@ -42,7 +42,7 @@ class Generate(Command):
         prompt = sys.stdin.read().rstrip("\n") if self.prompt == "-" else self.prompt
         if HALF.search(prompt):
             raise ValueError("--prompt: this is no text in UTF-8")
-        model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        model, tokenizer = measure.causal(hf.load(self.model)), hf.load_tokenizer(self.model)
         adapt = measure.writer(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
         what = f"--tokens {self.tokens}, and {len(ids)} of the prompt"

@@ -21,6 +21,13 @@ def labelled(path):
     return path.suffix.lower() in READERS
 
 
+def causal(model):
+    """The model, if it writes: a ValueError for an encoder, which reads a text from both sides."""
+    if not model.causal:
+        raise ValueError("--model is an encoder, so it writes no text: bring examples with labels")
+    return model
+
+
 def front(model, adapt):
     """How many positions the adaptation takes in front of a text."""
     adapt = adapt.now()

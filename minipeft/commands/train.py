@@ -126,7 +126,7 @@ class Train(Command):
                 "a probe trains the head of a classifier: give --data examples with labels, "
                 f".jsonl, .csv or .tsv; {self.data} is read as one text"
             )
-        adapt = self.method.attach(model, rng)
+        adapt = self.method.attach(measure.causal(model), rng)
         measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
         ids = tokenizer.encode(read_text(self.data)).ids
         own, kept = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
