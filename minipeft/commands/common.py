@@ -35,11 +35,8 @@ def optional(kind, metavar, help=None):
     return Annotated[kind | None, arg(metavar=metavar, help=help, help_behavior_hint="")]
 
 
-Model = optional(
-    str,
-    "FOLDER",
-    "A Hugging Face folder, GPT-2 or BERT, or `encoder`, the built-in one; without: the built-in decoder.",
-)
+KNOWN = "A Hugging Face folder, GPT-2 or BERT; `encoder`, the built-in one; without: the decoder."
+Model = optional(str, "FOLDER", KNOWN)
 Config = optional(Path, "FILE", "A TOML file of these flags; those on the command line win.")
 Json = Annotated[bool, arg(help="Print one JSON document and nothing else.", help_behavior_hint="")]
 
