@@ -266,3 +266,24 @@ def test_a_closed_pipe_is_quiet(args):
     done = program(f"from minipeft.cli import main; main({args})", stdout=write)
     os.close(write)
     assert done.returncode == 141 and not done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from minipeft.train import Trainer
+step = Trainer.step
+def killed(self, *batch):
+    if self.t == 2: os.kill(os.getpid(), signal.{how})
+    return step(self, *batch)
+Trainer.step, sys.argv = killed, {args}
+from minipeft_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize("how, code", [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_during_training_leave_nothing_half_written(base, tmp_path, how, code):
+    text, out = str(base.parent / "world.txt"), str(tmp_path / "new")
+    args = ["minipeft", "train", "lora", "--model", str(base), "--data", text, "--out", out]
+    done = program(KILLED.format(how=how, args=args))
+    assert done.returncode == code and not done.stderr and not list(tmp_path.iterdir())
