@@ -23,6 +23,7 @@ from .tensor import Tensor, grad, no_grad
 from .train import Trainer
 from .transformer import Config, Decoder
 
+__version__ = "0.1.0"
 __all__ = [
     "AdamW",
     "Adaptation",

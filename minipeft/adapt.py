@@ -26,6 +26,14 @@ class Adaptation:
     rng = None  # what draws it, given for one forward; otherwise there is none
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
+    def __post_init__(self):
+        """Fields of a method: an int counts something, so it is at least 1; a float is finite."""
+        for name, field in self.__dataclass_fields__.items():
+            value = getattr(self, name)
+            if field.type is int and value < 1 or field.type is float and not np.isfinite(value):
+                must = "at least 1" if field.type is int else "finite"
+                raise ValueError(f"{type(self).__name__}: {name}={value} must be {must}")
+
     # -- what a method says
 
     def start(self, layer, rng):
@@ -83,9 +91,17 @@ class Adaptation:
             try:
                 at[path] = [placed(p, model) for p in self.start(layer, rng)]
             except AttributeError as error:
-                kind = type(layer).__name__
-                raise ValueError(f"{self!r} has no place at {path}, {kind}: {error}") from error
+                raise self.misplaced(path, layer, model, error.name) from error
         return self.lay(at, model)
+
+    def misplaced(self, path, layer, model, lacks):
+        """Where there is a place, when there is none at this layer."""
+        there = listed(p for p, other in model.modules() if hasattr(other, lacks))
+        lacks = "weight matrix of its own" if lacks in ("W", "shape") else lacks
+        return ValueError(
+            f"{self!r} has no place at {path}, {type(layer).__name__}: that has no {lacks}; "
+            f"there is one at {there or 'no layer'}"
+        )
 
     def places(self, model):
         """[(path, layer)] of all that match `targets`."""
@@ -96,7 +112,7 @@ class Adaptation:
 
     def lay(self, at, model):
         if not at:
-            paths = ", ".join(path for path, _ in model.modules() if path)
+            paths = listed(path for path, _ in model.modules() if path)
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
         self.at, self.base, self.mark = at, model.config, model.mark()
         return self
@@ -180,6 +196,11 @@ class Adaptation:
         """The same adaptation on "cpu" or "cuda", for a model that is there."""
         move = backend.to(device)
         return self.map(lambda p: trained(move(p.data)))
+
+
+def listed(paths):
+    """Their names, once for all blocks: blocks.N.attn.q"""
+    return ", ".join(dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".N", path) for path in paths))
 
 
 def trained(p):

@@ -19,9 +19,13 @@ class Plan:
     """How each method is trained: at the best of `rates` on dev, from each of `seeds`."""
 
     steps: int = 60
+    """Of the optimizer, in each training."""
     batch: int = 32
+    """Examples in a step."""
     rates: tuple[float, ...] = (1e-3, 5e-3, 2e-2)
+    """Learning rates to choose among."""
     seeds: int = 3
+    """Trainings at the rate that was chosen, the first included."""
 
     def longer(self):
         """Ten times, and from two more seeds."""

@@ -3,29 +3,36 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+
+HALF = re.compile("[\ud800-\udfff]")  # half a character: what is no UTF-8 is read so
 
 
 class DataError(ValueError):
     """A file that can't be read as examples: which, where, and what was expected."""
 
 
-def read_examples(path, text_column="text", label_column="label"):
-    """[(text, label)] from a .jsonl, .csv or .tsv file; columns by name."""
+def read_examples(path, text_column="text", label_column="label", needed=True):
+    """[(text, label)] from a .jsonl, .csv or .tsv file; columns by name.
+
+    A label that is not needed is None where there is none.
+    """
     path = Path(path)
-    if path.suffix not in READERS:
+    if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: the ending {path.suffix!r} is none of {', '.join(READERS)}")
     examples = []
-    for line, row in READERS[path.suffix](path):
-        for column in (text_column, label_column):
+    for line, row in READERS[path.suffix.lower()](path):
+        for column in (text_column, label_column) if needed else (text_column,):
             if column not in row or row[column] in (None, ""):
                 there = ", ".join(map(str, row)) or "nothing"
                 raise DataError(f"{path}:{line}: no value for {column!r}; there is {there}")
-        if not isinstance(row[text_column], str):
+        if not isinstance(row[text_column], str) or HALF.search(row[text_column]):
             raise DataError(f"{path}:{line}: {text_column!r} is no text: {row[text_column]!r}")
-        examples.append((row[text_column], str(row[label_column])))
+        label = row.get(label_column)
+        examples.append((row[text_column], None if label in (None, "") else str(label)))
     if not examples:
         raise DataError(f"{path}: no examples in it")
     return examples

@@ -12,7 +12,7 @@ from .backend import host
 from .data import DataError, pad, shuffled
 from .generate import generate
 from .heads import Classifier, Head, TokenClassifier
-from .methods import METHODS, FullFineTuning, Probe
+from .methods import METHODS, Probe
 from .metrics import accuracy, bleu, span_f1
 from .mixture import Chain
 from .nn import but
@@ -23,6 +23,29 @@ from .world.vocabulary import END
 
 ROOM = 32  # positions kept free for what stands before the text
 NONE = -100  # no label at this token
+
+
+def answers(says, rows, size=64, each=iter):
+    """says(part) for indices `part` of rows of about one length, in threads; in the rows' order.
+
+    each: goes through the parts as they are done, and may show it.
+    """
+    order, found = sorted(range(len(rows)), key=lambda i: len(rows[i])), {}
+    parts, pool = [order[at : at + size] for at in range(0, len(order), size)], Pool()
+
+    def some(part):
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # scored as it is
+            return zip(part, says(part), strict=True)
+
+    with pool.alone():
+        for answered in each(pool.map(some, parts)):
+            found |= answered
+    return [found[i] for i in range(len(rows))]
+
+
+def classifier(base, classes):
+    """A head for texts: over the last token of a decoder, or [CLS] of an encoder."""
+    return Classifier(base, classes, pool="last" if base.causal else "cls")
 
 
 class Task:
@@ -48,7 +71,7 @@ class Task:
         self.tests = [split for split in splits if split not in ("train", "dev")]
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.enable_truncation(room)
-        self.base, self.shortened, self.pool = base, 0, Pool()
+        self.base, self.shortened = base, 0
         self.learn_answers(self.true("train"))
         self.examples = {split: self.ready(pairs) for split, pairs in self.splits.items()}
         self.network = self.head(base)
@@ -81,10 +104,9 @@ class Task:
     # -- training
 
     def attach(self, make, rng):
-        """What trains: a method, fresh from make(), and beside it the head."""
-        method = make()
-        headed = method if isinstance(method, FullFineTuning) else Chain(method, Probe())
-        return headed.attach(self.network, rng)
+        """What trains: a method, from make(), and beside it the head if it leaves that out."""
+        adapt = make().attach(self.network, rng)
+        return adapt if adapt.adapts("score") else Chain(adapt, Probe().attach(self.network))
 
     def training(self, adapt, size, rng):
         """The model that `adapt` is trained on, and endless batches for a Trainer."""
@@ -101,18 +123,9 @@ class Task:
 
     def said(self, adapt, split, size=64):
         """What the adapted network says of each example of a split."""
-        examples, found = self.examples[split], {}
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i][0]))
-        parts = [order[at : at + size] for at in range(0, len(order), size)]
-
-        def some(part):
-            with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # scored as it is
-                return self.says([examples[i] for i in part], self.of(adapt, part))
-
-        with self.pool.alone():
-            for part, answers in zip(parts, self.pool.map(some, parts)):
-                found |= zip(part, answers, strict=True)
-        return [found[i] for i in range(len(examples))]
+        examples = self.examples[split]
+        says = lambda part: self.says([examples[i] for i in part], self.of(adapt, part))
+        return answers(says, [ids for ids, *_ in examples], size)
 
     def of(self, adapt, part):
         """The adaptation as these examples need it."""
@@ -140,7 +153,7 @@ class Classify(Task):
             raise DataError(f"{self.name}: every example is {self.commonest!r}; two are needed")
 
     def head(self, base):
-        return Classifier(base, len(self.classes), pool="last" if base.causal else "cls")
+        return classifier(base, len(self.classes))
 
     def label(self, code, true):
         if true not in self.classes:
@@ -171,13 +184,11 @@ class Classify(Task):
         """[(features (1, D), label)] of the training texts."""
         examples = self.examples["train"]
 
-        def some(at):
-            ids, _, mask, types = self.batch(examples[at : at + 64])
-            with no_grad():
-                return host(self.network.features(ids, mask=mask, types=types)[0].data)
+        def read(part):
+            ids, _, mask, types = self.batch([examples[i] for i in part])
+            return host(self.network.features(ids, mask=mask, types=types)[0].data)
 
-        with self.pool.alone():
-            rows = np.concatenate([*self.pool.map(some, range(0, len(examples), 64))])
+        rows = answers(read, [ids for ids, *_ in examples])
         return [(row, label) for row, (_, label, _) in zip(rows, examples)]
 
 

@@ -1,4 +1,9 @@
+import json
+from itertools import islice
+
 import device
+import numpy as np
+import pytest
 from hypothesis import settings
 
 settings.register_profile("laws", derandomize=True, database=None, deadline=None, max_examples=15)
@@ -11,3 +16,47 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     device.name = config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """A small model's folder, and beside it world.txt, a text of its world."""
+    import minipeft as mp
+    from minipeft.world.language import documents
+    from minipeft.world.vocabulary import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "base"
+    rng = np.random.default_rng(0)
+    texts = list(islice(documents(rng), 400))
+    model = mp.Decoder(mp.Config(vocabulary=300, width=16, layers=2, heads=2, length=128), rng)
+    mp.save(model, folder, tokenizer=train_tokenizer(texts, 300))
+    (folder.parent / "world.txt").write_text("\n".join(texts))
+    return folder
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """120 examples with labels that one word gives away."""
+    path = tmp_path / "data.jsonl"
+    words = [("good", "warm fine kind"), ("bad", "cold dull rude")]
+    rows = [
+        {"text": f"{word} {i}", "label": y}
+        for i in range(20)
+        for y, ws in words
+        for word in ws.split()
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def run():
+    """run("layers", "--json"): the exit code of a command."""
+    from minipeft import cli
+
+    def code(*args):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(a) for a in args])
+        return stop.value.code or 0
+
+    return code

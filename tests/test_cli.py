@@ -1,194 +1,272 @@
-"""The commands, as a shell calls them: what they print, what they leave behind, how they exit."""
+"""The command line: how it refuses, explains itself, is stopped, and exits."""
 
-import json
-from itertools import islice
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft import cli
-from minipeft.compare import Plan
-from minipeft.world.language import documents
-from minipeft.world.vocabulary import train_tokenizer
 
-PLAN = "minipeft.commands.compare.Plan"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A small model's folder, and a text of its world."""
-    folder = tmp_path_factory.mktemp("models") / "base"
-    rng = np.random.default_rng(0)
-    texts = list(islice(documents(rng), 400))
-    model = mp.Decoder(mp.Config(vocabulary=300, width=16, layers=2, heads=2, length=128), rng)
-    mp.save(model, folder, tokenizer=train_tokenizer(texts, 300))
-    (folder.parent / "world.txt").write_text("\n".join(texts))
-    return folder
-
-
-@pytest.fixture
-def examples(tmp_path):
-    path = tmp_path / "data.jsonl"
-    words = [("good", "warm fine kind"), ("bad", "cold dull rude")]
-    rows = [
-        {"text": f"{word} {i}", "label": y}
-        for i in range(20)
-        for y, ws in words
-        for word in ws.split()
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
-
-
-def run(*args):
-    """The exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(a) for a in args])
-    return stop.value.code or 0
-
-
-def test_compare_prints_one_json_document_and_saves_what_it_found(
-    base, examples, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(PLAN, lambda: Plan(steps=4, seeds=2, rates=(1e-3, 1e-2)))
-    out = tmp_path / "out"
-    code = run("compare", "--model", base, "--data", examples, "--out", out, "--json")
-    report = json.loads(capsys.readouterr().out)
-    assert code == 0 and report == json.loads((out / "compare.json").read_text())
-    assert [r["method"] for r in report["results"]] == list(mp.METHODS)
-    assert report["classes"] == ["bad", "good"] and report["examples"]["train"] == 84
-    model = mp.Classifier(mp.load(base), 2)
-    for result in report["results"]:
-        assert 0 < result["trainable"] and result["rate"] in (1e-3, 1e-2)
-        assert len(result["test"]["runs"]) == 2 and 0 <= result["test"]["mean"] <= 1
-        assert mp.load_adaptation(out / result["method"], model).adapts("score")
-
-
-def test_compare_shows_a_table(base, examples, capsys, monkeypatch):
-    monkeypatch.setattr(PLAN, lambda: Plan(steps=2, seeds=1, rates=(1e-2,)))
-    monkeypatch.setenv("COLUMNS", "120")
-    assert run("compare", "--model", base, "--data", examples, "--methods", "probe", "lora") == 0
-    shown = capsys.readouterr().out
-    assert all(word in shown for word in ("(majority)", "probe", "lora", "of the base"))
-
-
-@pytest.mark.parametrize("method", ["prefix", "adapter", "full"])
-def test_train_moves_the_base_to_a_text_and_without_it_the_base_is_as_before(
-    base, tmp_path, capsys, method
-):
-    out = tmp_path / "own"
-    text = base.parent / "world.txt"
-    ids = np.arange(40)[None]
-    before = mp.load(base)(ids).data
-    args = ["--data", text, "--method", method, "--out", out, "--steps", 40, "--rate", 1e-2]
-    assert run("train", "--model", base, *args) == 0
-    words = capsys.readouterr().out.split()
-    at = words.index("token:")
-    assert float(words[at + 4 if words[at + 4][0].isdigit() else at + 5]) < float(words[at + 1])
-    assert len((out / "metrics.jsonl").read_text().splitlines()) == 40
-    model = mp.load(base)
-    adapt = mp.load_adaptation(out, model)
-    assert not np.array_equal(model(ids, adapt).data, before)
-    np.testing.assert_array_equal(model(ids).data, before)
-    generate = ["--tokens", 5, "--seed", 1]
-    said = []
-    for extra in ([], ["--adaptation", out], ["--adaptation", out]):
-        assert run("generate", "--model", base, "--prompt", "The", *generate, *extra) == 0
-        said.append(capsys.readouterr().out)
-    assert said[1] == said[2] != said[0] and all(s.startswith("The") for s in said)
-
-
-def test_fields_of_a_method_are_set_by_name(base, tmp_path):
-    out = tmp_path / "own"
-    args = ["--data", base.parent / "world.txt", "--out", out, "--steps", 1]
-    fields = ["--fields", "rank=3", r"targets=attn\.k$"]
-    assert run("train", "--model", base, "--method", "lora", *args, *fields) == 0
-    lora = mp.load_adaptation(out, mp.load(base))
-    assert all(p.shape[0] == 3 or p.shape[1] == 3 for p in lora.parameters())
-
-
-def test_verify_prints_every_equation_as_json(capsys):
-    assert run("verify", "--draws", 1, "--seed", 0, "--json") == 0
-    entries = json.loads(capsys.readouterr().out)
-    assert len(entries) > 30 and all(e["ok"] and e["source"] for e in entries)
-    assert all(isinstance(e["worst"], float) for e in entries)
-
-
-def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch):
-    monkeypatch.setattr("minipeft.ops.np.exp", lambda x, out=None: np.exp2(x, out=out))
-    assert run("verify", "--draws", 1, "--seed", 0, "--json") == 1
-
-
-BAD = {
-    "an unknown method": (["compare", "--methods", "lorra"], "no method 'lorra'; there is probe"),
-    "a file that is not there": (["compare", "--data", "none.jsonl"], "none.jsonl: no such file"),
-    "a line that is no JSON": (["compare", "--data", "bad.jsonl"], "bad.jsonl:2: not JSON"),
-    "one label alone": (["compare", "--data", "one.jsonl"], "every example has the label"),
-    "too few examples": (["compare", "--data", "few.jsonl"], "2 examples are too few"),
-    "a model that is not there": (["compare", "--model", "none"], "none"),
-    "an unknown field": (
-        ["train", "--data", "text.txt", "--out", "new", "--fields", "lenght=3"],
-        "prefix has no field 'lenght'; it has length",
+ROOT = Path(__file__).parents[1]
+TEXT = ["--data", "text.txt", "--out", "new"]
+USAGE = {
+    "an unknown method to compare": (
+        ["compare", "--methods", "lorra"],
+        "no method 'lorra'; there is probe",
     ),
+    "an unknown field": (["train", "prefix", *TEXT, "--lenght", "3"], "--lenght"),
+    "a field of another kind": (["train", "prefix", *TEXT, "--length", "abc"], "--length"),
+    "a field out of range": (["train", "prefix", *TEXT, "--length", "0"], "length=0 must be"),
+    "words that are no token ids": (["train", "prefix", *TEXT, "--words", "red"], "--words"),
+    "an unknown command": (["compair"], "compair"),
+    "flags that are missing": (["train", "lora"], "--data"),
+}
+ASKED = {
     "a pattern that matches nothing": (
-        ["train", "--data", "text.txt", "--out", "new", "--fields", "targets=atn$"],
+        ["train", "prefix", *TEXT, "--targets", "atn$"],
         "no layer matches 'atn$'; the model has tokens",
     ),
-    "a field of another kind": (
-        ["train", "--data", "text.txt", "--out", "new", "--fields", "length=abc"],
-        "prefix: length='abc' must be of the kind int",
-    ),
     "a pattern that is none": (
-        ["train", "--data", "text.txt", "--out", "new", "--fields", "targets=attn["],
+        ["train", "lora", *TEXT, "--targets", "attn["],
         "targets='attn[' is no pattern",
     ),
-    "no rate": (
-        ["train", "--data", "text.txt", "--out", "new", "--rate", "nan"],
-        "--rate above 0",
+    "a pattern for layers without weights": (
+        ["train", "lora", *TEXT, "--targets", "attn$"],
+        "no weight matrix of its own; there is one at blocks.N.attn.q",
     ),
-    "no steps": (
-        ["train", "--data", "text.txt", "--out", "new", "--steps", "0"],
-        "--steps and --batch are at least 1",
+    "a probe without labels": (["train", "probe", *TEXT], "--data examples with labels"),
+    "a prompt that leaves no room": (
+        ["train", "prompt", *TEXT, "--length", "99"],
+        "--passage 64: that takes 163 positions, 99 of them for what",
     ),
-    "no tokens": (["generate", "--prompt", "x", "--tokens", "0"], "max_new_tokens is at least 1"),
-    "an empty text": (["train", "--data", "empty.txt", "--out", "new"], "the file is empty"),
-    "a text that is too short": (
-        ["train", "--data", "text.txt", "--out", "new"],
-        "no passage of 64: more text",
+    "a prefix that is too long": (
+        ["train", "prefix", *TEXT, "--length", "500"],
+        "a prefix of 500 starts from",
     ),
-    "a folder that is taken": (["train", "--data", "text.txt", "--out", "taken"], "there already"),
+    "no rate": (["train", "lora", *TEXT, "--rate", "nan"], "--rate nan"),
+    "an endless rate": (["train", "lora", *TEXT, "--rate", "inf"], "--rate inf"),
+    "no steps": (["train", "lora", *TEXT, "--steps", "0"], "--steps 0: it is at least 1"),
+    "no batch": (["train", "lora", *TEXT, "--batch", "0"], "--batch 0: it is at least 1"),
+    "a warmup below 0": (["train", "lora", *TEXT, "--warmup", "-1"], "--warmup -1"),
+    "a seed below 0": (["train", "lora", *TEXT, "--seed", "-1"], "--seed -1"),
+    "no tokens": (["generate", "--prompt", "x", "--tokens", "0"], "--tokens 0: it is at least 1"),
+    "too many tokens": (
+        ["generate", "--prompt", "word " * 99, "--tokens", "9"],
+        "; the model has 128",
+    ),
+    "no temperature": (["generate", "--prompt", "x", "--temperature", "nan"], "--temperature nan"),
+    "another code": (["generate", "--prompt", "caf\udce9"], "--prompt: this is no text"),
+    "no draws": (["verify", "--draws", "0"], "--draws 0: it is at least 1"),
+    "labels without a classifier": (["evaluate", "--data", "one.jsonl"], "by --adaptation"),
+    "a prompt that leaves no room for a text with a label": (
+        ["train", "prompt", "--length", "33", "--data", "two.csv", "--out", "new"],
+        "a whole text: that takes 129 positions, 33 of them",
+    ),
+    "predictions of a text": (
+        ["evaluate", "--data", "text.txt", "--predictions", "new"],
+        "--predictions takes examples",
+    ),
+}
+BAD = {
+    "a file that is not there": (["compare", "--data", "none.jsonl"], "none.jsonl: no such file"),
+    "a line that is no JSON": (["compare", "--data", "bad.jsonl"], "bad.jsonl:2: not JSON"),
+    "one label alone": (["compare", "--data", "one.jsonl"], "every example is "),
+    "too few examples": (["compare", "--data", "few.jsonl"], "2 examples are too few"),
+    "too few to train on": (
+        ["train", "lora", "--data", "few.jsonl", "--out", "new"],
+        "few.jsonl: 2 examples are too few",
+    ),
+    "a model that is not there": (["layers", "--model", "none"], "none"),
+    "an empty text": (["train", "lora", "--data", "empty.txt", "--out", "new"], "file is empty"),
+    "a text that is too short": (["train", "lora", *TEXT], "too few for one passage of 64"),
+    "a folder that is taken": (
+        ["train", "lora", "--data", "text.txt", "--out", "taken"],
+        "there already",
+    ),
+    "a folder in a file": (
+        ["train", "lora", "--data", "text.txt", "--out", "text.txt/new"],
+        "text.txt is no folder that can be written to",
+    ),
     "a truncated adaptation": (["generate", "--prompt", "x", "--adaptation", "cut"], "safetensors"),
-    "too long a prompt": (["generate", "--prompt", "word " * 99], "positions"),
+    "an adaptation without labels": (
+        ["evaluate", "--data", "one.jsonl", "--adaptation", "cut"],
+        "cut is no classifier's: it has no labels.json",
+    ),
+    "generating with a classifier": (
+        ["generate", "--prompt", "x", "--adaptation", "critic"],
+        "critic gives labels to texts",
+    ),
+    "labels that are none": (
+        ["evaluate", "--data", "one.jsonl", "--adaptation", "critic"],
+        "labels.json must hold a list of names",
+    ),
+    "no configuration": (["layers", "--config", "none.toml"], "none.toml: no such file"),
+    "a configuration that is no TOML": (["layers", "--config", "text.txt"], "text.txt: not TOML"),
+}
+CONFIGS = {
+    "steps = 'many'": "run.toml: steps = 'many' must be a whole number",
+    "steps = true": "run.toml: steps = True must be a whole number",
+    "rate = []": "run.toml: rate = [] must be a number",
+    "json = 1": "run.toml: json = 1 must be true or false",
+    "data = 3": "run.toml: data = 3 must be a text in quotes",
+    "schedule = 'linar'": "schedule = 'linar' must be one of linear, cosine, constant",
+    "stepz = 3": "run.toml: no flag is 'stepz'; did you mean 'steps'? there is method, data, out",
+    "text_colum = 'x'": "did you mean 'text-column'?",
+    "config = 'x'": "no flag is 'config'",
+    "method = 'lora'": "run.toml: method = 'lora' must be a table of its fields",
+    "[lora]\nrnak = 3": "run.toml: lora: no flag is 'rnak'; did you mean 'rank'? there is rank, ",
+    "[lora]\nrank = 'x'": "run.toml: lora: rank = 'x' must be a whole number",
+    "[lora]\nrank = 0": "LoRA: rank=0 must be at least 1",
+    "[lorra]\nrank = 3": "no flag is 'lorra'; did you mean 'lora'?",
+    "lora = 3": "run.toml: lora must be a table of fields, not 3",
+    "[lora]\n[prefix]": "run.toml: a command takes one method, not prefix and lora",
+    "[prefix]\nwords = ['a']": "run.toml: prefix: words = ['a'] must be a list",
 }
 
 
-@pytest.mark.parametrize("args, message", BAD.values(), ids=BAD.keys())
-def test_bad_input_is_one_clear_error(base, tmp_path, capsys, monkeypatch, args, message):
+@pytest.fixture
+def place(base, tmp_path, monkeypatch):
+    """A folder of files with something wrong in them."""
     monkeypatch.chdir(tmp_path)
     line = '{"text": "x", "label": 1}\n'
     files = {"bad.jsonl": line + "{", "one.jsonl": line * 30, "few.jsonl": line * 2}
     for name, text in (files | {"text.txt": "a short text. " * 9, "empty.txt": " "}).items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "two.csv").write_text("text,label\n" + "x,1\ny,2\n" * 15)
     (tmp_path / "taken").mkdir()
-    model = mp.load(base)
-    mp.save(mp.LoRA().attach(model, np.random.default_rng(0)), tmp_path / "cut")
+    (tmp_path / "critic").mkdir()
+    (tmp_path / "critic" / "labels.json").write_text("[1]")
+    mp.save(mp.LoRA().attach(mp.load(base), np.random.default_rng(0)), tmp_path / "cut")
     tensors = tmp_path / "cut" / "adapter_model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:200])
-    there = sorted(p.name for p in tmp_path.iterdir())
-    assert run(*args, *([] if "--model" in args else ["--model", base])) == 3
-    printed = capsys.readouterr()
-    assert message in printed.err and len(printed.err.splitlines()) == 1 and not printed.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == there
+    return tmp_path
 
 
-def test_usage_exits_with_2(capsys):
-    assert run("compair") == 2
-    assert run("train") == 2
+@pytest.fixture
+def refused(place, base, run, capsys):
+    """refused(args): the exit code, and what stands on stderr; nothing else is said or left."""
+
+    def call(args):
+        there = sorted(p.name for p in place.iterdir())
+        of = [] if "--model" in args or args[0] in ("verify", "compair") else ["--model", base]
+        code, printed = run(*args, *of), capsys.readouterr()
+        assert not printed.out and sorted(p.name for p in place.iterdir()) == there
+        return code, printed.err
+
+    return call
 
 
-def test_a_loss_that_is_not_finite_exits_with_5(base, tmp_path, capsys):
-    args = ["--data", base.parent / "world.txt", "--out", tmp_path / "own", "--method", "full"]
-    assert run("train", "--model", base, *args, "--rate", "1e30", "--steps", 20) == 5
+@pytest.mark.parametrize("args, message", USAGE.values(), ids=USAGE.keys())
+def test_wrong_usage_exits_with_2_and_names_the_flag(refused, args, message):
+    code, said = refused(args)
+    assert code == 2 and message in said
+
+
+@pytest.mark.parametrize("args, message", ASKED.values(), ids=ASKED.keys())
+def test_what_is_asked_in_vain_exits_with_2_and_one_line(refused, args, message):
+    code, said = refused(args)
+    assert code == 2 and message in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("args, message", BAD.values(), ids=BAD.keys())
+def test_bad_input_exits_with_3_and_one_line(refused, args, message):
+    code, said = refused(args)
+    assert code == 3 and message in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text, message", CONFIGS.items())
+def test_a_slip_in_a_configuration_names_the_file_and_the_key(place, refused, text, message):
+    (place / "run.toml").write_text(text)
+    code, said = refused(["train", "--config", "run.toml", *TEXT])
+    assert code == 2 and message in said and len(said.splitlines()) == 1
+
+
+def test_a_configuration_holds_flags_of_any_command(place, base, capsys, run):
+    (place / "run.toml").write_text(f'model = "{base}"\nmethod = "lora"\njson = true\n')
+    assert run("layers", "--config", "run.toml") == 0 and capsys.readouterr().out[0] == "["
+    text = base.parent / "world.txt"
+    (place / "run.toml").write_text(f'adaptation = ["one", "two"]\ndata = "{text}"\n')
+    assert run("evaluate", "--config", "run.toml", "--model", base) == 3
+    assert "there is no folder one" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_exits_with_5(base, tmp_path, capsys, run):
+    args = ["--data", base.parent / "world.txt", "--out", tmp_path / "own", "--steps", 20]
+    assert run("train", "full", "--model", base, *args, "--rate", "1e30") == 5
     assert "not finite" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_no_memory_exits_with_4(base, capsys, monkeypatch, run):
+    monkeypatch.setattr("minipeft.hf.load", lambda folder: np.zeros(1 << 50))
+    assert run("layers") == 4 and "out of memory: Unable to allocate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compare", "train", "evaluate", "generate", "layers"])
+def test_help_names_every_flag(capsys, monkeypatch, run, command):
+    from minipeft.cli import COMMANDS
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(command, "--help") == 0
+    shown = capsys.readouterr().out
+    for name in COMMANDS[command].__dataclass_fields__:
+        assert f"--{name.replace('_', '-')} " in shown or (command, name) == ("train", "method")
+
+
+@pytest.mark.parametrize("method", mp.METHODS)
+def test_help_of_a_method_names_its_fields(capsys, run, method):
+    assert run("train", method, "--help") == 0
+    shown = capsys.readouterr().out
+    fields = mp.METHODS[method].__dataclass_fields__
+    assert all(f"-{name.replace('_', '-')} " in shown for name in fields)
+
+
+def test_the_version_is_told(capsys, run):
+    assert run("--version") == 0 and capsys.readouterr().out == f"minipeft {mp.__version__}\n"
+
+
+def test_a_shell_completes_commands_methods_and_flags(capsys, run):
+    assert run("--tyro-print-completion", "bash") == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("minipeft", "evaluate", "lora", "--bottleneck"))
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def program(source, **how):
+    """What became of a process that runs this."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", source], env=env, stderr=subprocess.PIPE, **how)
+
+
+@pytest.mark.parametrize("args", [["layers"], ["layers", "--json"]])
+def test_a_closed_pipe_is_quiet(args):
+    read, write = os.pipe()
+    os.close(read)
+    done = program(f"from minipeft.cli import main; main({args})", stdout=write)
+    os.close(write)
+    assert done.returncode == 141 and not done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from minipeft.train import Trainer
+step = Trainer.step
+def killed(self, *batch):
+    if self.t == 2: os.kill(os.getpid(), signal.{how})
+    return step(self, *batch)
+Trainer.step, sys.argv = killed, {args}
+from minipeft.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("how, code", [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_during_training_leave_nothing_half_written(base, tmp_path, how, code):
+    text, out = str(base.parent / "world.txt"), str(tmp_path / "new")
+    args = ["minipeft", "train", "lora", "--model", str(base), "--data", text, "--out", out]
+    done = program(KILLED.format(how=how, args=args))
+    assert done.returncode == code and not done.stderr and not list(tmp_path.iterdir())

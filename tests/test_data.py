@@ -36,6 +36,7 @@ def test_every_format_gives_the_same_examples(tmp_path, ending):
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text', "a.jsonl:2: not JSON"),
         ("a.jsonl", "[1, 2]", "a.jsonl:1: a line is an object"),
         ("a.jsonl", '{"text": 5, "label": 1}', "a.jsonl:1: 'text' is no text: 5"),
+        ("a.jsonl", r'{"text": "\ud83d", "label": 1}', "a.jsonl:1: 'text' is no text"),
         ("a.jsonl", " \n \n", "the file is empty"),
         ("a.csv", "text,label\nx,1\ny\n", "a.csv:3: not 2 columns"),
         ("a.csv", "text,label\nx,1,2\n", "a.csv:2: not 2 columns"),

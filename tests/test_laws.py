@@ -309,7 +309,7 @@ def test_a_method_asks_to_be_attached(model, name):
 
 @networks
 def test_a_pattern_that_matches_nothing_lists_the_paths(model):
-    with pytest.raises(ValueError, match=r"no layer matches 'c_attn'.*blocks\.0\.attn\.q, "):
+    with pytest.raises(ValueError, match=r"no layer matches 'c_attn'.*blocks\.N\.attn\.q, "):
         LoRA(targets="c_attn").attach(model, np.random.default_rng(0))
 
 

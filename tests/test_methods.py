@@ -22,6 +22,7 @@ from families import (
 from minipeft import (
     PLAIN,
     Adaptation,
+    Adapter,
     Chain,
     Classifier,
     Each,
@@ -236,14 +237,24 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* adds no rows of one number"),
         (PrefixTuning(init="text"), r"init='text': there is vocabulary, normal; or words="),
         (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
-        (LoRA(rank=0), "rank=0.*: rank is at least 1"),
-        (LoRA(targets="attn$"), r"has no place at blocks\.0\.attn, Attention"),
+        (
+            LoRA(targets="attn$"),
+            r"blocks\.0\.attn, Attention: .* no weight matrix.*; .* at blocks\.N\.attn\.q, ",
+        ),
         (LoRA(targets="tokens"), "has no place at tokens, Embedding"),
         (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
     ]
     for method, says in slips:
         with pytest.raises(ValueError, match=says):
             method.attach(model, rng())
+    numbers = [(LoRA, "rank", 0), (LoRA, "alpha", np.nan), (LoRA, "dropout", 1.0)]
+    numbers += [(PrefixTuning, "length", 0), (PromptTuning, "length", -1)]
+    for method, field, value in [*numbers, (Adapter, "bottleneck", 0)]:
+        with pytest.raises(ValueError, match=f"{method.__name__}: {field}={value} must be "):
+            method(**{field: value})
+    long = PrefixTuning(length=33)
+    with pytest.raises(ValueError, match="prefix of 33 .* 32 at most: shorten it"):
+        long.attach(model, rng())
     for use in (LoRA().parameters, lambda: stack([LoRA()]), lambda: LoRA().of([0])):
         with pytest.raises(ValueError, match="attached to no model yet: LoRA"):
             use()

@@ -40,7 +40,7 @@ def tagged(i):
 
 def written(i):
     text, word = sentence(i)
-    return text, [f" and {CLASSES[word]}.", f" so {CLASSES[word]}."]
+    return text, [f" and so it was {CLASSES[word]}.", f" so it was all {CLASSES[word]}."]
 
 
 def imitated(i):

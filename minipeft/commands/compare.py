@@ -3,12 +3,11 @@
 import json
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import tyro
 from rich import box
 from rich.live import Live
 from rich.markup import escape
@@ -21,36 +20,50 @@ from ..data import read_examples
 from ..methods import method
 from ..report import legend, markdown, plot, rows
 from ..tasks import TASKS, Classify, Imitate, built_in, parts
-from .common import err, filling, out, unused
+from .common import (
+    Command,
+    Config,
+    Json,
+    Model,
+    at_least,
+    err,
+    filling,
+    optional,
+    out,
+    unused,
+)
+from .measure import LABELS
 
 
 @dataclass
-class Compare:
+class Compare(Plan, Command):
     """Adapt one frozen base by every method, and compare what each reaches and costs."""
 
     task: Literal[tuple(TASKS)] = "sentiment"
     """One of the built-in world's; "ood" is what it holds back from training."""
-    data: Path | None = None
+    data: optional(Path, "FILE") = None
     """Your own examples in its place: .jsonl, .csv or .tsv."""
     text_column: str = "text"
     label_column: str = "label"
-    model: str | None = None
-    """A Hugging Face folder, or encoder, the built-in one; without: the built-in decoder."""
+    model: Model = None
     methods: tuple[str, ...] = ()
-    """Without: all that fit the task."""
-    plan: Annotated[Plan, tyro.conf.OmitArgPrefixes] = field(default_factory=Plan)
+    """Without: all that can learn the task."""
     full: bool = False
     """Train ten times longer, and from two more seeds."""
-    out: Path | None = None
-    """A folder for the adaptations, compare.json, report.md and, with the extra `plot`, a plot."""
-    json: bool = False
-    """Print one JSON document and nothing else."""
+    out: optional(Path, "FOLDER") = None
+    """For the adaptations, compare.json, report.md and, with the extra `plot`, compare.png."""
+    config: Config = None
+    json: Json = False
 
     def run(self):
+        at_least(1, steps=self.steps, batch=self.batch, seeds=self.seeds)
+        if not self.rates or not all(0 < rate < np.inf for rate in self.rates):
+            raise ValueError(f"--rates {self.rates}: one or more, above 0")
         for name in self.methods:
             method(name)  # an unknown one is told at once
         unused(self.out)
-        comparison = Comparison(self.chosen(), self.plan.longer() if self.full else self.plan)
+        plan = Plan(self.steps, self.batch, self.rates, self.seeds)
+        comparison = Comparison(self.chosen(), plan.longer() if self.full else plan)
         methods = dict.fromkeys(self.methods or comparison.task.methods)
         start, stopped = time.perf_counter(), None
         with nullcontext() if self.json else Live(console=out, refresh_per_second=4) as live:
@@ -65,12 +78,12 @@ class Compare:
                 stopped = stop
         if self.out and report["results"]:
             self.save(report, comparison)
-        if self.json:
-            print(json.dumps(report))
-        else:
-            out.print(f"\n{legend(report)}", markup=False, highlight=False)
+        self.tell(report)
         if stopped:
             raise stopped
+
+    def show(self, report):
+        out.print(f"\n{legend(report)}", markup=False, highlight=False)
 
     def chosen(self):
         base, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
@@ -83,12 +96,14 @@ class Compare:
     def save(self, report, comparison):
         with filling(self.out) as new:
             for name, adapt in comparison.adapts.items():
-                if not isinstance(comparison.task, Imitate):
-                    hf.save(adapt, new / name)
+                if isinstance(comparison.task, Imitate):
+                    for user in range(comparison.task.users):
+                        own = adapt.map(lambda p, user=user: trained(p.data[user]))
+                        hf.save(own, new / name / f"{user:03}")
                     continue
-                for user in range(comparison.task.users):
-                    own = adapt.map(lambda p, user=user: trained(p.data[user]))
-                    hf.save(own, new / name / f"{user:03}")
+                hf.save(adapt, new / name)
+                if type(comparison.task) is Classify:
+                    (new / name / LABELS).write_text(json.dumps(comparison.task.classes))
             (new / "compare.json").write_text(json.dumps(report, indent=2))
             picture = "compare.png"
             try:

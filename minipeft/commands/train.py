@@ -1,93 +1,176 @@
-"""minipeft train: one method, on a text of yours."""
+"""minipeft train: one method, on a text or on examples with labels."""
 
 import json
-import shutil
+import re
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from functools import reduce
+from itertools import starmap
+from operator import or_
+from typing import Annotated, Literal
 
 import numpy as np
+from tyro.conf import arg, subcommand
 
 from .. import hf
-from ..adapt import PLAIN
-from ..data import DataError, passages, read_text
-from ..methods import method
+from ..adapt import PLAIN, Adaptation
+from ..data import DataError, passages, read_examples, read_text
+from ..methods import METHODS, Probe
 from ..optim import AdamW, schedule
-from ..tensor import no_grad
+from ..tasks import ROOM, Classify
 from ..train import Trainer
-from .common import filling, out, unused
+from . import measure
+from .common import (
+    Command,
+    Config,
+    File,
+    Folder,
+    Json,
+    Model,
+    at_least,
+    filling,
+    out,
+    unused,
+    watching,
+)
+
+HELD = 320  # passages at most of those held out
+
+
+def choice(name, method):
+    """A method as a subcommand; its help is the first line of its docstring, the equation."""
+    equation = re.sub(r"\s{2,}", "   ", method.__doc__.split("\n")[0])
+    return Annotated[method, subcommand(name, prefix_name=False, description=equation)]
+
+
+Method = Annotated[reduce(or_, starmap(choice, METHODS.items())), arg(name="")]
 
 
 @dataclass
-class Train:
-    """Adapt a language model to a text, by one method."""
+class Job:
+    """What is trained and on what; how it is measured, and what that was before."""
 
-    data: Path
-    """A text file, UTF-8; its last tenth is held out."""
-    out: Path
-    """The folder for the adaptation, and metrics.jsonl."""
-    method: str = "prefix"
-    """One of prompt, prefix, adapter, lora, full."""
-    fields: tuple[str, ...] = ()
-    """Fields of the method, all behind one flag: --fields length=20 init=normal"""
-    model: Path | None = None
-    """A Hugging Face GPT-2 folder; without: the built-in base."""
+    model: object
+    adapt: Adaptation
+    batches: object
+    measure: Callable
+    before: dict
+    labels: list | None = None
+
+
+@dataclass
+class Train(Command):
+    """Adapt a frozen model by one method: minipeft train lora --data text.txt --out ann"""
+
+    method: Method
+    """`minipeft train lora --help` shows the flags of a method."""
+    data: File
+    """A text, UTF-8; or examples with labels, .jsonl, .csv or .tsv.  A tenth is held out."""
+    out: Folder
+    """Where the adaptation goes, with metrics.jsonl, and labels.json if there are labels."""
+    model: Model = None
+    text_column: str = "text"
+    label_column: str = "label"
     steps: int = 300
-    rate: float = 3e-3
+    """Of the optimizer, AdamW."""
     batch: int = 16
-    length: int = 64
-    """Tokens of a passage."""
+    """Passages or examples in a step."""
+    passage: int = 64
+    """Tokens of a passage of a text."""
+    rate: float = 3e-3
+    """The largest learning rate."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate goes on after the warmup."""
     warmup: int = 20
+    """Steps in which the rate rises."""
     seed: int = 0
+    """Of the method's start, and the order of the examples."""
+    config: Config = None
+    json: Json = False
 
     def run(self):
-        adapt = method(self.method, **dict(map(self.field, self.fields)))
-        if min(self.steps, self.batch, self.length - 1) < 1 or not 0 < self.rate < np.inf:
-            raise DataError("--steps and --batch are at least 1, --length 2, and --rate above 0")
+        at_least(1, steps=self.steps, batch=self.batch)
+        at_least(2, passage=self.passage)
+        at_least(0, warmup=self.warmup, seed=self.seed)
+        if not 0 < self.rate < np.inf:
+            raise ValueError(f"--rate {self.rate}: it is a number above 0")
         unused(self.out)
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        adapt.attach(model, np.random.default_rng(self.seed))
-        ids = np.array(tokenizer.encode(read_text(self.data)).ids)
-        own, kept = np.split(ids, [int(0.9 * len(ids))])
-        held = held_out(kept, self.batch, self.length)
-        before, start = evaluate(model, PLAIN, held), time.perf_counter()
+        prepare = self.examples if measure.labelled(self.data) else self.text
+        job, start = prepare(model, tokenizer, np.random.default_rng(self.seed)), time.monotonic()
+        optimizer = AdamW(job.adapt.parameters(), self.rate)
         rates = schedule(self.schedule, self.steps, self.warmup)
-        trainer = Trainer(model, adapt, AdamW(adapt.parameters(), self.rate), rates, seed=self.seed)
-        batches = passages(own, self.batch, self.length, np.random.default_rng(self.seed))
-        with TemporaryDirectory() as place, filling(self.out) as new:
-            log = Path(place, "metrics.jsonl")
-            trainer.fit(batches, self.steps, log=log)
-            hf.save(adapt, new)
-            shutil.copy(log, new)
-        trained = sum(p.data.size for p in adapt.parameters())
-        seconds = time.perf_counter() - start
-        out.print(f"{adapt}: {trained:,} numbers in {seconds:.0f} s", markup=False)
-        after = evaluate(model, adapt, held)
-        out.print(f"held-out loss a token: {before:.3f} with the base, {after:.3f} adapted")
+        trainer = Trainer(job.model, job.adapt, optimizer, rates, seed=self.seed)
+        with filling(self.out) as new:
+            log = new.parent / "metrics.jsonl"
+            with watching("training", self.steps) as each:
+                trainer.fit(each(job.batches), self.steps, log=log, progress=False)
+            hf.save(job.adapt, new)
+            log.rename(new / log.name)
+            if job.labels:
+                (new / measure.LABELS).write_text(json.dumps(job.labels))
+        trained = sum(p.data.size for p in job.adapt.parameters())
+        size = sum(t.data.size for t in model.parameters())
+        report = {"method": repr(self.method), "trained": trained, "share": trained / size}
+        report |= {"seconds": time.monotonic() - start, "out": str(self.out)}
+        self.tell(report | job.before | job.measure(job.adapt))
 
-    def field(self, text):
-        name, given, value = text.partition("=")
-        if not given:
-            raise DataError(f"--fields {text}: write name=value")
-        try:
-            return name, json.loads(value)
-        except json.JSONDecodeError:
-            return name, value
+    def text(self, model, tokenizer, rng):
+        """A language model and its text."""
+        if isinstance(self.method, Probe):
+            raise ValueError(
+                "a probe trains the head of a classifier: give --data examples with labels, "
+                f".jsonl, .csv or .tsv; {self.data} is read as one text"
+            )
+        adapt = self.method.attach(measure.causal(model), rng)
+        measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
+        ids = tokenizer.encode(read_text(self.data)).ids
+        own, kept = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
+        rows = measure.windows(kept, self.passage, f"{self.data}, its last tenth")[:HELD]
+        batches = passages(own, self.batch, self.passage, rng)
+        loss = lambda γ: measure.loss(model, γ, rows)
+        return Job(model, adapt, batches, lambda γ: {"loss": loss(γ)}, {"base_loss": loss(PLAIN)})
+
+    def examples(self, model, tokenizer, rng):
+        """A classifier and its examples."""
+        pairs = read_examples(self.data, self.text_column, self.label_column)
+        splits = apart(self.data, pairs, rng)
+        task = Classify(str(self.data), splits, model, tokenizer)
+        adapt = task.attach(lambda: self.method, rng)
+        measure.fits(task.network, adapt, model.config.length - ROOM, "a whole text")
+        before = {"majority": task.majority("held out")["accuracy"], "shortened": task.shortened}
+        model, batches = task.training(adapt, self.batch, rng)
+        scores = lambda γ: task.scores(γ, "held out")
+        return Job(model, adapt, batches, scores, before, task.classes)
+
+    def show(self, report):
+        seconds, share = f"{report['seconds']:.0f} s", f"{100 * report['share']:.2f} % of the base"
+        say = lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(f"{report['method']}: {report['trained']:,} numbers, {share}, in {seconds}")
+        if "loss" in report:
+            before, after = report["base_loss"], report["loss"]
+            say(f"held-out loss a token: {before:.3f} with the base, {after:.3f} adapted")
+        else:
+            before, after = 100 * report["majority"], 100 * report["accuracy"]
+            say(f"held-out accuracy: {after:.1f} %; the commonest label has {before:.1f} %")
+            if report["shortened"]:
+                say(f"{report['shortened']} texts are too long for the model, and were cut")
+        say(f"saved in {report['out']}")
 
 
-def held_out(ids, size, length, most=20):
-    """At most so many batches of passages, one after the other."""
-    rows = ids[: len(ids) // length * length].reshape(-1, length)
-    if not len(rows):
-        raise DataError(f"of {len(ids)} held-out tokens there is no passage of {length}: more text")
-    return [rows[at : at + size] for at in range(0, min(len(rows), most * size), size)]
-
-
-def evaluate(model, adapt, batches):
-    """The mean loss of a token."""
-    with no_grad():
-        losses = [float(model.loss(ids, ids, adapt)) for ids in batches]
-    return float(np.average(losses, weights=[len(ids) for ids in batches]))
+def apart(source, examples, rng):
+    """A tenth held out of each label, and of none all: so every label is trained."""
+    if len(examples) < 20:
+        raise DataError(f"{source}: {len(examples)} examples are too few: bring 20")
+    by_label, splits = defaultdict(list), {"train": [], "held out": []}
+    for i in rng.permutation(len(examples)):
+        by_label[examples[i][1]].append(examples[i])
+    for own in by_label.values():
+        cut = min(len(own) - 1, -(-len(own) // 10))
+        splits["held out"] += own[:cut]
+        splits["train"] += own[cut:]
+    if not splits["held out"]:
+        raise DataError(f"{source}: no label has two examples, one to train and one to test on")
+    return splits

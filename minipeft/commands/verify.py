@@ -1,6 +1,5 @@
 """minipeft verify: every equation against the library."""
 
-import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,29 +7,35 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..equations import verify
-from .common import out
+from .common import Command, Config, Json, at_least, optional, out
 
 
 @dataclass
-class Verify:
-    """Check every equation against the library, on fresh random draws."""
+class Verify(Command):
+    """Check every equation against the library, on random draws."""
 
     draws: int = 5
-    seed: int | None = None
-    json: bool = False
+    """Of each equation."""
+    seed: optional(int, "INT") = None
+    """Without: other draws every time."""
+    config: Config = None
+    json: Json = False
 
     def run(self):
-        results = verify(self.draws, self.seed)
-        if self.json:
-            told = [
-                asdict(r) | {"worst": r.worst if np.isfinite(r.worst) else None} for r in results
-            ]
-            print(json.dumps(told))
-        else:
-            table = Table("id", "formula", "source", "draws", "worst", "")
-            for r in results:
-                mark = "ok" if r.ok else escape(f"fails: {r.why}")
-                formula, source = escape(r.formula), escape(r.source)
-                table.add_row(r.id, formula, source, str(r.draws), f"{r.worst:.1e}", mark)
-            out.print(table)
-        return 0 if all(r.ok for r in results) else 1
+        at_least(1, draws=self.draws)
+        at_least(0, seed=self.seed or 0)
+        results = [asdict(r) for r in verify(self.draws, self.seed)]
+        for r in results:
+            r["worst"] = r["worst"] if np.isfinite(r["worst"]) else None
+        self.tell(results)
+        return 0 if all(r["ok"] for r in results) else 1
+
+    def show(self, results):
+        table = Table("id", "formula", "source", "draws", "worst", "")
+        for r in results:
+            mark = "ok" if r["ok"] else escape(f"fails: {r['why']}")
+            worst = "nan" if r["worst"] is None else f"{r['worst']:.1e}"
+            table.add_row(
+                r["id"], escape(r["formula"]), escape(r["source"]), str(r["draws"]), worst, mark
+            )
+        out.print(table)

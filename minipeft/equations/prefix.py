@@ -121,7 +121,7 @@ def prefix_attention(draw):
         x, y = watch(model, words, γ)["blocks.0.attn"]
         yield self_attention(θ.blocks[0].attn, x, columns(γ)[0], attend), y
         yield prefixed(θ, columns(γ), words, attend), logits(model, words, γ)
-    empty = PrefixTuning(0).attach(model, draw.rng)
+    empty = PrefixTuning(1).attach(model, draw.rng).map(lambda P: trained(P.data[:0]))
     yield logits(model, words), logits(model, words, empty), EXACT
 
 

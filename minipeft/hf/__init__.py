@@ -25,6 +25,7 @@ ADAPTATION = (
     "adapter_config.json",
     "reparametrization.safetensors",
     "metrics.jsonl",
+    "labels.json",
     *TOKENIZER,
 )
 

@@ -18,8 +18,8 @@ class Adapter(Adaptation):
     h is what the sub-layer yields, before the residual is added.  Rows: σ(h D + b) U + c.
     """
 
-    bottleneck: int = 16
-    targets: str = HOULSBY
+    bottleneck: int = 16  # columns of W_down
+    targets: str = HOULSBY  # which layers, by path: a regular expression
 
     def start(self, layer, rng):
         O, r = layer.shape[1], self.bottleneck

@@ -14,7 +14,7 @@ class FullFineTuning(Adaptation):
     `targets` may leave layers out: r"ln\\d?$" is LayerNorm tuning.
     """
 
-    targets: str = ""
+    targets: str = ""  # which layers, by path: a regular expression
 
     def attach(self, model, rng=None):
         """A tensor that two layers share (a tied head) has one copy, which they share."""
@@ -44,3 +44,11 @@ class Probe(FullFineTuning):
     """
 
     targets: str = r"^score$"
+
+    def places(self, model):
+        if found := super().places(model):
+            return found
+        raise ValueError(
+            f"{self!r} trains the head of a classifier, and this model has none: bring examples "
+            "with labels, or Classifier(model, classes)"
+        )

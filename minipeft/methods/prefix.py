@@ -18,10 +18,10 @@ class PrefixTuning(Adaptation):
     Reparametrised, P = MLP(E) (§4.3), it is Encoded(PrefixTuning(...)).
     """
 
-    length: int = 10
-    init: str = "vocabulary"
-    words: tuple = ()
-    targets: str = r"attn$"
+    length: int = 10  # rows of P_key and of P_value in each layer
+    init: str = "vocabulary"  # vocabulary or normal
+    words: tuple = ()  # token ids to start from
+    targets: str = r"attn$"  # which layers, by path: a regular expression
     shift_positions: bool = True  # the text's positions start after it: GPT-2's authors and PEFT
 
     def start(self, layer, rng):
@@ -33,7 +33,12 @@ class PrefixTuning(Adaptation):
         words = self.words
         if not words and self.init == "vocabulary":
             words = rng.integers(0, model.config.vocabulary, self.length)
-        self.length = len(words) or self.length
+        self.length, most = len(words) or self.length, model.config.length
+        if len(words) > most:
+            raise ValueError(
+                f"PrefixTuning: a prefix of {self.length} starts from the keys and values of as "
+                f"many words, and the model reads {most} at most: shorten it, or init='normal'"
+            )
         super().attach(model, rng)
         if len(words):
             memory = Memory()

@@ -18,10 +18,10 @@ class PromptTuning(Adaptation):
     ids of one label, their mean row; then random words.
     """
 
-    length: int = 20
-    init: str = "vocabulary"
-    words: tuple = ()
-    targets: str = r"^tokens$"
+    length: int = 20  # rows of P
+    init: str = "vocabulary"  # vocabulary, uniform, text or labels
+    words: tuple = ()  # token ids, for text and labels
+    targets: str = r"^tokens$"  # which layers, by path: a regular expression
 
     def start(self, layer, rng):
         W, k = layer.W.data, self.length

@@ -1,0 +1,5 @@
+"""python -m minipeft"""
+
+from .cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""How a model is measured: by the loss of a token of a text, or by the labels it gives to texts."""
+
+import json
+
+import numpy as np
+
+from .. import hf
+from ..adapt import PLAIN
+from ..backend import host
+from ..data import READERS, DataError, pad
+from ..parallel import Pool
+from ..tasks import ROOM, answers
+from ..tensor import no_grad
+from .common import watching
+
+SIZE = 16  # texts at a time
+LABELS = "labels.json"  # beside an adaptation: the names of the classes of its head
+
+
+def labelled(path):
+    """Does the file hold examples with labels, or one text?"""
+    return path.suffix.lower() in READERS
+
+
+def causal(model):
+    """The model, if it writes: a ValueError for an encoder, which reads a text from both sides."""
+    if not model.causal:
+        raise ValueError("--model is an encoder, so it writes no text: bring examples with labels")
+    return model
+
+
+def front(model, adapt):
+    """How many positions the adaptation takes in front of a text."""
+    adapt = adapt.now()
+    prompt = adapt.before(model.tokens, 1)
+    return int(adapt.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
+
+
+def fits(model, adapt, tokens, what):
+    """A ValueError if the model has no positions for so many tokens behind the adaptation."""
+    ahead, have = front(model, adapt), model.config.length
+    if ahead + tokens > have:
+        own = f", {ahead} of them for what the adaptation puts in front" if ahead else ""
+        raise ValueError(
+            f"{what}: that takes {ahead + tokens} positions{own}; the model has {have}"
+        )
+
+
+def windows(ids, length, source):
+    """The passages (N, length) of a text, one after the other."""
+    rows = np.array(ids[: len(ids) // length * length]).reshape(-1, length)
+    if not len(rows):
+        raise DataError(
+            f"{source}: {len(ids)} tokens are too few for one passage of {length}: "
+            "bring more text, or a shorter --passage"
+        )
+    return rows
+
+
+def pieces(work, count):
+    """work(slice) for every SIZE of `count`, in threads."""
+    pool, slices = Pool(), [slice(at, at + SIZE) for at in range(0, count, SIZE)]
+    with pool.alone(), watching("measuring", len(slices)) as each:
+        return list(each(pool.map(work, slices)))
+
+
+def loss(model, adapt, rows):
+    """The mean loss of a token of passages (N, T)."""
+
+    def summed(own):
+        with no_grad():
+            return float(model.loss(rows[own], rows[own], adapt)) * len(rows[own])
+
+    return sum(pieces(summed, len(rows))) / len(rows)
+
+
+def predicted(model, adapt, rows):
+    """The likeliest class of each of the texts, lists of token ids."""
+
+    def says(part):
+        ids, mask = pad([rows[i] for i in part])
+        return host(model(ids, adapt, mask).data.argmax(-1))
+
+    with watching("measuring", -(-len(rows) // SIZE)) as each:
+        return answers(says, rows, SIZE, each)
+
+
+def encoded(texts, tokenizer, length):
+    """Their token ids, cut to what the model can read behind what is added; how many were cut."""
+    rows, room = [code.ids for code in tokenizer.encode_batch(texts)], length - ROOM
+    return [row[:room] for row in rows], sum(len(row) > room for row in rows)
+
+
+def writer(folder, model):
+    """The adaptation of a language model in a folder; without a folder, none."""
+    if folder is None:
+        return PLAIN
+    if (folder / LABELS).exists():
+        raise DataError(
+            f"{folder} gives labels to texts: name it to `minipeft evaluate`, and as --data "
+            "examples, .jsonl, .csv or .tsv"
+        )
+    return hf.load_adaptation(folder, model)
+
+
+def labels_of(folder):
+    """The names of the classes that the adaptation in a folder tells apart."""
+    path = folder / LABELS
+    try:
+        labels = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} is no classifier's: it has no {LABELS}, which `minipeft train` writes "
+            "when --data has labels"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(labels, list) or {type(label) for label in labels} != {str}:
+        raise DataError(f"{path} must hold a list of names")
+    return labels
