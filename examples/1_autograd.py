@@ -93,8 +93,8 @@ assert np.allclose(β.data, 3, atol=1e-3)
 #
 # The vjp of W in x W is xᵀ g: it must keep x until the way back. If no one wants W's gradient, that
 # line is thrown away at once, and x with it. There is no switch for this: a product of two frozen
-# tensors has no way back at all. So the frozen model keeps nothing; LoRA what its own matrices read,
-# and what the way back to them passes through; full fine-tuning what every weight read.
+# tensors has no way back at all. So the frozen model keeps nothing; LoRA what its own matrices
+# read, and what the way back to them passes through; full fine-tuning what every weight read.
 
 # %%
 assert (x @ mp.Tensor(W.data)).node is None and (x @ W).node is not None

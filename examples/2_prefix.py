@@ -65,21 +65,22 @@ d = attn.d
 q, K, V = ((x @ w.W.data + w.b.data)[:, :d] for w in (attn.q, attn.k, attn.v))
 P_k, P_v = (p.data[:, :d] for p in prefix.at["blocks.0.attn"])
 by_hand = head(q, K, V, P_k, P_v)
-print(
-    f"{by_hand.shape[0]} tokens, {d} columns: differ by {np.abs(by_hand - heads[:, :d]).max():.0e}"
-)
-assert np.allclose(by_hand, heads[:, :d], atol=1e-12)
+difference = np.abs(by_hand - heads[:, :d]).max()
+print(f"{len(x)} tokens, {d} columns: by hand and by the library, {difference:.0e} apart")
+assert difference < 1e-12
 
 # %% [markdown]
 # ## What a prefix can do
 #
-# He et al. 2022, §3.1, take the softmax apart. With C the text and P the prefix
+# He et al. 2022, eq. 7 and 8, take the softmax apart. With C the text and P the prefix
 #
-# head = (1 - λ) Attn(q, C) + λ Attn(q, P),    λ = Σ exp(q P_kᵀ/√d) / (Σ exp(q P_kᵀ/√d) + Σ exp(q Kᵀ/√d))
+# head = (1 - λ) Attn(q, C) + λ Attn(q, P)
+#
+# λ = Σ exp(q P_kᵀ / √d) / (Σ exp(q P_kᵀ / √d) + Σ exp(q Kᵀ / √d)), the paper leaving out its √d
 #
 # A prefix cannot change how the words of the text look at each other; it offers each word something
-# else to look at, and λ is the share of its look that it gives away. Early words have few others to
-# look at, so they give away more.
+# else to look at, and λ is the share of its look that it gives away. The first words have few
+# others to look at, and mostly give away more.
 
 # %%
 on_text, on_prefix = np.exp(scores(q, K)).sum(-1), np.exp(q @ P_k.T / np.sqrt(d)).sum(-1)
@@ -103,9 +104,7 @@ prefix = mp.PrefixTuning(words=tuple(words)).attach(model, rng)
 in_context = model(np.array([words + [*ids[0]]])).data[:, len(words) :]
 difference = np.abs(model(ids, prefix).data - in_context).max()
 change = np.abs(model(ids).data - in_context).max()
-print(
-    f"prefix and context differ by {difference:.0e}; without either the logits move by {change:.1f}"
-)
+print(f"prefix and context differ by {difference:.0e}, and move the logits by {change:.1f}")
 assert difference < 1e-12 < change
 
 # %% [markdown]

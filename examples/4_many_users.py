@@ -90,8 +90,8 @@ for i, γ in enumerate(methods):
 # %% [markdown]
 # ## One user's accident stays one user's
 #
-# Had rows been added up under a mask, a NaN anywhere would be a NaN everywhere: 0 · NaN is NaN. They
-# are picked. A user whose training went wrong gets nonsense, and the others don't notice.
+# Had rows been added up under a mask, a NaN anywhere would be a NaN everywhere: 0 · NaN is NaN.
+# They are picked. A user whose training went wrong gets nonsense, and the others don't notice.
 
 # %%
 for p in bank.parameters():

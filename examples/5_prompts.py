@@ -58,7 +58,7 @@ for _ in range(80):
 learned = float(loss(prompt, kept))
 (P,) = prompt.parameters()
 print(
-    f"{P.data.size:,} numbers. Loss {plain:.2f} alone, {as_words:.2f} as words, {learned:.2f} learned"
+    f"{P.data.size:,} numbers; loss {plain:.2f} alone, {as_words:.2f} as words, {learned:.2f} now"
 )
 assert learned < min(plain, as_words)
 

@@ -102,10 +102,10 @@ for layer in h["train"]:
 # %% [markdown]
 # ## What we see
 #
-# Every review ends in a full stop, so the embedding of its last token knows nothing: half are right.
-# From the first block on the full stop has looked back, and knows which words were used. That does
-# not carry far: words that praise a film are not those that praise a hotel. The upper blocks have
-# worked out what the words *say*, and that holds for hotels too.
+# Every review ends in a full stop, so the embedding of its last token knows nothing: half are
+# right. From the first block on, the full stop has looked back at the words. At first that helps
+# little with hotels: other words praise them. What the last block has made of the words holds for
+# hotels too, although no probe was told about one.
 
 # %%
 assert found["tokens"] == [0.5, 0.5]

@@ -76,7 +76,7 @@ assert accuracy > 0.8
 # %% [markdown]
 # ## Saved, loaded, used
 #
-# The folder holds the LoRA and the head; the base stays where it is. The same from the command line,
+# The folder holds the LoRA and the head; the base stays where it is. From the command line the same
 # for every method, with a table of what each reaches and costs:
 #
 #     minipeft compare --data letters.csv --out letters
@@ -92,37 +92,39 @@ assert guess(new, again) == guess(new, adapt)
 # ## A file of text
 #
 # To write like a text, a language model needs no labels: it guesses each next token of passages of
-# it. Here a harbour's log; its last fifth is kept to test on.
+# it. Here it is a harbour's log. Its last fifth is kept to test on. An `Adapter` in every block
+# learns it.
 
 # %%
-days, winds = ["Monday", "Tuesday", "Friday"], ["north", "south", "west"]
-log = (
-    f"{rng.choice(days)}. Wind from the {rng.choice(winds)}, {rng.integers(2, 9)} boats out.\n"
+days, winds, boats = "Monday Tuesday Friday", "north south west", "two three seven"
+pick = lambda words: rng.choice(words.split())
+days = [
+    f"{pick(days)}. The wind was from the {pick(winds)}, and {pick(boats)} boats were out.\n"
     for _ in range(200)
-)
-(folder / "log.txt").write_text("".join(log), encoding="utf-8")
+]
+(folder / "log.txt").write_text("".join(days), encoding="utf-8")
 text = np.array(tokenizer.encode(read_text(folder / "log.txt")).ids)
 own, held = np.split(text, [int(0.8 * len(text))])
 held = held[: len(held) // 32 * 32].reshape(-1, 32)
 
-prefix = mp.PrefixTuning(length=10).attach(model, rng)
+adapter = mp.Adapter().attach(model, rng)
 before = float(model.loss(held, held))
-trainer = mp.Trainer(model, prefix, mp.AdamW(prefix.parameters(), lr=2e-2))
-trainer.fit(passages(own, 8, 32, rng), steps=120, progress=False)
-after = float(model.loss(held, held, prefix))
-print(f"held-out loss a token: {before:.2f} with the base, {after:.2f} with the prefix")
+trainer = mp.Trainer(model, adapter, mp.AdamW(adapter.parameters(), lr=1e-2))
+trainer.fit(passages(own, 16, 32, rng), steps=100, progress=False)
+after = float(model.loss(held, held, adapter))
+print(f"held-out loss a token: {before:.2f} with the base, {after:.2f} with the adapter")
 assert after < before
 
 # %% [markdown]
 # From the command line:
 #
-#     minipeft train prefix --data log.txt --out log
+#     minipeft train adapter --data log.txt --out log
 #     minipeft generate --adaptation log --prompt "Friday"
 
 # %%
-mp.save(prefix, folder / "log")
-prefix = mp.load_adaptation(folder / "log", model)
+mp.save(adapter, folder / "log")
+adapter = mp.load_adaptation(folder / "log", model)
 begin = np.array([tokenizer.encode("Friday").ids])
-new = mp.generate(model, begin, prefix, max_new_tokens=40)[0]
+new = mp.generate(model, begin, adapter, max_new_tokens=40)[0]
 print(tokenizer.decode([*begin[0], *new]))
 place.cleanup()
