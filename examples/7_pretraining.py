@@ -11,7 +11,7 @@ import numpy as np
 
 import minipeft as mp
 from minipeft.data import passages
-from minipeft.world.language import documents
+from minipeft.world.corpus import documents
 
 tokenizer = mp.load_tokenizer()
 rng = np.random.default_rng(0)

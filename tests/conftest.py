@@ -22,7 +22,7 @@ def pytest_configure(config):
 def base(tmp_path_factory):
     """A small model's folder, and beside it world.txt, a text of its world."""
     import minipeft as mp
-    from minipeft.world.language import documents
+    from minipeft.world.corpus import documents
     from minipeft.world.vocabulary import train_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "base"

@@ -7,7 +7,7 @@ import pytest
 
 import minipeft as mp
 from minipeft import hf
-from minipeft.world.language import documents
+from minipeft.world.corpus import documents
 
 
 def test_the_base_is_small_and_has_read_the_world():

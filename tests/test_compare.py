@@ -12,7 +12,7 @@ from minipeft.commands import compare
 from minipeft.compare import Comparison, Plan
 from minipeft.report import legend, markdown, plot, rows
 from minipeft.tasks import Classify, Imitate, Write
-from minipeft.world.language import documents
+from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import train_tokenizer
 
 PLAN = Plan(steps=4, batch=8, rates=(1e-3, 1e-2), seeds=2)

@@ -7,7 +7,7 @@ import pytest
 
 from minipeft import load, load_tokenizer
 from minipeft.world import pretrain
-from minipeft.world.language import documents
+from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import for_encoder, train_tokenizer
 
 

@@ -1,4 +1,4 @@
-"""A small world in plain English: films, restaurants, hotels, gadgets, and the people who try them.
+"""The world's opinions: films, restaurants, hotels, gadgets, shops, and the people who try them.
 
 Meaning comes before words.  A scene first settles who tried what and whether they liked it; what
 they noticed, felt and did follows from that.  So whoever predicts the text well knows what is good
@@ -14,106 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# Of each domain: its rules, then the aspects of its things with the adjectives bad / good of them.
-# The first aspect is the time spent with the thing, the others are its parts.
-
-FILM = """
-tried: saw
-had_tried: had seen it
-again: see it again
-thing: film, comedy, drama, thriller, musical
-first: The Paper, The Silver, The Crooked, The Velvet, The Winter, The Hollow
-last: Lighthouse, Orchard, Harbour, Staircase, Parade, Comet, Gardener
-fact: a ticket cost {n} crowns, it ran for {n} weeks, it was directed by a {role} from {place}
-fame: most seats were empty, nobody talked about it / every seat was sold, everyone talked about it
-choice: stayed at home, went dancing instead / bought a ticket, went to see it at once
-deed: left before the end, fell asleep halfway, asked for {my} money back, yawned all evening / \
-clapped at the end, bought tickets for {my} whole family, hummed all the way home, \
-went to see it again the next day
-
-an evening: dull, wasted, endless / exciting, lovely, memorable
-a plot: thin, predictable, muddled, silly / gripping, clever, unpredictable, rich
-acting: stiff, flat, wooden, clumsy / moving, natural, honest, subtle
-jokes: stale, cheap, tired, crude / sharp, fresh, clever, witty
-an ending: abrupt, silly, obvious, weak / surprising, bold, tender, strong
-music: shrill, noisy, cold, dull / haunting, soft, lively, warm
-effects: cheap, dated, clumsy / dazzling, inventive, elegant
-a pace: slow, uneven, tiring / brisk, lively, steady
-characters: shallow, flat, cold / believable, deep, warm, complex
-"""
-
-RESTAURANT = """
-tried: ate at
-had_tried: had eaten there
-again: eat there again
-thing: restaurant, bistro, diner, tavern, canteen
-first: the Copper, the Blue, the Merry, the Golden, the Old, the Little
-last: Spoon, Kettle, Onion, Goose, Pepper, Barrel, Anchor
-fact: a dinner for two cost {n} crowns, it had {n} tables, it was run by a {role} from {place}
-fame: it was empty every night, nobody went twice / it was full every night, everyone went twice
-choice: ate at home, went for a walk instead / booked a table, went there at once
-deed: left half the plate, walked out hungry, asked for {my} money back, argued with the cook / \
-left a big tip, thanked the cook, asked for the recipe, booked a table for the next week
-
-a meal: dreary, dull, joyless / lovely, splendid, memorable
-soup: thin, bland, cold, salty / rich, thick, hot, fresh
-a steak: tough, dry, burnt, thin / tender, juicy, thick
-bread: hard, stale, dry, heavy / soft, warm, fresh, light
-portions: small, mean, light / big, generous, filling
-a queue: long, slow, endless / short, quick
-drinks: warm, weak, flat / cold, strong, fresh
-prices: steep, high, silly / low, fair, modest
-waiters: rude, slow, clumsy, cold / polite, quick, friendly, warm
-"""
-
-HOTEL = """
-tried: stayed at
-had_tried: had stayed there
-again: stay there again
-thing: hotel, inn, hostel, lodge, guesthouse
-first: the Heron, the Maple, the Castle, the Ferry, the Swan, the Hillside
-last: House, Court, Rest, Arms, Lodge, Gate
-fact: a night cost {n} crowns, it had {n} rooms, it was run by a {role} from {place}
-fame: it stood empty, nobody came back / it was always full, guests came back every year
-choice: looked for another place, camped by the lake / booked a room, packed at once
-deed: left a day early, lay awake all night, asked for {my} money back, moved to another place / \
-stayed two more nights, slept like a child, thanked the owner, booked the same room for the summer
-
-a stay: dreary, joyless, wasted / restful, lovely, memorable
-rooms: loud, cold, dark, small / quiet, warm, bright, big
-beds: hard, narrow, short, uneven / soft, wide, long
-walls: thin, dirty, damp / thick, solid, clean
-towels: rough, thin, damp, stale / soft, thick, dry, fresh
-curtains: thin, stained, torn / thick, heavy, clean
-a lobby: hot, noisy, dirty, dreary / cool, calm, clean, elegant
-tea: cold, weak, bitter / hot, strong, fresh
-stairs: steep, narrow, dark, endless / wide, bright, even
-porters: gruff, lazy, loud / helpful, polite, quick
-"""
-
-GADGET = """
-tried: bought
-had_tried: had bought it
-again: buy one again
-thing: radio, phone, tablet, recorder, alarm clock
-first: the Velo, the Norvik, the Pim, the Arkon, the Tessel, the Ombra
-last: One, Mini, Duo, Ninety, Junior, Max
-fact: it cost {n} crowns, it came in {n} colours, it was designed by a {role} from {place}
-fame: it gathered dust in the shops, nobody wanted one / it was always sold out, everyone wanted one
-choice: kept the old one, saved the money / ordered one, went to the shop at once
-deed: sent it back, left it in a drawer, asked for {my} money back, gave it away / \
-bought another for {my} mother, used it every day, showed it to everyone, took it on every trip
-
-a purchase: foolish, wasted, costly / wise, happy, splendid
-a case: thick, heavy, fragile / thin, light, tough
-a speaker: quiet, weak, muffled / loud, strong, clear
-a battery life: short, uneven, mean / long, steady, generous
-controls: complex, unpredictable, surprising / simple, predictable, obvious
-a screen: dark, dim, cloudy, small / bright, sharp, clear, big
-buttons: stiff, loose, noisy / smooth, soft, quiet, light
-edges: sharp, rough, uneven / smooth, soft, even
-a charger: slow, hot, big, loud / quick, cool, small, silent
-"""
+from .domains import DOMAINS, Aspect, an, names, read_rules
 
 COMMON = """
 ending: {verdict}, {verdict}, {I} {deed}
@@ -131,6 +32,20 @@ wish: few people hope for {a_winner} / most people hope for {a_winner}
 role: nurse, baker, teacher, sailor, student, painter, farmer, clerk, driver
 age: newest, oldest, biggest, smallest, only, most famous
 n: three, five, six, eight, nine, eleven, twelve, fifteen, twenty, thirty, forty, eighty
+town: {place} was a {kind} town {where}. {it_had}. {fame_of_it}.
+kind: small, big, quiet, busy, poor, rich, very old, rather new
+where: by the sea, on a river, in the hills, near the border, on an island, at the end of the line
+it_had: it had {n} {sights} and {n} {halls}, there were {n} {sights} and hardly any {halls}, \
+there were {n} {halls} but no old {sights}, nobody had ever counted its {sights}
+sights: bridges, chapels, mills, towers, wells, gates
+halls: gardens, markets, taverns, theatres, schools, libraries
+fame_of_it: people from {elsewhere} laughed at it, people came from {elsewhere} to see it, \
+{person} was born there, a {role} from {elsewhere} wrote a song about it, \
+the last train to {elsewhere} left at noon
+elsewhere: Upper Hask, Wendle, Ambry, Sorrow Hill, Long Acre
+thing_at_home: bread, tea, a torch, a map, ink, soap, a key, an old coat, apples
+more: two tickets, {n} eggs, {n} candles, a ball of string, a bag of nails, a pair of socks
+gift: honey, a warm scarf, a basket of plums, {n} pencils, a letter from a friend, a spoon
 place: Tarnwick, Ostrel, Larkhaven, Brindlow, Merrowby, Quillport, Hasken, Dunmarrow
 time: on Monday, on Friday, last week, in the spring, after work, on Sunday
 """
@@ -164,7 +79,7 @@ GOOD_OPINIONS = (
 )
 
 SENTENCES = {
-    "document": ("{visit}", "{visit}", "{tale}", "{tale}", "{truth}"),
+    "document": (*3 * ("{visit}",), *3 * ("{tale}",), "{truth}", "{town}", "{errand}"),
     "visit": (
         "{who} {tried} {name} {time}. {opinion}. {ending}.",
         "{who} {tried} {name} {time}. {opinion}. {I} was {feeling} and {deed}.",
@@ -181,6 +96,18 @@ SENTENCES = {
         '"{loses}, but {wins_so}!" said {person} of {name}. {other[person]} heard it and {choice}.',
         "{who} and {other[person]} {tried} {name} together {time}. "
         "{person} {deed}, because {wins}. {other[person]} {other[deed]}, because {other[wins]}.",
+    ),
+    "list": (
+        "on the list were {thing_at_home}, {more} and {gift}",
+        "{I} packed {thing_at_home}, {more} and {gift}",
+        "{I} needed {more}, {thing_at_home} and a little luck",
+        "first {I} found {thing_at_home}, then {gift}",
+        "there was room for {more}, for {gift} and for little else",
+    ),
+    "errand": (
+        "{time} {who} went to {place}. {list}. On the way {I} {tried} {name}. {wins}.",
+        "before {I} {tried} {name}, {person} made a list. {list}. {list}.",
+        "{who} had friends in {place}. {time} they came to see {me}. {list}. {list}.",
     ),
     "truth": (
         "{name} was known for {a_winner} and {other[name]} for {other[a_winner]}. "
@@ -208,47 +135,14 @@ def shuffled(rng, items) -> list:
     return [items[i] for i in rng.permutation(len(items))]
 
 
-def an(phrase: str) -> str:
-    return f"{'an' if re.match('[aeiou]|honest', phrase) else 'a'} {phrase}"
+def drawn(rng, items) -> Iterator:
+    """The items in any order, each drawn when it is asked for."""
+    items = list(items)
+    while items:
+        items.remove(item := pick(rng, items))
+        yield item
 
 
-def fillings(text: str) -> tuple:
-    """'thin, flat / clever' is (('thin', 'flat'), ('clever',)); without a bar, one tuple."""
-    parts = tuple(tuple(part.split(", ")) for part in text.split(" / "))
-    return parts if len(parts) > 1 else parts[0]
-
-
-def read_rules(text: str) -> dict:
-    lines = (line.split(": ") for line in text.strip().splitlines())
-    return {hole: fillings(rest) for hole, rest in lines}
-
-
-class Aspect:
-    """A part of a thing, and its adjectives (bad, good)."""
-
-    def __init__(self, noun: str, adjectives: tuple):
-        article, self.noun = re.fullmatch("(an? )?(.+)", noun).groups()
-        self.counted = article is not None  # plurals ("walls") and stuff ("acting") are not
-        self.adjectives = adjectives
-
-    def a(self, adjective: str) -> str:
-        return an(f"{adjective} {self.noun}") if self.counted else f"{adjective} {self.noun}"
-
-    def was(self, quality: str) -> str:
-        return f"the {self.noun} {'were' if self.noun.endswith('s') else 'was'} {quality}"
-
-
-def read_domain(text: str) -> dict:
-    own, aspects = map(read_rules, text.split("\n\n"))
-    return own | {"aspects": [Aspect(*line) for line in aspects.items()]}
-
-
-DOMAINS = {
-    "film": read_domain(FILM),
-    "restaurant": read_domain(RESTAURANT),
-    "hotel": read_domain(HOTEL),
-    "gadget": read_domain(GADGET),
-}
 PARTS = [part for domain in DOMAINS.values() for part in domain["aspects"][1:]]
 FLIPS = [
     f"everyone likes {good.a(adjective)}, but nobody likes {bad.a(adjective)}"
@@ -260,17 +154,21 @@ FLIPS = [
 RULES = SENTENCES | read_rules(COMMON) | {"flip": FLIPS}
 
 
+DOCUMENT_RULES = [RULES | domain for domain in DOMAINS.values()]
+QUALITIES = (*5 * ("denial",), *9 * ("degree",), *6 * ("",))
+
+
 class Scene(dict):
     """Who tried what, and whether they liked it: scene["ending"] is an ending that fits.
 
     A word is either settled here, or made by its rule whenever it is asked for.
     """
 
-    def __init__(self, rng, rules: dict, liked: bool, person: dict):
+    def __init__(self, rng, rules: dict, liked: bool, person: dict, held: bool = False):
         super().__init__(person)
         self.rng, self.rules, self.liked = rng, rules, liked
-        self.aspects = shuffled(rng, rules["aspects"])
-        self["name"] = f"{self['first']} {self['last']}"
+        self.aspects = drawn(rng, rules["aspects"])
+        self["name"] = pick(rng, names(rules, held, self.get("first")))
         self["a_thing"] = an(self["thing"])
         self.consider()
 
@@ -283,7 +181,7 @@ class Scene(dict):
 
     def consider(self):
         """Settle what may be said of the next two aspects, one that decides and another."""
-        decides, other, *self.aspects = self.aspects
+        decides, other = next(self.aspects), next(self.aspects)
         win = pick(self.rng, decides.adjectives[self.liked])
         loss = pick(self.rng, other.adjectives[not self.liked])
         self.update(
@@ -299,11 +197,9 @@ class Scene(dict):
 
     def quality(self, aspect: Aspect, good: bool) -> str:
         """'clever', 'rather clever' or, denying the opposite, 'far from thin'."""
-        chance = self.rng.random()
-        if chance < 0.25:
-            return f"{self['denial']} {pick(self.rng, aspect.adjectives[not good])}"
-        adjective = pick(self.rng, aspect.adjectives[good])
-        return f"{self['degree']} {adjective}" if chance < 0.7 else adjective
+        how = pick(self.rng, QUALITIES)
+        adjective = pick(self.rng, aspect.adjectives[good != (how == "denial")])
+        return f"{self[how]} {adjective}" if how else adjective
 
     def text(self, hole: str) -> str:
         """What fills the hole, with the capitals of its sentences."""
@@ -311,18 +207,15 @@ class Scene(dict):
         return re.sub(start, lambda match: match[1] + match[2].upper(), self[hole])
 
 
-def documents(rng: np.random.Generator) -> Iterator[str]:
-    """An endless stream of documents, of two to five sentences each."""
-    domains = [RULES | domain for domain in DOMAINS.values()]
-    while True:
-        rules, liked = pick(rng, domains), rng.random() < 0.5
-        if rng.random() < 0.15:
-            yield Scene(rng, rules, liked, MYSELF).text("visit")
-        else:
-            one, other = (
-                pick(rng, people) | {"first": first}
-                for people, first in zip(shuffled(rng, PEOPLE), shuffled(rng, rules["first"]))
-            )
-            scene = Scene(rng, rules, liked, one)
-            scene["other"] = Scene(rng, rules, not liked, other)
-            yield scene.text("document")
+def document(rng: np.random.Generator) -> str:
+    """Two to five sentences about one or two things, and who tried them."""
+    rules, liked = pick(rng, DOCUMENT_RULES), pick(rng, (False, True))
+    if pick(rng, (True, *6 * (False,))):
+        return Scene(rng, rules, liked, MYSELF).text("visit")
+    one, other = (
+        pick(rng, people) | {"first": first}
+        for people, first in zip(drawn(rng, PEOPLE), drawn(rng, rules["first"]))
+    )
+    scene = Scene(rng, rules, liked, one)
+    scene["other"] = Scene(rng, rules, not liked, other)
+    return scene.text("document")

@@ -10,7 +10,8 @@ of the premise alone tell about 42% of the labels, of both about 48%.
 
 import numpy as np
 
-from .language import PEOPLE, an, pick, shuffled
+from .domains import an
+from .language import PEOPLE, pick, shuffled
 from .quantifiers import HYPOTHESES, PREMISES, QUANTIFIERS, RELATION
 
 CEILING = 1.0

@@ -16,7 +16,7 @@ from ..optim import AdamW, schedule
 from ..tensor import no_grad
 from ..train import Trainer
 from ..transformer import Config, Decoder, asked, checked
-from .language import documents
+from .corpus import documents
 from .vocabulary import ADDED, CLS, END, MASK, SEP, for_encoder, train_tokenizer
 
 DOCUMENTS = 120_000  # four million tokens

@@ -11,7 +11,8 @@ that has read those knows what is good in a hotel though no review told it.
 
 import numpy as np
 
-from .language import DOMAINS, MYSELF, RULES, Scene, pick
+from .domains import DOMAINS
+from .language import MYSELF, RULES, Scene, pick
 
 DOMAINS_IN = ("film", "restaurant")
 DOMAINS_OUT = ("hotel", "gadget")

@@ -9,7 +9,8 @@ references, in orders and words of their own.
 import numpy as np
 
 from ..metrics import bleu
-from .language import DOMAINS, an, pick, read_rules, shuffled
+from .domains import DOMAINS, an, read_rules
+from .language import pick, shuffled
 
 # Of each category: what may fill a field, then how it is said.
 

@@ -1,0 +1,59 @@
+"""What is this about: a film, a restaurant, a hotel, a gadget or a shop?
+
+Every text speaks of two of them, one as much as the other, and never names either; what it is about
+is the one that it turns to.  So words alone leave it at a half.  "ood" texts turn in ways that no
+other has, and tell what was only read or dreamed of.
+"""
+
+import numpy as np
+
+from .domains import DOMAINS
+from .language import MYSELF, RULES, Scene, pick
+
+TURNS = (  # {a} is what the text is about, {b} is not
+    "I was going to write that {b}, but I would rather tell you that {a}. {A}.",
+    "{A}. That is what I have to say, and it does not matter that {b}. {B}.",
+    "{B}, but that is another story. This one is that {a}.",
+    "Forget that {b}. {B}. What I think of is that {a}.",
+    "{A}, and I will say more of it soon. {B}, and of that I will say nothing.",
+    "My friends talked on and on: {b}, they said. I only thought that {a}.",
+    "My friends thought that {a}, and so did I. Others said that {b}, but not here.",
+    "{A}, and so I wrote this down. {B}, but I have written of that before.",
+)
+OTHER_TURNS = (
+    "I have told you before that {b}. {B}. Now listen: {a}.",
+    "{A}, and this letter is about nothing else. I only dreamed that {b}.",
+    "In a book I read that {b}, but in fact {a}.",
+    "It is true that {a}, and I want to tell you all of it. In a song {b}.",
+)
+
+
+def text(rng, about: str, turns: tuple) -> str:
+    other = pick(rng, [domain for domain in DOMAINS if domain != about])
+    a, b = (
+        Scene(rng, RULES | DOMAINS[domain], pick(rng, (False, True)), MYSELF)
+        for domain in (about, other)
+    )
+    said = {"a": a["wins"], "b": b["wins"], "A": a["agrees"].capitalize()}
+    return pick(rng, turns).format(**said, B=b["agrees"].capitalize())
+
+
+def examples(rng, turns: tuple, count: int, seen: set) -> list:
+    """`count` new pairs (text, domain); the domains take turns."""
+    found, domains = [], list(DOMAINS)
+    while len(found) < count:
+        about = domains[len(found) % len(domains)]
+        if (new := text(rng, about, turns)) not in seen:
+            seen.add(new)
+            found.append((new, about))
+    return found
+
+
+def splits(seed: int = 0) -> dict:
+    rng, seen = np.random.default_rng(seed), set()
+    return {
+        "test": examples(rng, TURNS, 1000, seen),
+        "ood": examples(rng, OTHER_TURNS, 1000, seen),
+        "dev": examples(rng, TURNS, 500, seen),
+        "train": examples(rng, TURNS, 2000, seen),
+    }
