@@ -69,7 +69,7 @@ def test_sentences_seldom_repeat(texts):
 def test_nothing_is_left_to_fill_in(everything):
     for text in everything:
         assert re.fullmatch(r"[A-Za-z ,.:!|=\"]+", text) and "  " not in text, text
-        assert not re.search(r'(^|[.!] )"?[a-z]', text), text
+        assert "=" in text or not re.search(r'(^|[.!] )"?[a-z]', text), text
 
 
 def test_a_and_an_agree_with_what_follows(everything):

@@ -58,7 +58,7 @@ def gpt2(texts, tokenizer, steps, rng, seed):
     read, held = np.concatenate(rows[:-HELD]), np.concatenate(rows[-HELD:])
     model = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = passages(read, TOKENS // SIZE["length"], SIZE["length"], rng)
-    model = trained(model, batches, steps or 2500, seed, lr=3e-3, betas=(0.9, 0.98))
+    model = trained(model, batches, steps or 3000, seed, lr=3e-3, betas=(0.9, 0.98))
     rows = held[: len(held) - len(held) % SIZE["length"]].reshape(-1, 1, SIZE["length"])
     with no_grad():
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
