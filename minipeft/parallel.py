@@ -15,11 +15,14 @@ WORK = 2e8  # and its least multiplications: below it handing over costs more th
 MOST = 8
 
 
-def cut(shape, weights):
-    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards: a function of the problem alone."""
+def cut(shape, weights, slices=1):
+    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards: a function of the problem alone.
+
+    slices: in at least so many, for the memory that this spares.
+    """
     B, T = shape[:2]
     shards = min(MOST, B, B * T // TOKENS, int(B * T * weights / WORK))
-    return np.array_split(np.arange(B), 1 << max(0, shards.bit_length() - 1))
+    return np.array_split(np.arange(B), max(1 << max(0, shards.bit_length() - 1), min(slices, B)))
 
 
 def gradients(loss, adapt, shards, pool):
@@ -37,9 +40,11 @@ def gradients(loss, adapt, shards, pool):
             y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
             return y.data, grad(y, wanted)
 
-    losses, parts = zip(*pool.map(work, range(len(shards))))
-    sums = [sum(gs[1:], gs[0]) for gs in zip(*parts)]
-    return sum(losses[1:], losses[0]), grad(now.parameters(), adapt.parameters(), sums)
+    loss_sum, sums = None, None
+    for y, grads in pool.map(work, range(len(shards))):  # in this order, whoever is done first
+        loss_sum = y if sums is None else loss_sum + y
+        sums = grads if sums is None else [a + b for a, b in zip(sums, grads)]
+    return loss_sum, grad(now.parameters(), adapt.parameters(), sums)
 
 
 class Pool:

@@ -132,6 +132,31 @@ def packed(tensors, metadata, dtype):
     return save(tensors, {"format": "pt"} | metadata)
 
 
+def replace_file(path, data):
+    """Put a file there in one move, once it is whole and on the disk; or leave there what is."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    on_disk(path.parent)
+
+
+def on_disk(path):
+    """Wait until a file, or what a folder is said to hold, is."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
 @contextmanager
 def replacing(folder, mark, *others):
     """An empty folder to fill, which takes this name when all is written.
@@ -154,8 +179,7 @@ def replacing(folder, mark, *others):
         new.mkdir()
         yield new
         for path in new.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            on_disk(path)
         if there:
             folder.rename(old)
         try:
