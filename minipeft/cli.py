@@ -26,7 +26,7 @@ from .data import DataError
 from .hf import CheckpointError
 from .methods import METHODS
 from .parallel import keep_memory
-from .train import NonFinite
+from .train import Interrupted, NonFinite
 
 COMMANDS = {
     "compare": Compare,
@@ -106,6 +106,8 @@ def main(args=None):
         code, message = 4, f"out of memory: {error}"
     except NonFinite as error:
         code, message = 5, error
+    except Interrupted as stop:
+        code, message = 128 + stop.signal, f"{stop}: the same command with --resume goes on"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
     err.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)

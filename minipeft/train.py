@@ -146,7 +146,7 @@ class Interrupted(Exception):
     """A signal came, and the training is saved."""
 
     def __init__(self, step, signal, path):
-        super().__init__(f"stopped after step {step}; {path} is where to resume from")
+        super().__init__(f"stopped after step {step}, which is saved in {path}")
         self.signal = signal
 
 

@@ -265,8 +265,18 @@ main()
 
 
 @pytest.mark.parametrize("how, code", [("SIGINT", 130), ("SIGTERM", 143)])
-def test_signals_during_training_leave_nothing_half_written(base, tmp_path, how, code):
-    text, out = str(base.parent / "world.txt"), str(tmp_path / "new")
-    args = ["minipeft", "train", "lora", "--model", str(base), "--data", text, "--out", out]
-    done = program(KILLED.format(how=how, args=args))
-    assert done.returncode == code and not done.stderr and not list(tmp_path.iterdir())
+def test_a_stopped_training_goes_on_and_ends_as_if_it_was_not(base, tmp_path, how, code, run):
+    text = str(base.parent / "world.txt")
+    args = ["train", "lora", "--model", str(base), "--data", text, "--steps", "5", "--out"]
+    stopped, whole = str(tmp_path / "stopped"), str(tmp_path / "whole")
+    done = program(KILLED.format(how=how, args=["minipeft", *args, stopped]))
+    assert done.returncode == code and b"after step 3" in done.stderr and b"--resume" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["stopped.part"]
+    assert run(*args, stopped) == 3
+    assert run(*args, stopped, "--resume") == 0 == run(*args, whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["stopped", "whole"]
+    model = mp.load(base)
+    one, other = (mp.load_adaptation(folder, model).parameters() for folder in (stopped, whole))
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(one, other, strict=True))
+    assert len(Path(stopped, "metrics.jsonl").read_text().splitlines()) == 5
+    assert run(*args, str(tmp_path / "new"), "--resume") == 3

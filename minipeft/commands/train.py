@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from ..data import DataError, passages, read_examples, read_text
 from ..methods import METHODS, Probe
 from ..optim import AdamW, schedule
 from ..tasks import ROOM, Classify
-from ..train import Trainer
+from ..train import NonFinite, Trainer
 from . import measure
 from .common import (
     Command,
@@ -31,6 +32,7 @@ from .common import (
     Model,
     at_least,
     filling,
+    optional,
     out,
     unused,
     watching,
@@ -58,6 +60,11 @@ class Job:
     measure: Callable
     before: dict
     labels: list | None = None
+
+    def worse(self, adapt):
+        """A number to lower."""
+        (score,) = [s for name, s in self.measure(adapt).items() if name in ("loss", "accuracy")]
+        return score if "base_loss" in self.before else -score
 
 
 @dataclass
@@ -87,30 +94,55 @@ class Train(Command):
     """Steps in which the rate rises."""
     seed: int = 0
     """Of the method's start, and the order of the examples."""
+    slices: int = 1
+    """Parts of a batch that are computed apart: more of them take less memory."""
+    every: int = 100
+    """Steps between two checkpoints, and two looks at what is held out."""
+    patience: optional(int, "LOOKS") = None
+    """Stop after so many looks that found nothing better, and keep the best."""
+    resume: bool = False
+    """Go on with what was stopped: FOLDER.part has it."""
     config: Config = None
     json: Json = False
 
     def run(self):
-        at_least(1, steps=self.steps, batch=self.batch)
+        at_least(1, steps=self.steps, batch=self.batch, slices=self.slices, every=self.every)
+        at_least(1, patience=1 if self.patience is None else self.patience)
         at_least(2, passage=self.passage)
         at_least(0, warmup=self.warmup, seed=self.seed)
         if not 0 < self.rate < np.inf:
             raise ValueError(f"--rate {self.rate}: it is a number above 0")
         unused(self.out)
+        part = self.out.with_name(f"{self.out.name}.part")
+        if part.exists() != self.resume:
+            there = "is there: go on with --resume, or delete it"
+            raise DataError(f"{part} {'is not there: nothing to resume' if self.resume else there}")
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         prepare = self.examples if measure.labelled(self.data) else self.text
         job, start = prepare(model, tokenizer, np.random.default_rng(self.seed)), time.monotonic()
         optimizer = AdamW(job.adapt.parameters(), self.rate)
         rates = schedule(self.schedule, self.steps, self.warmup)
-        trainer = Trainer(job.model, job.adapt, optimizer, rates, seed=self.seed)
-        with filling(self.out) as new:
-            log = new.parent / "metrics.jsonl"
+        trainer = Trainer(
+            job.model, job.adapt, optimizer, rates, seed=self.seed, slices=self.slices
+        )
+        part.mkdir(parents=True, exist_ok=True)
+        log, path = part / "metrics.jsonl", part / "checkpoint.safetensors"
+        if path.exists():
+            trainer.resume(path)
+        told = {"log": log, "path": path, "every": self.every, "progress": False}
+        told |= {"evaluate": self.patience and job.worse, "patience": self.patience}
+        try:
             with watching("training", self.steps) as each:
-                trainer.fit(each(job.batches), self.steps, log=log, progress=False)
+                trainer.fit(each(job.batches), self.steps, **told)
+        except NonFinite:
+            shutil.rmtree(part)
+            raise
+        with filling(self.out) as new:
             hf.save(job.adapt, new)
-            log.rename(new / log.name)
+            shutil.copy(log, new)
             if job.labels:
                 (new / measure.LABELS).write_text(json.dumps(job.labels))
+        shutil.rmtree(part)
         trained = sum(p.data.size for p in job.adapt.parameters())
         size = sum(t.data.size for t in model.parameters())
         report = {"method": repr(self.method), "trained": trained, "share": trained / size}
