@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from minipeft.world import tags, topic
 from minipeft.world.corpus import documents
-from minipeft.world.domains import DOMAINS
+from minipeft.world.domains import DOMAINS, names
+from minipeft.world.entropy import surprise
 from minipeft.world.language import document
 from minipeft.world.sentiment import DOMAINS_IN, DOMAINS_OUT, splits
 from minipeft.world.vocabulary import train_tokenizer
@@ -178,3 +180,81 @@ def test_gpt2_of_transformers_reads_the_tokenizer(tokenizer, tmp_path):
     text = "The plot's thin , but it  moved me.<|endoftext|>\nÉté 日本"
     assert theirs(text)["input_ids"] == tokenizer.encode(text).ids
     assert theirs.decode(theirs(text)["input_ids"], clean_up_tokenization_spaces=False) == text
+
+
+# How rich it is, and what it holds back
+
+
+def test_there_are_hundreds_of_thousands_of_sentences():
+    """Twice as many documents have nearly twice as many sentences that differ."""
+    sentences = re.split(r"(?<=[.!?]) ", " ".join(sample(60_000)))
+    half, whole = len(set(sentences[: len(sentences) // 2])), len(set(sentences))
+    assert whole > 100_000 and whole > 1.6 * half
+
+
+def test_names_that_are_held_back_are_in_no_document_but_in_tasks(texts):
+    texts, tagged = " ".join(texts), tags.splits()
+    trained, ood = (" ".join(text for text, _ in tagged[s]) for s in ("train", "ood"))
+    for domain in DOMAINS.values():
+        own, held = names(domain, held=False), names(domain, held=True)
+        assert not set(own) & set(held) and len(held) >= 5
+        assert not any(name in texts or name in trained for name in held)
+        assert all(name in texts for name in own)
+    held = [name for domain in DOMAINS.values() for name in names(domain, held=True)]
+    assert sum(name in ood for name in held) > len(held) / 2
+
+
+def test_the_grammar_knows_how_surprising_it_is():
+    told = [surprise(np.random.default_rng(i)) for i in range(200)]
+    assert [text for text, _ in told] == [document(np.random.default_rng(i)) for i in range(200)]
+    assert min(nats for _, nats in told) > np.log(len(DOMAINS) * 2)
+    assert 20 < np.mean([nats for _, nats in told]) < 100
+
+
+# Topics and tags
+
+
+def test_each_text_is_of_one_topic_and_speaks_of_two():
+    every = topic.splits()
+    assert {label for _, label in every["train"]} == set(DOMAINS)
+    texts = [text for pairs in every.values() for text, _ in pairs]
+    assert len(texts) == len(set(texts)) == 4500
+    for text, label in every["test"] + every["ood"]:
+        nouns = {
+            d: [a.noun for a in DOMAINS[d]["aspects"] if f"he {a.noun} w" in text] for d in DOMAINS
+        }
+        assert nouns[label] and sum(map(bool, nouns.values())) >= 2, text
+
+
+def test_which_topic_is_not_in_the_words_alone():
+    every = topic.splits()
+    for split in ("test", "ood"):
+        right = 0
+        for text, label in every[split]:
+            found = {
+                d: sum(text.count(f"he {a.noun} w") for a in DOMAINS[d]["aspects"]) for d in DOMAINS
+            }
+            best = [d for d in DOMAINS if found[d] == max(found.values())]
+            right += (label in best) / len(best)
+        assert right / len(every[split]) < 0.65
+
+
+def test_every_word_has_one_tag():
+    for pairs in tags.splits().values():
+        for text, spans in pairs:
+            covered = "".join(text[start:end] for start, end, _ in spans)
+            assert covered == text.replace(" ", "") and all(text[s:e].strip() for s, e, _ in spans)
+            for (_, _, before), (_, _, tag) in zip([(0, 0, "")] + spans, spans):
+                assert not tag.startswith("I-") or before[2:] == tag[2:], text
+
+
+def test_a_list_of_words_does_not_know_the_tags():
+    every, seen = tags.splits(), {}
+    for text, spans in every["train"]:
+        for start, end, tag in spans:
+            seen.setdefault(text[start:end].lower(), []).append(tag)
+    for split, most in (("test", 0.9), ("ood", 0.85)):
+        words = [(text[s:e].lower(), tag) for text, spans in every[split] for s, e, tag in spans]
+        common = {word: max(set(found), key=found.count) for word, found in seen.items()}
+        assert 0.6 < np.mean([common.get(word) == tag for word, tag in words]) < most
+    assert sum(len(set(found)) > 1 for found in seen.values()) > 30

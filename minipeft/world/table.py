@@ -9,7 +9,7 @@ references, in orders and words of their own.
 import numpy as np
 
 from ..metrics import bleu
-from .domains import DOMAINS, an, read_rules
+from .domains import DOMAINS, an, names, read_rules
 from .language import pick, shuffled
 
 # Of each category: what may fill a field, then how it is said.
@@ -116,6 +116,7 @@ class Category:
     def __init__(self, name: str, rules: str):
         (values, phrases), (own, said) = (map(read_rules, t.split("\n\n")) for t in (SHARED, rules))
         self.values, self.phrases = values | DOMAINS.get(name, {}) | own, phrases | said
+        self.names = names(self.values, held=False)
         self.values["kind"] = self.values.get("kind") or self.values["thing"]
         self.where = "in"
         if name in ("gadget", "film"):  # which are from a place, and stand nowhere
@@ -142,10 +143,10 @@ BY_KIND = {kind: category for category in CATEGORIES for kind in category.values
 def draw_record(rng, categories: list) -> dict:
     """A name, a kind, a place, and two or three other fields."""
     category = pick(rng, categories)
-    first, last, kind = (pick(rng, category.values[part]) for part in ("first", "last", "kind"))
+    name, kind = pick(rng, category.names), pick(rng, category.values["kind"])
     fields = shuffled(rng, list(category.phrases))[: pick(rng, (2, 3))]
     more = {f: pick(rng, category.values[f]).format(number=pick(rng, NUMBERS)) for f in fields}
-    return {"name": f"{first} {last}", "kind": kind, "place": pick(rng, PLACES)} | more
+    return {"name": name, "kind": kind, "place": pick(rng, PLACES)} | more
 
 
 def listing(parts: list) -> str:
