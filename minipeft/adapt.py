@@ -24,6 +24,7 @@ class Adaptation:
     mark = None  # and which of these networks it was
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
+    rate = 3e-3  # of learning, to begin with
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
     def __post_init__(self):

@@ -35,12 +35,23 @@ def made_as(trainer):
     }
 
 
+def rates(trainer, t):
+    """The sum of what the schedule gives the first t steps: another schedule has another."""
+    return sum(trainer.schedule(i) for i in range(t))
+
+
 def save(trainer, path):
     """Put a checkpoint there, or leave there what is."""
     o, tensors = trainer.optimizer, {}
     for (name, p), m, v in zip(named(trainer), o.m, o.v, strict=True):
         tensors |= {f"{part}.{name}": host(x) for part, x in zip(PARTS, (p.data, m, v))}
-    state = {"t": trainer.t, "optimizer_t": o.t, "since": trainer.since, "best": None}
+    state = {
+        "t": trainer.t,
+        "rates": rates(trainer, trainer.t),
+        "optimizer_t": o.t,
+        "since": trainer.since,
+        "best": None,
+    }
     if trainer.best:
         state["best"], best = trainer.best
         tensors |= {f"best.{name}": host(x) for (name, _), x in zip(named(trainer), best)}
@@ -62,6 +73,11 @@ def restore(trainer, path):
     for field in ("t", "optimizer_t", "since"):
         if type(state.get(field)) is not int or state[field] < 0:
             raise CheckpointError(f"{file.path}: {field}={state.get(field)!r} is no count")
+    if state.get("rates") != rates(trainer, state["t"]):
+        raise CheckpointError(
+            f"{file.path}: its steps had other rates than the schedule here gives: resume with the "
+            "rate, the schedule and the number of steps it was begun with"
+        )
     best = state.get("best")
     if best is not None and type(best) not in (int, float):
         raise CheckpointError(f"{file.path}: best={best!r} is no number")

@@ -59,20 +59,21 @@ class Comparison:
             "results": [],
         }
         yield report
-        report["baselines"]["untrained"] = self.untrained()
+        report["baselines"] |= self.untrained()
         for name in methods:
             found, self.adapts[name] = self.result(name)
             report["results"].append(found)
             yield report
 
     def untrained(self):
-        """What is reached without pretraining: a probe of random weights; or with no training."""
+        """What a probe of random weights reaches; without a head, what the base alone does."""
         task, base = self.task, self.task.base
         if "probe" not in task.methods:
-            return {test: task.scores(PLAIN, test) for test in task.tests}
+            return {"base alone": {test: task.scores(PLAIN, test) for test in task.tests}}
         random = task.on(type(base)(base.config, np.random.default_rng(0)))
         result, _ = Comparison(random, replace(self.plan, seeds=1)).result("probe")
-        return {test: {name: m["mean"] for name, m in result[test].items()} for test in task.tests}
+        scores = lambda test: {name: m["mean"] for name, m in result[test].items()}
+        return {"random weights": {test: scores(test) for test in task.tests}}
 
     def trainer(self, name, rate, seed):
         """A Trainer of a new adaptation, and its batches."""

@@ -102,6 +102,10 @@ class Trainer:
             SIGTERM finish the step, save, and raise Interrupted.  A Trainer made in the same way
             goes on from there: `trainer.resume(path)`, then the same `fit`; with the same bits.
         """
+        if path and self.t == 0 and Path(path).exists():
+            raise checkpoint.CheckpointError(
+                f"{path} has a training already: trainer.resume({str(path)!r}), or name another"
+            )
         losses, at_end = [], lambda: self.t == steps or self.done(patience)
         bar = Progress(transient=True, disable=not progress, console=Console(stderr=True))
         with bar, journal(log, self.t) as note, heeding(path) as signals:
@@ -163,7 +167,8 @@ def heeding(path):
             raise KeyboardInterrupt
         came.append(number)
 
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, note) for s in heeded}
     try:
         yield came
     finally:

@@ -300,6 +300,7 @@ import resource, sys
 sys.path[:0] = {paths}
 from test_checkpoint import *
 trainer = made("full")
+trainer.resume({path!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:
@@ -364,6 +365,32 @@ def test_a_checkpoint_of_another_training_is_refused(saved, other, message):
     with pytest.raises(CheckpointError, match=message):
         trainer.resume(saved)
     assert bits(trainer) == before
+
+
+def test_another_schedule_is_refused(saved):
+    trainer = made()
+    trainer.schedule = mp.schedule("linear", STEPS, 2)
+    with pytest.raises(CheckpointError, match="other rates than the schedule here gives"):
+        trainer.resume(saved)
+    assert trainer.t == 0
+
+
+def test_a_training_is_not_written_over(saved):
+    before = saved.read_bytes()
+    with pytest.raises(CheckpointError, match="has a training already"):
+        made().fit(batches(), STEPS, path=saved, progress=False)
+    assert saved.read_bytes() == before
+
+
+def test_what_is_ignored_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trainer = made()
+    trainer.step = lambda *batch: (
+        os.kill(os.getpid(), signal.SIGINT),
+        type(trainer).step(trainer, *batch),
+    )[1]
+    assert len(trainer.fit(batches(), 3, path=tmp_path / "c", progress=False)) == 3
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_adaptation_is_no_checkpoint(tmp_path):

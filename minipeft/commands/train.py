@@ -86,8 +86,8 @@ class Train(Command):
     """Passages or examples in a step."""
     passage: int = 64
     """Tokens of a passage of a text."""
-    rate: float = 3e-3
-    """The largest learning rate."""
+    rate: optional(float, "RATE") = None
+    """The largest learning rate; without: one that often suits the method."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the rate goes on after the warmup."""
     warmup: int = 20
@@ -110,8 +110,9 @@ class Train(Command):
         at_least(1, patience=1 if self.patience is None else self.patience)
         at_least(2, passage=self.passage)
         at_least(0, warmup=self.warmup, seed=self.seed)
-        if not 0 < self.rate < np.inf:
-            raise ValueError(f"--rate {self.rate}: it is a number above 0")
+        rate = self.method.rate if self.rate is None else self.rate
+        if not 0 < rate < np.inf:
+            raise ValueError(f"--rate {rate}: it is a number above 0")
         unused(self.out)
         part = self.out.with_name(f"{self.out.name}.part")
         if part.exists() != self.resume:
@@ -120,7 +121,7 @@ class Train(Command):
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         prepare = self.examples if measure.labelled(self.data) else self.text
         job, start = prepare(model, tokenizer, np.random.default_rng(self.seed)), time.monotonic()
-        optimizer = AdamW(job.adapt.parameters(), self.rate)
+        optimizer = AdamW(job.adapt.parameters(), rate)
         rates = schedule(self.schedule, self.steps, self.warmup)
         trainer = Trainer(
             job.model, job.adapt, optimizer, rates, seed=self.seed, slices=self.slices

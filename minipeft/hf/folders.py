@@ -1,5 +1,6 @@
 """Folders of JSON and safetensors: read with nothing believed, written whole or not at all."""
 
+import ctypes
 import json
 import math
 import os
@@ -162,7 +163,8 @@ def replacing(folder, mark, *others):
     """An empty folder to fill, which takes this name when all is written.
 
     An earlier save of that name goes: a folder with the file `mark` and, apart from it, none but
-    `others`.  Whatever goes wrong, it stays whole.
+    `others`.  Whatever fails, it stays whole.  A kill leaves it or the new one; where two folders
+    can't change names at once there is an instant in which it leaves both in a hidden folder.
     """
     folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
@@ -178,13 +180,25 @@ def replacing(folder, mark, *others):
         new, old = Path(beside, "new"), Path(beside, "old")
         new.mkdir()
         yield new
-        for path in new.iterdir():
+        for path in (*new.iterdir(), new):
             on_disk(path)
-        if there:
-            folder.rename(old)
-        try:
+        if not there:
             new.rename(folder)
-        except OSError:
-            if there:
+        elif not exchanged(new, folder):
+            folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
                 old.rename(folder)
-            raise
+                raise
+        on_disk(folder.parent)
+
+
+def exchanged(a, b):
+    """Have two folders changed names at one instant?  Linux's renameat2 can."""
+    try:
+        renameat2 = ctypes.CDLL("libc.so.6").renameat2
+    except (OSError, AttributeError):
+        return False
+    HERE, EXCHANGE = -100, 2
+    return not renameat2(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE)

@@ -24,6 +24,8 @@ class PrefixTuning(Adaptation):
     targets: str = r"attn$"  # which layers, by path: a regular expression
     shift_positions: bool = True  # the text's positions start after it: GPT-2's authors and PEFT
 
+    rate = 5e-2
+
     def start(self, layer, rng):
         return rng.normal(0, 0.02, (2, self.length, layer.k.W.shape[1]))
 

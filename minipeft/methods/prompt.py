@@ -23,6 +23,8 @@ class PromptTuning(Adaptation):
     words: tuple = ()  # token ids, for text and labels
     targets: str = r"^tokens$"  # which layers, by path: a regular expression
 
+    rate = 3e-2
+
     def start(self, layer, rng):
         W, k = layer.W.data, self.length
         if self.init == "uniform":
