@@ -6,6 +6,7 @@ whole and on the disk, so there is always a whole one, whatever happens and when
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def save(trainer, path):
 
 def restore(trainer, path):
     """Bring a trainer, made as the one that was saved, to where that was."""
-    file = Tensors(path)
+    file = Tensors(Path(path))
     said = parsed(file.path, file.metadata.get("made_as", "{}"))
     for field, value in json.loads(json.dumps(made_as(trainer))).items():
         if said.get(field) != value:
