@@ -1,3 +1,6 @@
-"""A small world in plain English, from a grammar of our own: what a tiny language model is
-pretrained on (`language`), its tokens (`vocabulary`), and a task to adapt it to (`sentiment`).
+"""A small world in plain English, from grammars of our own; README.md tells what is in it.
+
+What there is to try (`domains`), what is said of it (`language`), all that the bases read (`corpus`,
+`vocabulary`, `pretrain`), how predictable it is (`entropy`), and the tasks (`sentiment`, `nli`,
+`table`, `topic`, `tags`, `style`).
 """

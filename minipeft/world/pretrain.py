@@ -27,7 +27,7 @@ TOKENS = 3072  # in a batch, at most
 WARMUP = 100  # steps
 
 
-def pretrain(out, steps=None, seed=0, family="gpt2"):
+def pretrain(out, family="gpt2", steps=None, seed=0):
     """Save, in float16, a model of a million parameters that read the world, and its tokenizer.
 
     "gpt2": the mean -log p of a held-out token.  "bert": of a hidden word, and how many are right.
