@@ -68,7 +68,7 @@ def test_a_base_is_pretrained_and_comes_back(family, tmp_path, monkeypatch):
     for name, value in {"DOCUMENTS": 400, "HELD": 100, "TOKENS": 768, "SIZE": small}.items():
         monkeypatch.setattr(pretrain, name, value)
     untrained, trained = (
-        pretrain.pretrain(tmp_path / f"{steps}", steps, family=family) for steps in (1, 100)
+        pretrain.pretrain(tmp_path / f"{steps}", family, steps) for steps in (1, 100)
     )
     assert np.ravel(trained)[0] < np.ravel(untrained)[0] - 0.3
     model, tokenizer = load(tmp_path / "100"), load_tokenizer(tmp_path / "100")
