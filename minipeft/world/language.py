@@ -158,48 +158,61 @@ DOCUMENT_RULES = [RULES | domain for domain in DOMAINS.values()]
 QUALITIES = (*5 * ("denial",), *9 * ("degree",), *6 * ("",))
 
 
+CONSIDERED = {  # of the next two aspects, of which one decides
+    "one": lambda scene: next(scene.aspects),
+    "two": lambda scene: next(scene.aspects),
+    "win": lambda scene: pick(scene.rng, scene["one"].adjectives[scene.liked]),
+    "loss": lambda scene: pick(scene.rng, scene["two"].adjectives[not scene.liked]),
+    "wins": lambda scene: scene.says(scene["one"], scene.liked),
+    "wins_so": lambda scene: scene["one"].was(f"so {scene['win']}"),
+    "agrees": lambda scene: scene.says(scene["two"], scene.liked),
+    "loses": lambda scene: scene.says(scene["two"], not scene.liked),
+    "a_winner": lambda scene: scene["one"].a(scene["win"]),
+    "a_loser": lambda scene: scene["two"].a(scene["loss"]),
+    "the_winner": lambda scene: f"the {scene['win']} {scene['one'].noun}",
+    "the_loser": lambda scene: f"the {scene['loss']} {scene['two'].noun}",
+}
+SETTLED = CONSIDERED | {
+    "name": lambda scene: pick(scene.rng, names(scene.rules, scene.held, scene.get("first"))),
+    "a_thing": lambda scene: an(scene["thing"]),
+    "other": lambda scene: scene.opposite(),
+}
+
+
 class Scene(dict):
     """Who tried what, and whether they liked it: scene["ending"] is an ending that fits.
 
-    A word is either settled here, or made by its rule whenever it is asked for.
+    A word is either settled once, or made by its rule whenever it is asked for.  Nothing is chosen
+    before it is needed, so that all that was chosen can be seen in the text.
     """
 
     def __init__(self, rng, rules: dict, liked: bool, person: dict, held: bool = False):
         super().__init__(person)
-        self.rng, self.rules, self.liked = rng, rules, liked
+        self.rng, self.rules, self.liked, self.held = rng, rules, liked, held
         self.aspects = drawn(rng, rules["aspects"])
-        self["name"] = pick(rng, names(rules, held, self.get("first")))
-        self["a_thing"] = an(self["thing"])
-        self.consider()
 
     def __missing__(self, hole: str) -> str:
+        if hole in SETTLED:
+            self[hole] = SETTLED[hole](self)
+            return self[hole]
         if hole == "opinion":
-            self.consider()
+            for last in CONSIDERED:
+                self.pop(last, None)
         rule = self.rules[hole]
         fitting = rule if isinstance(rule[0], str) else rule[self.liked]
         return pick(self.rng, fitting).format_map(self)
 
-    def consider(self):
-        """Settle what may be said of the next two aspects, one that decides and another."""
-        decides, other = next(self.aspects), next(self.aspects)
-        win = pick(self.rng, decides.adjectives[self.liked])
-        loss = pick(self.rng, other.adjectives[not self.liked])
-        self.update(
-            wins=decides.was(self.quality(decides, self.liked)),
-            wins_so=decides.was(f"so {win}"),
-            agrees=other.was(self.quality(other, self.liked)),
-            loses=other.was(self.quality(other, not self.liked)),
-            a_winner=decides.a(win),
-            a_loser=other.a(loss),
-            the_winner=f"the {win} {decides.noun}",
-            the_loser=f"the {loss} {other.noun}",
-        )
-
-    def quality(self, aspect: Aspect, good: bool) -> str:
-        """'clever', 'rather clever' or, denying the opposite, 'far from thin'."""
+    def says(self, aspect: Aspect, good: bool) -> str:
+        """'The plot was clever', 'rather clever' or, denying the opposite, 'far from thin'."""
         how = pick(self.rng, QUALITIES)
         adjective = pick(self.rng, aspect.adjectives[good != (how == "denial")])
-        return f"{self[how]} {adjective}" if how else adjective
+        return aspect.was(f"{self[how]} {adjective}" if how else adjective)
+
+    def opposite(self) -> "Scene":
+        """Another's, who tried another thing of the kind and felt otherwise."""
+        person = pick(self.rng, PEOPLE[self["I"] == "she"])
+        first = pick(self.rng, [one for one in self.rules["first"] if one != self["first"]])
+        return Scene(self.rng, self.rules, not self.liked, person | {"first": first})
 
     def text(self, hole: str) -> str:
         """What fills the hole, with the capitals of its sentences."""
@@ -212,10 +225,5 @@ def document(rng: np.random.Generator) -> str:
     rules, liked = pick(rng, DOCUMENT_RULES), pick(rng, (False, True))
     if pick(rng, (True, *6 * (False,))):
         return Scene(rng, rules, liked, MYSELF).text("visit")
-    one, other = (
-        pick(rng, people) | {"first": first}
-        for people, first in zip(drawn(rng, PEOPLE), drawn(rng, rules["first"]))
-    )
-    scene = Scene(rng, rules, liked, one)
-    scene["other"] = Scene(rng, rules, not liked, other)
-    return scene.text("document")
+    person = pick(rng, pick(rng, PEOPLE)) | {"first": pick(rng, rules["first"])}
+    return Scene(rng, rules, liked, person).text("document")
