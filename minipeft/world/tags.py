@@ -73,7 +73,9 @@ def sentence(rng, form: str, thing: list) -> list:
             first, *more = pick(rng, named[tag]).split()
             found += [(first, f"B-{tag}"), *((word, f"I-{tag}") for word in more)]
         else:
-            found.append((pick(rng, WORDS[tag]), TAG.get(tag, tag)))
+            told = [word for word, _ in found]  # no "light light", and none plays and plays
+            free = [word for word in WORDS[tag] if word not in told]
+            found.append((pick(rng, free), TAG.get(tag, tag)))
     return found
 
 
