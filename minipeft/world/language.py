@@ -173,7 +173,7 @@ CONSIDERED = {  # of the next two aspects, of which one decides
     "the_loser": lambda scene: f"the {scene['loss']} {scene['two'].noun}",
 }
 SETTLED = CONSIDERED | {
-    "name": lambda scene: pick(scene.rng, names(scene.rules, scene.held, scene.get("first"))),
+    "name": lambda scene: pick(scene.rng, names(scene.rules, False, scene.get("first"))),
     "a_thing": lambda scene: an(scene["thing"]),
     "other": lambda scene: scene.opposite(),
 }
@@ -186,9 +186,9 @@ class Scene(dict):
     before it is needed, so that all that was chosen can be seen in the text.
     """
 
-    def __init__(self, rng, rules: dict, liked: bool, person: dict, held: bool = False):
+    def __init__(self, rng, rules: dict, liked: bool, person: dict):
         super().__init__(person)
-        self.rng, self.rules, self.liked, self.held = rng, rules, liked, held
+        self.rng, self.rules, self.liked = rng, rules, liked
         self.aspects = drawn(rng, rules["aspects"])
 
     def __missing__(self, hole: str) -> str:
