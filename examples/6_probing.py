@@ -103,11 +103,11 @@ for layer in h["train"]:
 # ## What we see
 #
 # Every review ends in a full stop, so the embedding of its last token knows nothing: half are
-# right. From the first block on, the full stop has looked back at the words. At first that helps
-# little with hotels: other words praise them. What the last block has made of the words holds for
-# hotels too, although no probe was told about one.
+# right. From the first block on, the full stop has looked back at the words, and a straight line
+# through its states tells what they say. Of films every layer knows more than of hotels, which
+# other words praise; but of hotels it knows something, too, although no probe was told about one.
 
 # %%
 assert found["tokens"] == [0.5, 0.5]
-first, *_, last = (f for layer, f in found.items() if layer != "tokens")
-assert min(first[0], last[0]) > 0.6 and last[1] > first[1] + 0.05
+for test, ood in list(found.values())[1:]:
+    assert test > ood > 0.55
