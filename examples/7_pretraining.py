@@ -72,9 +72,14 @@ steps = 300
 rates = mp.schedule("cosine", steps, warmup=20)
 trainer = mp.Trainer(model, θ, mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01), rates)
 batches = passages(own, 16, config.length, rng)
-for _ in range(5):
-    trainer.fit(batches, steps // 5, progress=False)
+
+
+def look():
     print(f"after {trainer.t:3} steps: {loss(θ):.2f}")
+    return loss(θ)
+
+
+trainer.fit(batches, steps, evaluate=look, every=steps // 5, progress=False)
 assert loss(θ) < unigram - 1
 
 # %% [markdown]

@@ -1,102 +1,119 @@
-"""A training on disk: all that the next step depends on, so that it goes on with the same bits.
-
-One safetensors file: γ, Adam's m and v, the best γ so far if dev was looked at; and as metadata the
-step, the seed, and what was trained on what.  It takes the place of the one before it when it is
-whole and on the disk, so there is always a whole one, whatever happens and whenever.
-"""
+"""A training on disk, to go on with bit for bit: one file, which is replaced whole."""
 
 import json
+import re
+from dataclasses import replace
+from math import inf
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
 from .backend import host
-from .hf.folders import CheckpointError, Tensors, packed, parsed, replace_file
+from .hf.folders import CheckpointError, Tensors, packed, parsed, write
+from .hf.own import named
 
-PARTS = "parameter", "m", "v"
+FILE = "training.safetensors"
 
 
-def named(trainer):
-    """[(name, parameter)], each once."""
-    names = {id(p): name for name, p in reversed([*trainer.adapt.named_parameters()])}
-    return [(names[id(p)], p) for p in trainer.adapt.parameters()]
+def save(trainer, folder):
+    """Write what `load` needs.  Killed at any instant, the folder has the old file or the new."""
+    path, optimizer, best = Path(folder, FILE), trainer.optimizer, trainer.best
+    names, _ = named(trainer.adapt)
+    parts = {"adapt": names.values(), "m": optimizer.m, "v": optimizer.v, "best": best.arrays}
+    tensors = {
+        f"{part}.{name}": host(x) for part, xs in parts.items() for name, x in zip(names, xs)
+    }
+    tensors["rates"] = rates(trainer, trainer.t)
+    state = {"t": trainer.t, "seen": trainer.seen, "logged": trainer.logged, "adam": optimizer.t}
+    state |= {"best": best.value if best.t else None, "best_t": best.t, "since": best.since}
+    content = packed(tensors, {"training": json.dumps(made_as(trainer) | state)}, dtype=None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, content)
+    except OSError as error:
+        why = error.strerror or error
+        raise CheckpointError(f"{path} can't be written: {why}; what was there is whole") from error
+
+
+def load(trainer, folder):
+    """Bring a trainer, made as the saved one was, to where that was; its workers may be others.
+
+    CheckpointError, and nothing changed, for a file that is broken or of another training.
+    """
+    file, optimizer = Tensors(Path(folder, FILE)), trainer.optimizer
+    said = parsed(file.path, file.metadata.get("training", "null"))
+    for name, here in made_as(trainer).items():
+        if (there := said.get(name)) != here:
+            raise CheckpointError(f"{file.path}: {name} was {there!r}, but here it is {here!r}")
+    t, seen, adam, best_t, since = (
+        whole(said, name) for name in ("t", "seen", "adam", "best_t", "since")
+    )
+    logged = None if said.get("logged") is None else whole(said, "logged")
+    same_rates(trainer, file, t)
+    new, m, v = (arrays(file, part, trainer.adapt) for part in ("adapt", "m", "v"))
+    best = arrays(file, "best", trainer.adapt) if best_t else []
+    lowest = said.field("best", inf, float)
+    file.end()
+    for p, x in zip(optimizer.parameters, new):
+        p.data[...] = x
+    optimizer.m, optimizer.v, optimizer.t = m, v, adam
+    trainer.t, trainer.seen, trainer.logged = t, seen, logged
+    trainer.best = replace(trainer.best, value=lowest, t=best_t, since=since, arrays=best)
 
 
 def made_as(trainer):
-    """What must be the same when it goes on."""
-    o = trainer.optimizer
+    """What has to be the same for the same bits, as JSON has it."""
+    model, optimizer = trainer.model, trainer.optimizer
+    pool = getattr(model, "pool", "of all tokens")
     return {
-        "adapt": repr(trainer.adapt),
-        "config": repr(trainer.model.config),
-        "mark": trainer.adapt.mark,
-        "seed": trainer.seed,
-        "optimizer": [o.lr, *o.betas, o.eps, o.weight_decay],
-        "clip": trainer.clip,
-        "slices": trainer.slices,
+        "model": f"{type(model).__name__} {pool}, {model.config}, weights {trainer.weighed:08x}",
+        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adapt)),  # of what has no repr
+        "seed": int(trainer.seed),
+        "slices": int(trainer.slices),
+        "clip": float(trainer.clip),
+        "betas": list(map(float, optimizer.betas)),
+        "eps": float(optimizer.eps),
+        "weight_decay": float(optimizer.weight_decay),
     }
 
 
 def rates(trainer, t):
-    """The sum of what the schedule gives the first t steps: another schedule has another."""
-    return sum(trainer.schedule(i) for i in range(t))
+    """What the schedule gives, or gave, the first t steps."""
+    return np.array([trainer.rate(i) for i in range(t)], float)
 
 
-def save(trainer, path):
-    """Put a checkpoint there, or leave there what is."""
-    o, tensors = trainer.optimizer, {}
-    for (name, p), m, v in zip(named(trainer), o.m, o.v, strict=True):
-        tensors |= {f"{part}.{name}": host(x) for part, x in zip(PARTS, (p.data, m, v))}
-    state = {
-        "t": trainer.t,
-        "rates": rates(trainer, trainer.t),
-        "optimizer_t": o.t,
-        "since": trainer.since,
-        "best": None,
-    }
-    if trainer.best:
-        state["best"], best = trainer.best
-        tensors |= {f"best.{name}": host(x) for (name, _), x in zip(named(trainer), best)}
-    told = {"made_as": json.dumps(made_as(trainer)), "state": json.dumps(state)}
-    replace_file(path, packed(tensors, told, next(iter(tensors.values())).dtype))
-
-
-def restore(trainer, path):
-    """Bring a trainer, made as the one that was saved, to where that was."""
-    file = Tensors(Path(path))
-    said = parsed(file.path, file.metadata.get("made_as", "{}"))
-    for field, value in json.loads(json.dumps(made_as(trainer))).items():
-        if said.get(field) != value:
-            raise CheckpointError(
-                f"{file.path}: {field} is {said.get(field)}, but this training has {value}: "
-                "resume with the settings it was begun with"
-            )
-    state = parsed(file.path, file.metadata.get("state", "{}"))
-    for field in ("t", "optimizer_t", "since"):
-        if type(state.get(field)) is not int or state[field] < 0:
-            raise CheckpointError(f"{file.path}: {field}={state.get(field)!r} is no count")
-    if state.get("rates") != rates(trainer, state["t"]):
+def same_rates(trainer, file, t):
+    """An error if the steps so far would have had other rates here."""
+    then = file.need("rates", (t,))
+    if (other := np.flatnonzero(then != rates(trainer, t))).size:
+        i = int(other[0])
         raise CheckpointError(
-            f"{file.path}: its steps had other rates than the schedule here gives: resume with the "
-            "rate, the schedule and the number of steps it was begun with"
+            f"{file.path}: step {i + 1} had the rate {then[i]}, but here it is {trainer.rate(i)}: "
+            "go on with the rate, schedule and number of steps that it began with"
         )
-    best = state.get("best")
-    if best is not None and type(best) not in (int, float):
-        raise CheckpointError(f"{file.path}: best={best!r} is no number")
-    parts = PARTS if best is None else (*PARTS, "best")
-    read = {part: [kept(file, f"{part}.{name}", p) for name, p in named(trainer)] for part in parts}
-    file.end()
-    for p, x in zip(trainer.adapt.parameters(), read["parameter"], strict=True):
-        p.data = x
-    trainer.optimizer.m, trainer.optimizer.v = read["m"], read["v"]
-    trainer.t, trainer.optimizer.t, trainer.since = (
-        state[field] for field in ("t", "optimizer_t", "since")
-    )
-    trainer.best = None if best is None else (best, read["best"])
 
 
-def kept(file, name, p):
-    """The tensor of this name, as one of p's kind and place, and nobody else's."""
-    x = file.need(name, p.shape)
-    if x.dtype != p.dtype:
-        raise CheckpointError(f"{file.path}: {name} is {x.dtype}, but this training is {p.dtype}")
-    return np.array(x, like=p.data)
+def whole(said, name):
+    value = said.get(name)
+    if type(value) is not int or value < 0:
+        raise CheckpointError(f"{said.path}: {name}={value!r} must be a whole number from 0")
+    return value
+
+
+def arrays(file, part, adapt):
+    """Of a part of the file, copies of the arrays that stand for the parameters of γ."""
+    found = []
+    for name, p in named(adapt)[0].items():
+        x = file.need(f"{part}.{name}", p.shape)
+        if x.dtype != p.dtype:
+            raise CheckpointError(f"{file.path}: {part}.{name} is {x.dtype}, but here {p.dtype}")
+        found.append(np.array(x, like=p))
+    return found
+
+
+def checksum(arrays, before=0):
+    """Of arrays, after others; None counts as nothing."""
+    for x in arrays:
+        before = before if x is None else crc32(np.ascontiguousarray(host(x)), before)
+    return before

@@ -24,9 +24,10 @@ from .commands.train import Train
 from .commands.verify import Verify
 from .data import DataError
 from .hf import CheckpointError
+from .interrupt import Interrupted
 from .methods import METHODS
 from .parallel import keep_memory
-from .train import Interrupted, NonFinite
+from .train import NonFinite
 
 COMMANDS = {
     "compare": Compare,
@@ -107,7 +108,8 @@ def main(args=None):
     except NonFinite as error:
         code, message = 5, error
     except Interrupted as stop:
-        code, message = 128 + stop.signal, f"{stop}: the same command with --resume goes on"
+        name = signal.Signals(stop.code - 128).name
+        code, message = stop.code, f"stopped by {name}: the same command with --resume goes on"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
     err.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -15,14 +15,15 @@ WORK = 2e8  # and its least multiplications: below it handing over costs more th
 MOST = 8
 
 
-def cut(shape, weights, slices=1):
-    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards: a function of the problem alone.
+def cut(shape, weights, least=1):
+    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards, or more if so many are asked for.
 
-    slices: in at least so many, for the memory that this spares.
+    A function of the problem alone.
     """
     B, T = shape[:2]
     shards = min(MOST, B, B * T // TOKENS, int(B * T * weights / WORK))
-    return np.array_split(np.arange(B), max(1 << max(0, shards.bit_length() - 1), min(slices, B)))
+    shards = max(1 << max(0, shards.bit_length() - 1), min(B, least))
+    return np.array_split(np.arange(B), shards)
 
 
 def gradients(loss, adapt, shards, pool):
@@ -38,13 +39,15 @@ def gradients(loss, adapt, shards, pool):
     def work(s):
         with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
             y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
-            return y.data, grad(y, wanted)
+            return [y.data, *grad(y, wanted)]
 
-    loss_sum, sums = None, None
-    for y, grads in pool.map(work, range(len(shards))):  # in this order, whoever is done first
-        loss_sum = y if sums is None else loss_sum + y
-        sums = grads if sums is None else [a + b for a, b in zip(sums, grads)]
-    return loss_sum, grad(now.parameters(), adapt.parameters(), sums)
+    parts = pool.map(work, range(len(shards)))
+    sums = next(parts)
+    for part in parts:  # as they come: of many slices, few gradients are there at a time
+        for i, x in enumerate(part):
+            sums[i] = sums[i] + x
+    value, *sums = sums
+    return value, grad(now.parameters(), adapt.parameters(), sums)
 
 
 class Pool:

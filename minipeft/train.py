@@ -1,10 +1,10 @@
 """One loop that trains any adaptation of any model that has a `loss`."""
 
 import json
-import signal
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from rich.progress import Progress
 
 from . import checkpoint
 from .backend import on_host
-from .hf.folders import replace_file
+from .hf.folders import CheckpointError
+from .interrupt import interruptible
 from .optim import clip, measured
 from .parallel import Pool, cut, gradients
 
@@ -23,11 +24,22 @@ class NonFinite(ArithmeticError):
     """A loss or a gradient is NaN or infinite.  The parameters are as they were before the step."""
 
 
+@dataclass
+class Best:
+    """The lowest number that dev evaluation gave: after step t, with these arrays as parameters."""
+
+    value: float = float("inf")
+    t: int = 0
+    since: int = 0  # evaluations after it
+    arrays: list = field(default_factory=list)
+
+
 class Trainer:
     """`step` trains γ on one batch, `fit` on many.  The same seed gives the same bits.
 
-    Also with another number of `workers`: threads, by default one a core.  With `slices` of a batch
-    the gradient is gathered from at least so many parts, of which each worker holds one.
+    Also with another number of `workers`: threads, by default one a core.
+    slices: a batch is cut into at least so many parts, of which no more are computed, and take
+    memory, at a time than there are workers.  Their gradients are summed.
     """
 
     def __init__(
@@ -35,12 +47,18 @@ class Trainer:
     ):
         if list(map(id, optimizer.parameters)) != list(map(id, adapt.parameters())):
             raise ValueError("the optimizer holds others: make it of adapt.parameters(), last")
+        if slices < 1:
+            raise ValueError(f"slices={slices}: a batch has at least one")
         self.model, self.adapt, self.optimizer = model, adapt, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
-        self.pool, self.slices, self.t = Pool(workers), slices, 0
-        self.best, self.since = None, 0  # (what `evaluate` gave, γ then), looks since then
+        self.pool, self.slices = Pool(workers), slices
         shared = model.parameters() if on_host(model.like) else []  # a device takes a batch whole
         self.weights = sum(t.data.size for t in shared)
+        self.t, self.seen, self.best = 0, 0, Best()  # seen: a checksum of all batches
+        self.logged, self.saved = None, None  # bytes of the log; the folder and step of a save
+
+    def rate(self, t):
+        return float(self.optimizer.lr * self.schedule(t))
 
     def step(self, ids, labels, mask=None, types=None):
         """One step of the optimizer; the loss before it.  Arguments as of model.loss.
@@ -67,7 +85,8 @@ class Trainer:
         clipped = clip(grads, self.clip, self.norm)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
-        self.optimizer.step(clipped, self.optimizer.lr * self.schedule(self.t))
+        self.optimizer.step(clipped, self.rate(self.t))
+        self.seen = checkpoint.checksum((ids, labels, mask, types), self.seen)
         self.t += 1
         return value
 
@@ -86,109 +105,127 @@ class Trainer:
         steps,
         log=None,
         progress=True,
+        *,
         evaluate=None,
-        patience=None,
         every=100,
-        path=None,
+        patience=0,
+        folder=None,
+        save_every=100,
     ):
-        """Train up to step `steps`, on `batches` from the t-th on; the losses.
+        """Train on `batches`, (ids, labels, mask[, types]) each, until step `steps`; the losses.
 
-        batches: (ids, labels, mask, types) each, or fewer of these
-        log: a file to which every step adds a line of JSON
-        evaluate: f(γ) to be lowered, as the loss on held-out texts, asked every so many steps and
-            at the end; of all that were looked at γ is then the best
-        patience: end after so many looks that found no better one
-        path: a file for a checkpoint, saved every so many steps and at the end.  Then Ctrl-C and
-            SIGTERM finish the step, save, and raise Interrupted.  A Trainer made in the same way
-            goes on from there: `trainer.resume(path)`, then the same `fit`; with the same bits.
+        Step t reads the t-th of them: give them from the first on, also to go on with a training.
+        log: a file to which every step adds a line of JSON.
+        evaluate: called every `every` steps, for a number to lower.  At the end γ is as it was
+        when that was lowest, and the end is early after `patience` (if any) without a lower one.
+        folder: where the training is saved at once, every `save_every` steps and at the end.
+        SIGINT and SIGTERM then finish the step, save, and raise Interrupted; `resume` goes on,
+        from the last step, also after the end.
         """
-        if path and self.t == 0 and Path(path).exists():
-            raise checkpoint.CheckpointError(
-                f"{path} has a training already: trainer.resume({str(path)!r}), or name another"
+        if evaluate and not 1 <= every <= steps or patience and not evaluate or save_every < 1:
+            raise ValueError(
+                f"in {steps} steps, every={every} and save_every={save_every} must be at least 1, "
+                "and every at most the steps; patience needs evaluate"
             )
-        losses, at_end = [], lambda: self.t == steps or self.done(patience)
-        bar = Progress(transient=True, disable=not progress, console=Console(stderr=True))
-        with bar, journal(log, self.t) as note, heeding(path) as signals:
+        batches, keep, losses = self.rest(batches), self.keeper(folder), []
+        with (
+            interruptible(folder) if folder else nullcontext() as interrupted,
+            self.lines(log) as write,
+            Progress(transient=True, disable=not progress, console=Console(stderr=True)) as bar,
+        ):
+            keep()
             task = bar.add_task("training", total=steps, completed=self.t)
-            for batch in islice(batches, self.t, steps):
-                if self.done(patience):
+            for batch in islice(batches, max(0, steps - self.t)):
+                if patience and self.best.since >= patience:
                     break
-                rate = self.optimizer.lr * self.schedule(self.t)
-                losses.append(self.step(*batch))
-                bar.update(task, advance=1, description=f"loss {losses[-1]:.3f}")
-                line = {"step": self.t, "loss": losses[-1], "lr": rate, "norm": self.norm}
-                if evaluate and (self.t % every == 0 or self.t == steps):
-                    line |= {"dev": self.look(evaluate)}
-                note(line)
-                if path and (self.t % every == 0 or signals or at_end()):
-                    checkpoint.save(self, path)
-                if signals and not at_end():
-                    raise Interrupted(self.t, signals[0], path)
-        if self.best:
-            for p, x in zip(self.adapt.parameters(), self.best[1], strict=True):
-                p.data = x.copy()
+                loss = self.step(*batch)
+                losses.append(loss)
+                bar.update(task, completed=self.t, description=f"loss {loss:.3f}")
+                line = {"step": self.t, "loss": loss, "lr": self.rate(self.t - 1)}
+                if evaluate and self.t % every == 0:
+                    line["dev"] = self.judge(float(evaluate()))
+                write(line | {"norm": self.norm})
+                if interrupted:
+                    break
+                if self.t % save_every == 0:
+                    keep()
+            keep()
+        if evaluate:
+            for p, x in zip(self.optimizer.parameters, self.best.arrays):
+                p.data[...] = x
         return losses
 
-    def resume(self, path):
-        """Go on from a checkpoint that `fit` saved."""
-        checkpoint.restore(self, path)
-
-    def look(self, evaluate):
-        """What `evaluate` gives, kept with γ if it is the least so far."""
-        value = float(evaluate(self.adapt))
-        if self.best is None or value < self.best[0]:
-            self.best, self.since = (value, [p.data.copy() for p in self.adapt.parameters()]), 0
+    def judge(self, value):
+        """Keep the parameters if this is the lowest number so far; the number."""
+        if -np.inf < value < self.best.value:
+            arrays = [p.data.copy() for p in self.optimizer.parameters]
+            self.best = Best(value, self.t, arrays=arrays)
         else:
-            self.since += 1
+            self.best.since += 1
         return value
 
-    def done(self, patience):
-        return patience is not None and self.since >= patience
+    def rest(self, batches):
+        """These batches but for the first t, which must be those of the steps so far."""
+        batches, seen = iter(batches), 0
+        for batch in islice(batches, self.t):
+            seen = checkpoint.checksum(batch, seen)
+        if seen != self.seen:
+            raise ValueError(
+                f"the first {self.t} of these batches are not those of the steps so far: "
+                "give all again, from the first on and in the same order"
+            )
+        return batches
 
+    @contextmanager
+    def lines(self, log):
+        """Yield what adds a line to a log, from which those after the save we resumed go."""
+        if log is None:
+            yield lambda line: None
+            return
+        start = time.perf_counter()
+        with Path(log).open("ab") as file:
+            if self.logged is not None:
+                file.truncate(min(self.logged, file.tell()))
+            self.logged = file.seek(0, 2)
 
-class Interrupted(Exception):
-    """A signal came, and the training is saved."""
+            def write(line):
+                line["seconds"] = time.perf_counter() - start
+                file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+                self.logged = file.tell()
 
-    def __init__(self, step, signal, path):
-        super().__init__(f"stopped after step {step}, which is saved in {path}")
-        self.signal = signal
+            yield write
+        self.logged = None
 
+    # -- on disk
 
-@contextmanager
-def heeding(path):
-    """The list of signals that came: a first one is only noted, a second Ctrl-C ends at once."""
-    came = []
-    if path is None or threading.current_thread() is not threading.main_thread():
-        yield came
-        return
+    def save(self, folder):
+        """Write all that `resume` needs.  Whatever goes wrong, an earlier save stays whole."""
+        checkpoint.save(self, folder)
+        self.saved = Path(folder).resolve(), self.t
 
-    def note(number, frame):
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
+    def resume(self, folder):
+        """Go to where the training in the folder was saved; this one is made as that was.
 
-    heeded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.signal(s, note) for s in heeded}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        CheckpointError, and nothing changed, for what is broken or of another training.
+        """
+        checkpoint.load(self, folder)
+        self.saved = Path(folder).resolve(), self.t
 
+    def keeper(self, folder):
+        """What saves in the folder, if one is given, unless this step is saved there."""
+        if folder is None:
+            return lambda: None
+        folder = Path(folder).resolve()
+        if (folder / checkpoint.FILE).exists() and (self.saved is None or self.saved[0] != folder):
+            raise CheckpointError(
+                f"{folder} has a training already: trainer.resume({str(folder)!r}) goes on with "
+                "it, or name another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)  # the log may be to go there, too
+        return lambda: None if self.saved == (folder, self.t) else self.save(folder)
 
-@contextmanager
-def journal(path, t):
-    """note(line) adds a line of JSON to the file, behind those of the first t steps."""
-    if path is None:
-        yield lambda line: None
-        return
-    path, start = Path(path), time.perf_counter()
-    lines = path.read_bytes().splitlines(keepends=True)[:t] if path.exists() else []
-    replace_file(path, b"".join(lines))
-    with path.open("a") as file:
-
-        def note(line):
-            file.write(json.dumps(line | {"seconds": time.perf_counter() - start}) + "\n")
-            file.flush()
-
-        yield note
+    @cached_property
+    def weighed(self):
+        """A checksum of the model, which stays as it is."""
+        return checkpoint.checksum(t.data for t in self.model.parameters())

@@ -1,399 +1,326 @@
-"""A training that is stopped and goes on is the training that was not, bit for bit."""
+"""What a training leaves on the disk is whole, whatever fails, and goes on bit for bit."""
 
 import errno
 import itertools
 import json
 import os
-import random
-import resource
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from families import GPT2, C, V, decoder
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from trainings import DECODER, HERE, METHODS, STEPS, WHOLE, fit, made, numbers, stream
 
 import minipeft as mp
-from minipeft import checkpoint
-from minipeft.hf import CheckpointError
-from minipeft.train import Interrupted
-
-STEPS = 12
-METHODS = {
-    "lora": lambda: mp.LoRA(rank=2, dropout=0.3),
-    "prefix": lambda: mp.PrefixTuning(length=3),
-    "encoded": lambda: mp.Encoded(mp.PrefixTuning(length=3), hidden=6),
-    "full": lambda: mp.FullFineTuning(),
-    "chain": lambda: mp.Chain(mp.LoRA(rank=1, dropout=0.3), mp.Adapter(2)),
-}
-methods = pytest.mark.parametrize("name", METHODS)
+from minipeft.checkpoint import FILE
 
 
-def made(name="lora", classes=0, **options):
-    """A trainer; the same whenever it is made."""
-    model, adapt = decoder(GPT2), METHODS[name]()
-    if classes:
-        model = mp.Classifier(model, classes)
-        adapt = mp.Chain(adapt, mp.Probe())
-    adapt.attach(model, np.random.default_rng(0))
-    optimizer = mp.AdamW(adapt.parameters(), 1e-2, weight_decay=0.1)
-    return mp.Trainer(model, adapt, optimizer, mp.schedule("cosine", STEPS, 3), **options)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("stop", [0, 1, 3, STEPS])
+def test_resumed_at_any_step_is_uninterrupted(name, stop, tmp_path):
+    first = made(name, workers=1)
+    for batch in itertools.islice(stream(first), stop):
+        first.step(*batch)
+    first.save(tmp_path)
+    again = made(name)
+    again.resume(tmp_path)
+    assert numbers(again) == numbers(first)
+    one, two = (fit(trainer, evaluate=None) for trainer in (first, again))
+    assert numbers(one) == numbers(two) == numbers(fit(made(name), evaluate=None))
 
 
-def batches(classes=0):
-    rng = np.random.default_rng(1)
-    while True:
-        ids = rng.integers(0, V, (4, 6))
-        yield ids, rng.integers(0, classes, 4) if classes else ids, rng.random(ids.shape) < 0.9
+def test_what_breaks_goes_on_from_the_last_save(tmp_path):
+    """Saved after steps 0 and 2, broken after 3, whose line is in the log already."""
+    calls, log = itertools.count(), tmp_path / "log" / "metrics.jsonl"
+    log.parent.mkdir()
+    log.write_text('{"an": "earlier one"}\n')
+    with pytest.raises(ZeroDivisionError):
+        fit(made("lora"), tmp_path, lambda: 1 // (3 - next(calls)), log=log)
+    assert len(log.read_text().splitlines()) == 4
+    again = made("lora")
+    again.resume(tmp_path)
+    assert again.t == 2 and numbers(fit(again, tmp_path, log=log)) == WHOLE["lora"]
+    lines = map(json.loads, log.read_text().splitlines())
+    assert [line.get("step") for line in lines] == [None, 1, 2, 3, 4, 5]
 
 
-def bits(trainer):
-    o = trainer.optimizer
-    arrays = [p.data for p in trainer.adapt.parameters()] + o.m + o.v
-    return b"".join(x.tobytes() for x in arrays), trainer.t, o.t
+def test_where_the_batches_end_the_training_is_saved(tmp_path):
+    first, again = made("lora"), made("lora")
+    first.fit(list(itertools.islice(stream(first), 3)), STEPS, folder=tmp_path, progress=False)
+    again.resume(tmp_path)
+    assert again.t == 3 and numbers(again) == numbers(first)
 
 
-def held_out(adapt):
-    """Something to lower that goes up again."""
-    return abs(sum(float(p.data.sum()) for p in adapt.parameters()) - 0.3)
+class Plain(mp.Adaptation):
+    """A method that is no dataclass, so its repr is its address; of two kinds of numbers."""
+
+    targets = r"attn\.[qv]$"
+
+    def start(self, layer, rng):
+        return [np.zeros((1, layer.shape[1]))]
+
+    def apply(self, layer, x, b):
+        return layer(x) + b
 
 
-def interrupted(trainer, path, at, by, stream=None, **options):
-    """Train until a signal comes while step `at` is computed."""
-    step = trainer.step
+def test_whatever_is_trained_is_resumed(tmp_path):
+    def made():
+        adapt = Plain().attach(DECODER, None)
+        adapt.parameters()[0].data = np.full((1, 16), 1 / 3)  # in float32 not the same
+        return mp.Trainer(DECODER, adapt, mp.AdamW(adapt.parameters()), seed=np.int64(1))
 
-    def signalled(*batch):
-        if trainer.t == at:
-            os.kill(os.getpid(), by)
-        return step(*batch)
-
-    trainer.step = signalled
-    with pytest.raises(Interrupted) as stop:
-        trainer.fit(stream or batches(), STEPS, path=path, progress=False, **options)
-    assert stop.value.signal == by and trainer.t == at + 1 and str(path) in str(stop.value)
-
-
-@pytest.fixture(scope="module")
-def ends():
-    """By method, and whether under a head: the bits of a training that nothing stopped."""
-    found = {}
-    for name, classes in itertools.product(METHODS, (0, C)):
-        trainer = made(name, classes)
-        trainer.fit(batches(classes), STEPS, progress=False)
-        found[name, classes] = bits(trainer)
-    return found
+    first, again = made(), made()
+    for _, batch in zip(range(2), stream(first)):
+        first.step(*batch)
+    first.save(tmp_path)
+    again.resume(tmp_path)
+    assert numbers(again) == numbers(first) != numbers(made())
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("point", range(50))
-def test_stopped_by_a_signal_it_goes_on_with_the_same_bits(by, point, ends, tmp_path):
-    draw = random.Random(f"{by} {point}")
-    name, classes, at = draw.choice([*METHODS]), draw.choice([0, C]), draw.randrange(STEPS - 1)
-    path = tmp_path / "checkpoint"
-    interrupted(made(name, classes), path, at, by, batches(classes), every=draw.randint(1, 9))
-    trainer = made(name, classes, workers=draw.randint(1, 3))
-    trainer.resume(path)
-    trainer.fit(batches(classes), STEPS, path=path, progress=False)
-    assert bits(trainer) == ends[name, classes]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+# -- a disk that fails
 
 
-def test_a_signal_at_any_instant_is_heeded(tmp_path, ends):
-    stopped = 0
-    for i in range(20):
-        trainer, path = made(), tmp_path / f"{i}"
-        timer = threading.Timer(0.001 * i, os.kill, (os.getpid(), signal.SIGTERM))
-        slow = (batch for batch in batches() if not threading.Event().wait(0.002))
-        before = signal.signal(signal.SIGTERM, lambda *_: None)  # before and after the training
-        timer.start()
-        try:
-            trainer.fit(slow, STEPS, path=path, progress=False)
-        except Interrupted:
-            stopped += 1
-        timer.join()
-        signal.signal(signal.SIGTERM, before)
-        again = made()
-        again.resume(path)
-        again.fit(batches(), STEPS, progress=False)
-        assert bits(again) == ends["lora", 0]
-    assert stopped > 5
+class Torn:
+    """A file whose writes stop half-way when `strike` raises."""
 
+    def __init__(self, file, strike):
+        self.file, self.strike = file, strike
 
-def test_the_handlers_of_before_come_back(tmp_path):
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    interrupted(made(), tmp_path / "c", 3, signal.SIGINT)
-    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_without_a_checkpoint_ctrl_c_is_what_it_always_was():
-    trainer = made()
-    trainer.step = lambda *_: os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(batches(), STEPS, progress=False)
-
-
-def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    trainer = made()
-    trainer.step = lambda *_: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(batches(), STEPS, progress=False, path=tmp_path / "c")
-    assert not list(tmp_path.iterdir())
-
-
-def test_of_what_dev_saw_the_best_is_kept_also_when_resumed(tmp_path):
-    plain = made()
-    seen = []
-
-    def look(adapt):
-        seen.append((held_out(adapt), [p.data.copy() for p in adapt.parameters()]))
-        return seen[-1][0]
-
-    plain.fit(batches(), STEPS, evaluate=look, every=2, progress=False)
-    value, best = min(seen, key=lambda pair: pair[0])
-    assert len(seen) == 6 and plain.best[0] == value
-    assert all(np.array_equal(p.data, x) for p, x in zip(plain.adapt.parameters(), best))
-    path = tmp_path / "c"
-    interrupted(made(), path, 6, signal.SIGINT, evaluate=held_out, every=2)
-    again = made()
-    again.resume(path)
-    again.fit(batches(), STEPS, evaluate=held_out, every=2, progress=False)
-    assert bits(again) == bits(plain) and again.best[0] == value
-
-
-def test_it_ends_early_once_nothing_gets_better_and_stays_ended(tmp_path):
-    values = iter([3.0, 2.0, 2.5, 2.0, 9.0])
-    trainer, path = made(), tmp_path / "c"
-    losses = trainer.fit(
-        batches(),
-        STEPS,
-        evaluate=lambda _: next(values),
-        every=2,
-        patience=2,
-        path=path,
-        progress=False,
-    )
-    assert len(losses) == trainer.t == 8 and trainer.best[0] == 2.0
-    again = made()
-    again.resume(path)
-    assert again.fit(batches(), STEPS, evaluate=held_out, patience=2, progress=False) == []
-    assert bits(again)[0] == bits(trainer)[0]
-
-
-@pytest.mark.parametrize("stop", [0, 5])
-def test_the_log_has_every_step_once(stop, tmp_path):
-    log, path = tmp_path / "metrics.jsonl", tmp_path / "c"
-    interrupted(made(), path, stop, signal.SIGTERM, log=log)
-    with log.open("a") as file:
-        file.write('{"step": 99}\n{"half')  # of steps that were never saved
-    again = made()
-    again.resume(path)
-    again.fit(batches(), STEPS, log=log, progress=False)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["step"] for line in lines] == [*range(1, STEPS + 1)]
-
-
-# -- slices
-
-
-@methods
-def test_slices_sum_to_the_whole(name):
-    losses = []
-    for slices in (1, 3, 4):
-        trainer = made(name, slices=slices)
-        trainer.adapt.dropout = 0.0
-        (trainer.adapt.methods[0] if name == "chain" else trainer.adapt).dropout = 0.0
-        losses.append([trainer.step(*batch) for _, batch in zip(range(3), batches())])
-    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
-
-
-# -- what can go wrong
-
-
-FAULTS = [errno.ENOSPC, errno.EIO, errno.EROFS]
-CALLS = ["write", "flush", "fsync", "replace", "open"]
-
-
-class Failing:
-    """The n-th call of those that reach the disk fails."""
-
-    def __init__(self, n, error, monkeypatch):
-        self.left, self.error, self.names = n, OSError(error, os.strerror(error)), []
-        real_open = Path.open
-        monkeypatch.setattr(os, "fsync", self.or_not(os.fsync, "fsync"))
-        monkeypatch.setattr(os, "replace", self.or_not(os.replace, "replace"))
-        monkeypatch.setattr(os, "open", self.or_not(os.open, "os.open"))
-
-        def opened(path, *args, **options):
-            self.count("open")
-            file = real_open(path, *args, **options)
-            return FailingFile(file, self) if "w" in str(args) else file
-
-        monkeypatch.setattr(Path, "open", opened)
-
-    def count(self, name):
-        self.names.append(name)
-        self.left -= 1
-        if self.left == -1:
-            raise self.error
-
-    def or_not(self, f, name):
-        def g(*args):
-            self.count(name)
-            return f(*args)
-
-        return g
-
-
-class FailingFile:
-    def __init__(self, file, failing):
-        self.file, self.failing = file, failing
+    def __getattr__(self, name):
+        return getattr(self.file, name)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.file.close()
-
-    def fileno(self):
-        return self.file.fileno()
-
-    def write(self, data):
-        self.file.write(data[: len(data) // 2])
-        self.failing.count("write")
-        self.file.write(data[len(data) // 2 :])
+        self.strike()
 
     def flush(self):
-        self.failing.count("flush")
         self.file.flush()
+        self.strike()
+
+    def write(self, content):
+        self.file.write(content[: len(content) // 2])
+        self.strike()
+        self.file.write(content[len(content) // 2 :])
 
 
-@pytest.mark.parametrize("error", FAULTS)
-def test_a_fault_at_any_call_of_a_save_leaves_a_whole_checkpoint(error, tmp_path, monkeypatch):
-    path = tmp_path / "c"
-    trainer = made()
-    trainer.fit(batches(), 3, path=path, progress=False)
-    before = path.read_bytes()
-    trainer.step(*next(batches()))
-    for n in itertools.count():
+def failing(patch, n, code, after):
+    """The n-th thing done to the disk fails; and, as when it is gone or we are, all after it."""
+    count = itertools.count(1)
+
+    def strike():
+        if (at := next(count)) == n or after and at > n:
+            raise OSError(code, os.strerror(code))
+
+    def watched(owner, name, result=lambda x: x):
+        works = getattr(owner, name)
+
+        def call(*args, **options):
+            strike()
+            return result(works(*args, **options))
+
+        patch.setattr(owner, name, call)
+
+    watched(Path, "open", lambda file: Torn(file, strike))
+    for name in ("mkdir", "unlink", "rename"):
+        watched(Path, name)
+    for name in ("replace", "fsync"):
+        watched(os, name)
+
+
+FAULTS = list(itertools.product((errno.ENOSPC, errno.EROFS, errno.EIO), (False, True)))
+
+
+@pytest.mark.parametrize("code, after", FAULTS)
+def test_what_can_not_be_saved_leaves_the_old_one_whole(code, after, tmp_path, monkeypatch):
+    old, new = made("lora"), made("lora")
+    for _, batch in zip(range(3), stream(new)):
+        new.step(*batch)
+    for n in itertools.count(1):
+        old.save(tmp_path)
         with monkeypatch.context() as patch:
-            failing = Failing(n, error, patch)
+            failing(patch, n, code, after)
             try:
-                checkpoint.save(trainer, path)
-            except OSError as stop:
-                assert stop.errno == error
-            else:
+                new.save(tmp_path)
                 break
-        assert [p.name for p in tmp_path.iterdir()] == ["c"], failing.names
-        replaced = "replace" in failing.names[:-1]
-        assert (path.read_bytes() == before) == (not replaced)
-        again = made()
-        again.resume(path)
-        assert again.t == (4 if replaced else 3)
-    assert n == len(failing.names) and set(failing.names) >= {"open", "write", "flush", "fsync"}
+            except mp.CheckpointError as error:
+                assert os.strerror(code) in str(error) and FILE in str(error)
+        again = made("lora")
+        again.resume(tmp_path)
+        assert numbers(again) in (numbers(old), numbers(new))
+        assert after or [p.name for p in tmp_path.iterdir()] == [FILE]
+    assert n == 9  # mkdir, open, write, flush, fsync, close, replace, and fsync have each failed
+    assert [p.name for p in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("code, after", FAULTS)
+def test_an_adaptation_is_saved_over_another_whole_or_not_at_all(
+    code, after, tmp_path, monkeypatch
+):
+    """Where folders change names at once; tests/test_hf.py has the rest."""
+    loads = lambda: repr(mp.load_adaptation(tmp_path / "a", DECODER))
+    old, new = (made(name).adapt for name in ("lora", "prefix"))
+    for n in itertools.count(1):
+        mp.save(old, tmp_path / "a")
+        with monkeypatch.context() as patch:
+            failing(patch, n, code, after)
+            try:
+                mp.save(new, tmp_path / "a")
+                break
+            except OSError as error:
+                assert error.errno == code
+        assert loads() in (repr(old), repr(new))
+    assert n > 9 and loads() == repr(new) and [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 FULL = """
 import resource, sys
-sys.path[:0] = {paths}
-from test_checkpoint import *
-trainer = made("full")
-trainer.resume({path!r})
-resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from trainings import made
+import minipeft as mp
+trainer = made("lora")
+trainer.save(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+trainer.t = 1
 try:
-    trainer.fit(batches(), STEPS, path={path!r}, every=1, progress=False)
-except OSError as error:
-    sys.exit(error.errno)
+    trainer.save(sys.argv[1])
+except mp.CheckpointError as error:
+    sys.exit(str(error))
 """
 
 
-def test_a_disk_without_room_leaves_what_was_there(tmp_path):
-    path = tmp_path / "c"
-    made("full").fit(batches(), 2, path=path, progress=False)
-    before, size = path.read_bytes(), resource.getpagesize()
-    paths = [str(Path(mp.__file__).parents[1]), str(Path(__file__).parent)]
-    code = FULL.format(paths=paths, size=size, path=str(path))
-    assert len(before) > size
-    assert subprocess.run([sys.executable, "-c", code]).returncode == errno.EFBIG
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["c"]
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits")
+def test_a_real_limit_leaves_the_old_one_whole(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, env=HERE)
+    assert b"can't be written: File too large; what was there is whole" in done.stderr
+    made("lora").resume(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [FILE]
 
 
-def test_killed_at_any_instant_it_goes_on_with_the_same_bits():
-    script = Path(__file__).with_name("kills.py")
-    env = os.environ | {"PYTHONPATH": str(script.parents[1]), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, script, "--times", "20"], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and "20 kills" in done.stdout, done.stderr
-
-
-@pytest.fixture
-def saved(tmp_path):
-    made().fit(batches(), 3, path=tmp_path / "c", progress=False)
-    return tmp_path / "c"
-
-
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
-def test_half_a_file_is_refused(saved, share):
-    whole = saved.read_bytes()
-    saved.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
-        made().resume(saved)
-
-
-def test_no_file_is_one_clear_error(tmp_path):
-    with pytest.raises(CheckpointError, match="no such file"):
-        made().resume(tmp_path / "c")
-
-
-@pytest.mark.parametrize(
-    "other, message",
-    [
-        (lambda: made("prefix"), "adapt is LoRA"),
-        (lambda: made(seed=1), "seed is 0, but this training has 1"),
-        (lambda: made(slices=2), "slices is 1, but this training has 2"),
-        (lambda: made(clip=2.0), "clip is 1.0, but this training has 2.0"),
-        (lambda: made(classes=C), "adapt is LoRA"),
-    ],
-)
-def test_a_checkpoint_of_another_training_is_refused(saved, other, message):
-    trainer = other()
-    before = bits(trainer)
-    with pytest.raises(CheckpointError, match=message):
-        trainer.resume(saved)
-    assert bits(trainer) == before
-
-
-def test_another_schedule_is_refused(saved):
-    trainer = made()
-    trainer.schedule = mp.schedule("linear", STEPS, 2)
-    with pytest.raises(CheckpointError, match="other rates than the schedule here gives"):
-        trainer.resume(saved)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write there")
+def test_a_folder_to_read_only_is_told_before_the_first_step(tmp_path):
+    tmp_path.chmod(0o500)
+    trainer = made("lora")
+    with pytest.raises(mp.CheckpointError, match="can't be written: Permission denied"):
+        fit(trainer, tmp_path)
     assert trainer.t == 0
 
 
-def test_a_training_is_not_written_over(saved):
-    before = saved.read_bytes()
-    with pytest.raises(CheckpointError, match="has a training already"):
-        made().fit(batches(), STEPS, path=saved, progress=False)
-    assert saved.read_bytes() == before
+# -- what is resumed is what was saved
 
 
-def test_what_is_ignored_stays_ignored(tmp_path):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    trainer = made()
-    trainer.step = lambda *batch: (
-        os.kill(os.getpid(), signal.SIGINT),
-        type(trainer).step(trainer, *batch),
-    )[1]
-    assert len(trainer.fit(batches(), 3, path=tmp_path / "c", progress=False)) == 3
-    signal.signal(signal.SIGINT, before)
+def test_a_save_has_no_part_of_one_that_was_killed(tmp_path):
+    (tmp_path / f".{FILE}.0123.part").write_bytes(b"half")
+    (tmp_path / "mine").write_bytes(b"whole")
+    made("lora").save(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {FILE, "mine"}
 
 
-def test_an_adaptation_is_no_checkpoint(tmp_path):
-    mp.save(made().adapt, tmp_path / "lora")
-    with pytest.raises(CheckpointError, match="adapt is None, but this training has LoRA"):
-        made().resume(tmp_path / "lora" / "adapter_model.safetensors")
+def test_another_training_is_not_written_over(tmp_path):
+    fit(made("lora"), tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(mp.CheckpointError, match="has a training already.*resume"):
+        fit(made("lora"), tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_other_batches_are_refused(tmp_path):
+    first = fit(made("lora"), tmp_path)
+    with pytest.raises(ValueError, match="first 5 of these batches are not those of the steps"):
+        first.fit(stream(first, seed=4), STEPS + 1, progress=False)
+
+
+def test_what_goes_on_longer_has_the_rates_it_began_with(tmp_path):
+    """The linear schedule depends on the number of steps, the constant one does not."""
+    fit(made("lora"), tmp_path)
+    with pytest.raises(mp.CheckpointError, match="step 4 had the rate 0.00[0-9]+, but here it is"):
+        made("lora", steps=9).resume(tmp_path)
+    whole, first, again = made("prefix"), made("prefix"), made("prefix")
+    for trainer in (whole, first, again):
+        trainer.schedule = lambda t: 1.0
+    whole.fit(stream(whole), 9, progress=False)
+    first.fit(stream(first), 4, progress=False, folder=tmp_path / "b")
+    again.resume(tmp_path / "b")
+    again.fit(stream(again), 9, progress=False)
+    assert numbers(again) == numbers(whole)
+
+
+OTHERS = {
+    "method": (lambda: made("prefix"), "method was .LoRA.*, but here it is .PrefixTuning"),
+    "model": (lambda: made("chain"), "model was .Decoder.*, but here it is .Classifier mean"),
+    "seed": (lambda: made("lora", seed=1), "seed was 0, but here it is 1"),
+    "slices": (lambda: made("lora", slices=1), "slices was 2, but here it is 1"),
+    "rate": (lambda: made("lora", rate=0.1), "step 1 had the rate 0.0033.*, but here it is 0.033"),
+    "betas": (lambda: made("lora", betas=(0.9, 0.9)), "betas was"),
+    "decay": (lambda: made("lora", weight_decay=0.1), "weight_decay was 0.0"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_training_is_refused(what, tmp_path):
+    fit(made("lora"), tmp_path)
+    make, says = OTHERS[what]
+    trainer = make()
+    before = numbers(trainer)
+    with pytest.raises(mp.CheckpointError, match=says):
+        trainer.resume(tmp_path)
+    assert numbers(trainer) == before
+
+
+def test_other_weights_are_refused(tmp_path):
+    made("lora").save(tmp_path)
+    trainer = made("lora")
+    trainer.model = DECODER.map(lambda t: mp.Tensor(t.data + 1))
+    with pytest.raises(mp.CheckpointError, match="model was .*weights [0-9a-f]{8}.*weights"):
+        trainer.resume(tmp_path)
+
+
+def rewritten(change, **said):
+    """Tensors changed in place, and other values in what the file says of the training."""
+
+    def edit(path):
+        with safe_open(path, "numpy") as file:
+            told = json.loads(file.metadata()["training"]) | said
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path, {"training": json.dumps(told)})
+
+    return edit
+
+
+A = "adapt.blocks.0.attn.q.A"
+BROKEN = {
+    "missing": (lambda path: path.unlink(), "no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "is no whole safetensors file"),
+    "truncated": (lambda path: os.truncate(path, 5000), "is no whole safetensors file"),
+    "foreign": (lambda path: save_file({"x": np.ones(2)}, path), "must hold a JSON object, not N"),
+    "a tensor less": (rewritten(lambda ts: ts.pop(A)), f"{A} is missing"),
+    "a tensor more": (rewritten(lambda ts: ts.update(x=ts[A])), "no place for x"),
+    "float64": (
+        rewritten(lambda ts: ts.update({A: ts[A].astype(float)})),
+        f"{A} is float64, but here float32",
+    ),
+    "NaN": (rewritten(lambda ts: ts.update({A: ts[A] * np.nan})), f"{A} holds NaN"),
+    "no best": (rewritten(lambda ts: ts, best_t=0), "no place for best"),
+    "many steps": (rewritten(lambda ts: ts, t=10**18), r"rates is \(5,\), but must be \(10000"),
+    "a step of words": (rewritten(lambda ts: ts, t="5"), "t='5' must be a whole number from 0"),
+    "steps back": (rewritten(lambda ts: ts, adam=-1), "adam=-1 must be a whole number"),
+    "a log of truth": (rewritten(lambda ts: ts, logged=True), "logged=True must be a whole"),
+    "words for the best": (rewritten(lambda ts: ts, best="low"), "best='low' must be a finite"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_checkpoint_is_one_clear_error_and_changes_nothing(what, tmp_path):
+    fit(made("lora"), tmp_path)
+    change, says = BROKEN[what]
+    change(tmp_path / FILE)
+    trainer = made("lora")
+    before = numbers(trainer)
+    with pytest.raises(mp.CheckpointError, match=says) as caught:
+        trainer.resume(tmp_path)
+    assert numbers(trainer) == before and FILE in str(caught.value)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -70,10 +71,12 @@ def test_unknown_schedule_is_named():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 32), (32, 64), (7, 300), (64, 128)])
-def test_shards_hold_every_row_once(shape):
-    shards = cut(shape, weights=1_000_000)
+@pytest.mark.parametrize("least", [1, 3, 20])
+def test_shards_hold_every_row_once(shape, least):
+    shards = cut(shape, weights=1_000_000, least=least)
     assert np.concatenate(shards).tolist() == list(range(shape[0]))
-    assert len(shards) in (1, 2, 4, 8) and all(len(s) for s in shards)
+    assert len(shards) in (1, 2, 4, 8, min(least, shape[0])) and all(len(s) for s in shards)
+    assert len(shards) >= min(least, shape[0])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,6 +125,106 @@ def test_fit_lowers_the_loss_and_writes_what_it_did(model, tmp_path):
     assert [line["loss"] for line in lines] == losses and losses[-1] < losses[0] / 2
     assert lines[0]["lr"] < lines[3]["lr"] > lines[-1]["lr"]
     assert [line["step"] for line in lines] == list(range(1, 31))
+
+
+def dev(numbers, at):
+    """A dev evaluation that gives these numbers, and notes what the parameters are then."""
+    numbers = iter(numbers)
+
+    def evaluate(trainer):
+        at.append([p.data.copy() for p in trainer.adapt.parameters()])
+        return next(numbers)
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    "numbers, patience, stop, best",
+    [
+        ([3, 2, 4, 2, 9, 9], 2, 8, 1),  # one that is equal is not lower
+        ([3, 4, 2, 4, 1], 2, 10, 4),
+        ([3, 4, 5, 6, 7], 0, 10, 0),
+        ([np.nan, 4, np.nan, -np.inf, 5], 3, 10, 1),
+    ],
+)
+def test_early_stop_puts_the_best_back(model, tmp_path, numbers, patience, stop, best):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    trainer, at = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2)), []
+    ids, evaluate, log = np.ones((2, 5), int), dev(numbers, at), tmp_path / "metrics.jsonl"
+    options = {"evaluate": lambda: evaluate(trainer), "every": 2, "patience": patience}
+    trainer.fit(itertools.repeat((ids, ids)), 10, log, progress=False, **options)
+    assert trainer.t == stop and trainer.best.t == 2 * best + 2
+    assert all(map(np.array_equal, at[best], [p.data for p in adapt.parameters()]))
+    assert not all(map(np.array_equal, at[best], at[best - 1]))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = [line["dev"] for line in lines if "dev" in line]
+    np.testing.assert_array_equal(told, numbers[: stop // 2])
+    trainer.fit(itertools.repeat((ids, ids)), 12, progress=False)  # without dev the last one stays
+    assert not all(map(np.array_equal, at[best], [p.data for p in adapt.parameters()]))
+
+
+def test_what_stopped_early_is_resumed_to_its_end(model, tmp_path):
+    ids = np.ones((2, 5), int)
+
+    def run(evaluate):
+        adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+        trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2))
+        if any(tmp_path.iterdir()):
+            trainer.resume(tmp_path)
+        options = {"evaluate": evaluate, "every": 1, "patience": 2, "folder": tmp_path}
+        trainer.fit(itertools.repeat((ids, ids)), 9, progress=False, **options)
+        return trainer.t, [p.data.tobytes() for p in adapt.parameters()]
+
+    assert run(iter([1, 2, 3]).__next__) == run(lambda: pytest.fail("it was at its end"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"every": 0}, {"every": 11}, {"evaluate": None, "patience": 1}, {"save_every": 0}]
+)
+def test_a_fit_that_never_evaluates_or_saves_is_refused(model, wrong):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters()))
+    with pytest.raises(ValueError, match="in 10 steps, every=.* must be at least 1"):
+        trainer.fit([], 10, **{"evaluate": lambda: 0.0, "every": 1} | wrong)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_slices_are_the_whole_batch(model, method):
+    model, ids = model.astype(np.float64), np.random.default_rng(2).integers(0, 31, (7, 9))
+
+    def run(**options):
+        adapt = method().attach(model, np.random.default_rng(1))
+        adapt = adapt if not adapt.dropout else mp.LoRA(2).attach(model, np.random.default_rng(1))
+        trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2), **options)
+        return [trainer.step(ids, ids) for _ in range(3)], [p.data for p in adapt.parameters()]
+
+    (losses, whole), (again, sliced), (same, one) = run(), run(slices=9), run(slices=9, workers=1)
+    np.testing.assert_allclose(again, losses, rtol=1e-12)
+    for a, b in zip(sliced, whole):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+    assert same == again and all(map(np.array_equal, one, sliced))
+
+
+def test_slices_take_the_memory_of_one(model):
+    ids = np.random.default_rng(2).integers(0, 31, (32, 40))
+
+    def peak(slices):
+        adapt = mp.FullFineTuning().attach(model)
+        optimizer = mp.AdamW(adapt.parameters())
+        trainer = mp.Trainer(model, adapt, optimizer, workers=1, slices=slices)
+        tracemalloc.start()
+        trainer.step(ids, ids)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(16) < peak(1) / 4
+
+
+def test_no_slices_are_refused(model):
+    adapt = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
+    with pytest.raises(ValueError, match="slices=0: a batch has at least one"):
+        mp.Trainer(model, adapt, mp.AdamW(adapt.parameters()), slices=0)
 
 
 def test_an_optimizer_of_other_parameters_is_refused(model):

@@ -17,6 +17,7 @@ from tyro.conf import arg, subcommand
 
 from .. import hf
 from ..adapt import PLAIN, Adaptation
+from ..checkpoint import FILE
 from ..data import DataError, passages, read_examples, read_text
 from ..methods import METHODS, Probe
 from ..optim import AdamW, schedule
@@ -127,11 +128,13 @@ class Train(Command):
             job.model, job.adapt, optimizer, rates, seed=self.seed, slices=self.slices
         )
         part.mkdir(parents=True, exist_ok=True)
-        log, path = part / "metrics.jsonl", part / "checkpoint.safetensors"
-        if path.exists():
-            trainer.resume(path)
-        told = {"log": log, "path": path, "every": self.every, "progress": False}
-        told |= {"evaluate": self.patience and job.worse, "patience": self.patience}
+        log, every = part / "metrics.jsonl", min(self.every, self.steps)
+        if (part / FILE).exists():
+            trainer.resume(part)
+        told = {"log": log, "progress": False, "folder": part, "save_every": every}
+        if self.patience:
+            worse = lambda: job.worse(job.adapt)
+            told |= {"evaluate": worse, "every": every, "patience": self.patience}
         try:
             with watching("training", self.steps) as each:
                 trainer.fit(each(job.batches), self.steps, **told)

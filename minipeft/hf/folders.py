@@ -4,8 +4,9 @@ import ctypes
 import json
 import math
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -133,29 +134,34 @@ def packed(tensors, metadata, dtype):
     return save(tensors, {"format": "pt"} | metadata)
 
 
-def replace_file(path, data):
-    """Put a file there in one move, once it is whole and on the disk; or leave there what is."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+def write(path, content):
+    """The bytes of a file, of which no fault and no kill at any instant leaves a part.
+
+    What is there before stays whole until all is on the disk, and then is replaced at once.
+    """
+    for left in path.parent.glob(f".{path.name}.*.part"):  # by a save that was killed
+        left.unlink(missing_ok=True)
+    new = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
-            file.write(data)
+        with new.open("xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(new, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink()
         raise
-    on_disk(path.parent)
+    sync(path.parent)
 
 
-def on_disk(path):
-    """Wait until a file, or what a folder is said to hold, is."""
-    place = os.open(path, os.O_RDONLY)
+def sync(path):
+    """Have a file, or the names in a folder, outlast a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(place)
+        os.fsync(handle)
     finally:
-        os.close(place)
+        os.close(handle)
 
 
 @contextmanager
@@ -181,7 +187,7 @@ def replacing(folder, mark, *others):
         new.mkdir()
         yield new
         for path in (*new.iterdir(), new):
-            on_disk(path)
+            sync(path)
         if not there:
             new.rename(folder)
         elif not exchanged(new, folder):
@@ -191,7 +197,7 @@ def replacing(folder, mark, *others):
             except OSError:
                 old.rename(folder)
                 raise
-        on_disk(folder.parent)
+        sync(folder.parent)
 
 
 def exchanged(a, b):
@@ -200,5 +206,5 @@ def exchanged(a, b):
         renameat2 = ctypes.CDLL("libc.so.6").renameat2
     except (OSError, AttributeError):
         return False
-    HERE, EXCHANGE = -100, 2
-    return not renameat2(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE)
+    AT_FDCWD, RENAME_EXCHANGE = -100, 2
+    return not renameat2(AT_FDCWD, os.fsencode(a), AT_FDCWD, os.fsencode(b), RENAME_EXCHANGE)
