@@ -73,7 +73,7 @@ class Comparison:
         random = task.on(type(base)(base.config, np.random.default_rng(0)))
         result, _ = Comparison(random, replace(self.plan, seeds=1)).result("probe")
         scores = lambda test: {name: m["mean"] for name, m in result[test].items()}
-        return {"random weights": {test: scores(test) for test in task.tests}}
+        return {"random": {test: scores(test) for test in task.tests}}
 
     def trainer(self, name, rate, seed):
         """A Trainer of a new adaptation, and its batches."""

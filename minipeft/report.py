@@ -27,12 +27,13 @@ def legend(report):
     """What the columns are."""
     plan, size = report["plan"], report["parameters"]
     cut = f" {report['shortened']} texts were cut short." if report["shortened"] else ""
+    random = "; `(random)`: a probe of random weights" * ("random" in report["baselines"])
     return (
         f"{report['metric']} in percent, mean ± standard deviation of {plan['seeds']} seeds, "
         f"after {plan['steps']} steps of {plan['batch']}; the base has {size:,} numbers, frozen. "
         "`trained`: numbers that were trained; `rate`: the learning rate, the best of "
         f"{', '.join(f'{r:g}' for r in plan['rates'])} on dev; `seconds`: of one training; `MiB`: "
-        f"the most that it allocates.{cut}"
+        f"the most that it allocates{random}.{cut}"
     )
 
 

@@ -80,13 +80,13 @@ def test_a_rate_that_is_too_high_ends_no_comparison(folder):
 def test_baselines_come_with_every_report(report, folder):
     of = task(Classify, folder)
     assert report["baselines"]["majority"]["ood"] == of.majority("ood")
-    assert 0 <= report["baselines"]["random weights"]["test"]["accuracy"] <= 1
+    assert 0 <= report["baselines"]["random"]["test"]["accuracy"] <= 1
 
 
 def test_the_page_has_the_table_and_what_its_columns_are(report):
     page = markdown(report, "plot.png")
     head, *body = rows(report)
-    assert [row[0] for row in body] == ["(majority)", "(random weights)", "probe", "lora", "full"]
+    assert [row[0] for row in body] == ["(majority)", "(random)", "probe", "lora", "full"]
     assert all(len(row) == len(head) for row in body)
     lora = report["results"][1]["ood"]["accuracy"]
     assert f"{100 * lora['mean']:.1f} ± {100 * lora['spread']:.1f}" in page
@@ -181,8 +181,6 @@ def test_a_table_is_shown_and_what_its_columns_are(folder, data, capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     assert run("--model", folder, "--data", data, "--methods", "probe", "lora", *SHORT) == 0
     shown = capsys.readouterr()
-    assert all(
-        word in shown.out for word in ("(majority)", "(random weights)", "probe", "lora", "dev")
-    )
+    assert all(word in shown.out for word in ("(majority)", "(random)", "probe", "lora", "dev"))
     assert max(map(len, shown.out.splitlines())) <= 80
     assert "lora done" in shown.err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from minipeft.world import tags, topic
+from minipeft.world import entropy, tags, topic
 from minipeft.world.corpus import documents
 from minipeft.world.domains import DOMAINS, names
 from minipeft.world.entropy import surprise
@@ -269,3 +269,13 @@ def test_a_list_of_words_does_not_know_the_tags():
         common = {word: max(set(found), key=found.count) for word, found in seen.items()}
         assert 0.6 < np.mean([common.get(word) == tag for word, tag in words]) < most
     assert sum(len(set(found)) > 1 for found in seen.values()) > 30
+
+
+def test_the_base_predicts_better_than_counts_and_no_better_than_the_grammar(capsys, monkeypatch):
+    monkeypatch.setattr(entropy, "DOCUMENTS", 3000)
+    monkeypatch.setattr(entropy, "HELD", 100)
+    entropy.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    unigrams, bigrams, base = (list(map(float, row[-2:])) for row in rows[:3])
+    assert unigrams > bigrams > base and unigrams[1] > bigrams[1] > base[1]
+    assert float(rows[3][2]) < base[1]

@@ -1,7 +1,8 @@
 """How well can the world's text be predicted?  python -m minipeft.world.entropy
 
-In nats a token, of the documents that the bases were pretrained without: by how common each token
-is, by the one before it, by the built-in base; and, of opinions and tales, by the grammar itself.
+In perplexity, e to the mean loss of a token, of documents that the bases were pretrained without:
+by how common each token is, by the one before it, by the built-in base; and, of opinions and tales,
+by the grammar itself.
 """
 
 from itertools import islice
@@ -62,7 +63,7 @@ def surprise(rng):
 def coded(texts, tokenizer):
     """Each between two ends."""
     end = tokenizer.token_to_id(END)
-    return [np.array([end, *code.ids, end]) for code in tokenizer.encode_batch(texts)]
+    return [np.array([end, *code.ids, end]) for code in tokenizer.encode_batch([*texts])]
 
 
 def main():
@@ -72,15 +73,15 @@ def main():
     opinions, nats = zip(*[surprise(rng) for _ in range(HELD)])
     opinions = coded(opinions, tokenizer)
     tokens = sum(len(ids) - 1 for ids in opinions)
-    print(f"{'nats a token':16} {'all text':>9} {'opinions':>9}")
+    print(f"{'perplexity':16} {'all text':>9} {'opinions':>9}")
     rows = {name: [] for name in ("unigrams", "bigrams", "the base")}
     for held in (texts[-HELD:], opinions):
         losses = *ngrams(texts[:-HELD], held, V), model_loss(model, held)
         for row, loss in zip(rows.values(), losses):
             row.append(loss)
     for name, (everything, some) in rows.items():
-        print(f"{name:16} {everything:9.3f} {some:9.3f}")
-    print(f"{'the grammar':16} {'':9} {sum(nats) / tokens:9.3f}  at most")
+        print(f"{name:16} {np.exp(everything):9.2f} {np.exp(some):9.2f}")
+    print(f"{'the grammar':16} {'':9} {np.exp(sum(nats) / tokens):9.2f}  at most")
 
 
 if __name__ == "__main__":
