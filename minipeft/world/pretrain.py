@@ -69,7 +69,7 @@ def bert(texts, tokenizer, steps, rng, seed):
     tokenizer = for_encoder(tokenizer)
     read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
     model = Pretraining(Bert(tokenizer.get_vocab_size(), **SIZE), rng)
-    batches = read.batches(rng, TOKENS // 3)  # it takes more steps, rather than larger ones
+    batches = read.batches(rng, TOKENS // 3)  # two shards; more steps, rather than larger ones
     model = trained(model, batches, steps or 12_000, seed, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # nobody asks it again
     return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
@@ -108,10 +108,10 @@ class Sentences:
         return ids + [0] * (length - len(ids)), types, other
 
     def batches(self, rng, tokens):
-        """Endless (ids, labels, None, types); the label of [CLS] is that of the pair."""
+        """Endless (ids, labels, None, types), `tokens` or more each; [CLS] has that of its pair."""
         while True:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
-            pairs = [self.pair(length, rng) for _ in range(tokens // length)]
+            pairs = [self.pair(length, rng) for _ in range(-(-tokens // length))]
             ids, types, others = map(np.array, zip(*pairs))
             ids, labels = self.hide(ids, rng)
             labels[:, 0] = others
