@@ -70,7 +70,7 @@ def bert(texts, tokenizer, steps, rng, seed):
     read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
     model = Pretraining(Bert(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = read.batches(rng, TOKENS // 3)  # two shards; more steps, rather than larger ones
-    model = trained(model, batches, steps or 12_000, seed, lr=1e-3, betas=(0.9, 0.98))
+    model = trained(model, batches, steps or 10_000, seed, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # nobody asks it again
     return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
 

@@ -9,10 +9,11 @@ dull"); expected, feared or claimed by friends, rightly or wrongly; they lose to
 that has read those knows what is good in a hotel though no review told it.
 """
 
-import numpy as np
+from functools import partial
 
 from .domains import DOMAINS
 from .language import MYSELF, RULES, Scene, pick
+from .parts import parted
 
 DOMAINS_IN = ("film", "restaurant")
 DOMAINS_OUT = ("hotel", "gadget")
@@ -37,24 +38,14 @@ REVIEWS = {
 }
 
 
-def reviews(rng: np.random.Generator, domains: tuple, count: int, seen: set) -> list:
-    """`count` new pairs (text, liked); their labels alternate, so any beginning is balanced too."""
-    found = []
-    while len(found) < count:
-        domain, liked = DOMAINS[pick(rng, domains)], len(found) % 2
+def example(rng, i: int, ood: bool) -> tuple:
+    """(text, liked); the labels alternate, so any beginning is balanced too."""
+    liked = i % 2
+    while True:
+        domain = DOMAINS[pick(rng, DOMAINS_OUT if ood else DOMAINS_IN)]
         text = Scene(rng, RULES | domain | REVIEWS, liked, MYSELF).text("review")
-        if text not in seen and 8 <= len(text.split()) <= 40:
-            seen.add(text)
-            found.append((text, liked))
-    return found
+        if 8 <= len(text.split()) <= 40:
+            return text, liked
 
 
-def splits(seed: int = 0, train: int = 2000, dev: int = 500, test: int = 1000) -> dict:
-    """By name of the split, pairs (text, label): 1 if the writer liked it, else 0."""
-    rng, seen = np.random.default_rng(seed), set()
-    return {  # in this order: whatever `train` is, the others stay, and less of it is its beginning
-        "test": reviews(rng, DOMAINS_IN, test, seen),
-        "ood": reviews(rng, DOMAINS_OUT, test, seen),
-        "dev": reviews(rng, DOMAINS_IN, dev, seen),
-        "train": reviews(rng, DOMAINS_IN, train, seen),
-    }
+splits = partial(parted, example)

@@ -12,11 +12,13 @@ the same taste.  The documents are notes of others, so a base knows the words an
 
 import re
 from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from .language import PEOPLE, RULES, pick, shuffled
+from .parts import parted
 
 CEILING = 1.0
 USERS = 100
@@ -107,27 +109,15 @@ def blind(given: str) -> str:
     return Counter(answer(user, given) for user in THE_USERS).most_common(1)[0][0]
 
 
-def examples(rng, count: int, unseen: bool, seen: set) -> list:
-    """`count` new pairs (beginning, [what follows]), of users and of tastes in turn."""
-    found = []
-    while len(found) < count:
-        turn, i = divmod(len(found), USERS)
-        user, pair = THE_USERS[i], list(TASTES)[(turn + i) % len(TASTES)]
-        given = beginning(rng, pair, [t for t in TASTES[pair] if (t in user.unseen) == unseen])
-        if given not in seen:
-            seen.add(given)
-            found.append((given, [answer(user, given)]))
-    return found
+def example(rng, i: int, ood: bool) -> tuple:
+    """(beginning, [what follows]), of users and of tastes in turn."""
+    turn, i = divmod(i, USERS)
+    user, pair = THE_USERS[i], list(TASTES)[(turn + i) % len(TASTES)]
+    given = beginning(rng, pair, [t for t in TASTES[pair] if (t in user.unseen) == ood])
+    return given, [answer(user, given)]
 
 
-def splits(seed: int = 0) -> dict:
-    rng, seen = np.random.default_rng(seed), set()
-    return {
-        "test": examples(rng, 300, False, seen),
-        "ood": examples(rng, 300, True, seen),
-        "dev": examples(rng, 200, False, seen),
-        "train": examples(rng, 2000, False, seen),
-    }
+splits = partial(parted, example, dev=200, test=300)
 
 
 def document(rng: np.random.Generator) -> str:

@@ -6,11 +6,14 @@ documents know those categories too, but never show a record of them.  Each reco
 references, in orders and words of their own.
 """
 
+from functools import partial
+
 import numpy as np
 
 from ..metrics import bleu
 from .domains import DOMAINS, an, names, read_rules
 from .language import pick, shuffled
+from .parts import parted
 
 # Of each category: what may fill a field, then how it is said.
 
@@ -179,27 +182,15 @@ def read(given: str) -> dict:
     return dict(field.split(": ") for field in given.removesuffix(" =").split(" | "))
 
 
-def examples(rng, categories: dict, count: int, seen: set) -> list:
-    """`count` new pairs (a record as it is written, three descriptions)."""
-    found = []
-    while len(found) < count:
-        record, wanted = draw_record(rng, [*categories.values()]), {}
-        while len(wanted) < 3:
-            wanted[f" {describe(rng, record)}"] = None
-        if written(record) not in seen:
-            seen.add(written(record))
-            found.append((written(record), [*wanted]))
-    return found
+def example(rng, i: int, ood: bool) -> tuple:
+    """(a record as it is written, three descriptions)"""
+    record, wanted = draw_record(rng, [*(HELD_OUT if ood else TRAINED).values()]), {}
+    while len(wanted) < 3:
+        wanted[f" {describe(rng, record)}"] = None
+    return written(record), [*wanted]
 
 
-def splits(seed: int = 0) -> dict:
-    rng, seen = np.random.default_rng(seed), set()
-    return {
-        "test": examples(rng, TRAINED, 300, seen),
-        "ood": examples(rng, HELD_OUT, 300, seen),
-        "dev": examples(rng, TRAINED, 200, seen),
-        "train": examples(rng, TRAINED, 2000, seen),
-    }
+splits = partial(parted, example, dev=200, test=300)
 
 
 def ceiling(pairs: list, seed: int = 1) -> float:

@@ -7,10 +7,13 @@ her and saw her book, and Tarnwick itself is in the name of the Tarnwick Arms.
 "ood" sentences are of other forms, about things whose names no other text of the world has.
 """
 
+from functools import partial
+
 import numpy as np
 
 from .domains import DOMAINS, names, read_rules
 from .language import PEOPLE, RULES, pick
+from .parts import parted
 
 PERSON = [person["person"] for people in PEOPLE for person in people]
 LISTS = """
@@ -58,7 +61,7 @@ def things(held: bool) -> list:
     return own + [name for i, name in enumerate(after) if (i % 6 == 0) == held]
 
 
-NAMES = things(held=False)
+NAMES, HELD_OUT = things(held=False), things(held=True)
 NAMED = {"PERSON": PERSON, "PLACE": list(RULES["place"])}
 
 
@@ -90,25 +93,13 @@ def written(pairs: list) -> tuple:
     return text, spans
 
 
-def examples(rng, forms: tuple, held: bool, count: int, seen: set) -> list:
-    """`count` new sentences with their tags."""
-    found, thing = [], things(held)
-    while len(found) < count:
-        text, spans = written(sentence(rng, pick(rng, forms), thing))
-        if text not in seen:
-            seen.add(text)
-            found.append((text, spans))
-    return found
+def example(rng, i: int, ood: bool) -> tuple:
+    """(sentence, its tags)"""
+    forms, thing = (OTHER_FORMS, HELD_OUT) if ood else (FORMS, NAMES)
+    return written(sentence(rng, pick(rng, forms), thing))
 
 
-def splits(seed: int = 0) -> dict:
-    rng, seen = np.random.default_rng(seed), set()
-    return {
-        "test": examples(rng, FORMS, False, 1000, seen),
-        "ood": examples(rng, OTHER_FORMS, True, 1000, seen),
-        "dev": examples(rng, FORMS, False, 500, seen),
-        "train": examples(rng, FORMS, False, 2000, seen),
-    }
+splits = partial(parted, example)
 
 
 def document(rng: np.random.Generator) -> str:

@@ -5,10 +5,11 @@ is the one that it turns to.  So words alone leave it at a half.  "ood" texts tu
 other has, and tell what was only read or dreamed of.
 """
 
-import numpy as np
+from functools import partial
 
 from .domains import DOMAINS
 from .language import MYSELF, RULES, Scene, pick
+from .parts import parted
 
 TURNS = (  # {a} is what the text is about, {b} is not
     "I was going to write that {b}, but I would rather tell you that {a}. {A}.",
@@ -28,32 +29,17 @@ OTHER_TURNS = (
 )
 
 
-def text(rng, about: str, turns: tuple) -> str:
+def example(rng, i: int, ood: bool) -> tuple:
+    """(text, domain); the domains take turns."""
+    about = list(DOMAINS)[i % len(DOMAINS)]
     other = pick(rng, [domain for domain in DOMAINS if domain != about])
     a, b = (
         Scene(rng, RULES | DOMAINS[domain], pick(rng, (False, True)), MYSELF)
         for domain in (about, other)
     )
     said = {"a": a["wins"], "b": b["wins"], "A": a["agrees"].capitalize()}
-    return pick(rng, turns).format(**said, B=b["agrees"].capitalize())
+    turn = pick(rng, OTHER_TURNS if ood else TURNS)
+    return turn.format(**said, B=b["agrees"].capitalize()), about
 
 
-def examples(rng, turns: tuple, count: int, seen: set) -> list:
-    """`count` new pairs (text, domain); the domains take turns."""
-    found, domains = [], list(DOMAINS)
-    while len(found) < count:
-        about = domains[len(found) % len(domains)]
-        if (new := text(rng, about, turns)) not in seen:
-            seen.add(new)
-            found.append((new, about))
-    return found
-
-
-def splits(seed: int = 0) -> dict:
-    rng, seen = np.random.default_rng(seed), set()
-    return {
-        "test": examples(rng, TURNS, 1000, seen),
-        "ood": examples(rng, OTHER_TURNS, 1000, seen),
-        "dev": examples(rng, TURNS, 500, seen),
-        "train": examples(rng, TURNS, 2000, seen),
-    }
+splits = partial(parted, example)
