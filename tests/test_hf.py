@@ -560,6 +560,13 @@ def test_a_save_replaces_an_earlier_one_whole(tmp_path):
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("name", ["chain", "lora"])
+def test_the_same_adaptation_is_the_same_bytes(tmp_path, name):
+    for i in range(8):
+        save(attached(name, MODEL), tmp_path / f"{i}")
+        assert contents(tmp_path / f"{i}") == contents(tmp_path / "0")
+
+
 def test_nothing_else_is_replaced(tmp_path):
     save(MODEL, tmp_path / "model")
     (tmp_path / "notes").mkdir()
