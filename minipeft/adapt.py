@@ -25,14 +25,18 @@ class Adaptation:
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
     rate = 3e-3  # of learning, to begin with
+    template = "{x}"  # how a text is laid out for it, among pseudo-tokens and words
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
     def __post_init__(self):
         """Fields of a method: an int counts something, so it is at least 1; a float is finite."""
         for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
-            if field.type is int and value < 1 or field.type is float and not np.isfinite(value):
-                must = "at least 1" if field.type is int else "finite"
+            must = {int: "at least 1", float: "finite"}.get(field.type)
+            good = value >= 1 if field.type is int else must is None or np.isfinite(value)
+            if name == "dropout":
+                must, good = "from 0 to below 1", 0 <= value < 1
+            if not good:
                 raise ValueError(f"{type(self).__name__}: {name}={value} must be {must}")
 
     # -- what a method says
@@ -68,6 +72,10 @@ class Adaptation:
             return None
         rows = [stretch(p, (B, *p.shape[-2:])) for p in rows]
         return rows, np.ones(rows[0].shape[:2], bool)
+
+    def pseudo(self, B):
+        """How many token ids V, V + 1, … it knows for the rows of a batch: a number, or (B, 1)."""
+        return 0
 
     def shift(self, layer, B):
         """(B,): how much later each row's text starts, for what stands before it at `layer`."""

@@ -16,11 +16,8 @@ Bert = partial(Config, eps=1e-12, gelu="exact", post=True, causal=False, types=2
 class Pooler(Linear):
     """tanh(W h_CLS + b)"""
 
-    def __call__(self, x):
-        return tanh(super().__call__(x))
-
     def pooled(self, x, read):
-        return read(self, x)
+        return tanh(read(self, x))
 
 
 class Encoder(Stack):
@@ -78,7 +75,7 @@ class MaskedLM(Encoder):
 
     def loss(self, ids, labels, adapt=PLAIN, mask=None, types=None, rng=None, count=None):
         """Mean of -log p(labels[t] | ids) but for labels of -100; `count` as in Decoder.loss."""
-        ids, mask = checked(ids, mask, self.config.vocabulary)
+        ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
         rows, target = asked(self.targets(labels, mask))
         z = self(ids, adapt, mask, rng=rng, rows=rows, types=types)
         return cross_entropy(z, target, count or max(1, (target >= 0).sum()))

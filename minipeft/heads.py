@@ -101,7 +101,7 @@ class Classifier(Headed):
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T)."""
-        ids, mask = checked(ids, mask, self.config.vocabulary)
+        ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
         if not mask.any(1).all():
             raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
         rows, weights = POOLS[self.pool](mask)

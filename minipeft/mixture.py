@@ -74,6 +74,20 @@ class Chain(Several):
     def shift(self, layer, B):
         return sum(m.shift(layer, B) for m in self.methods)
 
+    @property
+    def template(self):
+        (*own,) = {m.template for m in self.methods} - {"{x}"}
+        return own[0] if own else "{x}"
+
+    def pseudo(self, B):
+        own = [m for m in self.methods if np.any(m.pseudo(B))]
+        if len(own) > 1:
+            raise ValueError(
+                "each row has pseudo-tokens of one method, V, V + 1, …; in a Chain these "
+                f"have some: {', '.join(map(repr, own))}"
+            )
+        return own[0].pseudo(B) if own else 0
+
     def now(self, rng=None):
         return Chain(*[m.now(rng) for m in self.methods])
 
@@ -146,6 +160,12 @@ class Each(Several):
             real.append(np.pad(true, ((0, 0), (P - true.shape[1], 0))))
         rows = [take(concat(*r, axis=0), self.back) for r in zip(*rows)]
         return rows, np.concatenate(real)[self.back]
+
+    def pseudo(self, B):
+        self.fit(B)
+        return np.concatenate(
+            [np.broadcast_to(m.pseudo(len(rows)), (len(rows), 1)) for m, rows in self.groups]
+        )[self.back]
 
     def shift(self, layer, B):
         return np.concatenate([m.shift(layer, len(rows)) for m, rows in self.groups])[self.back]

@@ -109,6 +109,10 @@ class Linear(Module):
     def __call__(self, x):
         return linear(x, self.W, self.b) if "b" in vars(self) else matmul(x, self.W)
 
+    def product(self, x, A):
+        """x A, for another matrix A in place of W"""
+        return matmul(x, A)
+
 
 class Norm(Module):
     """LayerNorm        g, b (D,)"""
@@ -131,13 +135,22 @@ class RMSNorm(Module):
 
 
 class Embedding(Module):
-    """Row ids[b, t] of W        W (V, D)"""
+    """Row ids[b, t] of W        W (V, D)
+
+    An id of V or more is a pseudo-token of some adaptation, which puts a row of its own there.
+    """
 
     def __init__(self, rng, V, D, std=0.02):
         self.W = normal(rng, std, V, D)
 
+    shape = property(lambda self: self.W.shape)
+
     def __call__(self, ids):
-        return lookup(self.W, ids)
+        return self.product(ids, self.W)
+
+    def product(self, ids, A):
+        """The same rows of another matrix A"""
+        return lookup(A, np.where(ids < A.shape[-2], ids, 0))
 
 
 class Tied(Module):

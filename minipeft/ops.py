@@ -62,6 +62,12 @@ def log(x):
 
 
 @op
+def sqrt(x):
+    y = np.sqrt(x)
+    return y, lambda g: g / (2 * y)
+
+
+@op
 def tanh(x):
     y = np.tanh(x)
     return y, lambda g: g * (1 - y * y)
@@ -203,6 +209,12 @@ def transpose(x):
 
 
 @op
+def backwards(x):
+    """The rows of x (..., T, I) from the last to the first."""
+    return x[..., ::-1, :], lambda g: g[..., ::-1, :]
+
+
+@op
 def attention(q, k, v, bias=None, hidden=None, scale=1.0):
     """softmax(scale q kᵀ + bias) v, without `hidden` keys        Vaswani et al. 2017, eq. 1
 
@@ -321,6 +333,15 @@ def cut(x, start, stop, axis=-1):
         return d
 
     return x[part], dx
+
+
+@op
+def scatter(p, at, shape):
+    """Zeros (..., *shape), but for the numbers p (..., 1, N) in the places at (N, 2)."""
+    rows, columns = (np.asarray(i, like=p) for i in at.T)
+    y = zeros((*p.shape[:-2], *shape), like=p)
+    y[..., rows, columns] = p[..., 0, :]
+    return y, lambda g: g[..., rows, columns][..., None, :]
 
 
 @op

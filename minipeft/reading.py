@@ -41,8 +41,8 @@ class Memory:
 class Reading:
     """One forward: how the network asks for a layer, and where each row stands."""
 
-    def __init__(self, memory, positions, causal, last, rows=None):
-        self.memory, self.positions, self.causal = memory, positions, causal
+    def __init__(self, memory, causal, last, rows=None):
+        self.memory, self.causal = memory, causal
         self.last, self.rows, self.hidden = last, rows, {}
 
     def __call__(self, layer, x):

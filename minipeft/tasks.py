@@ -1,13 +1,13 @@
 """What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
 
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from .adapt import stack
+from .adapt import PLAIN, stack
 from .backend import host
 from .data import DataError, pad, shuffled
 from .generate import generate
@@ -17,12 +17,12 @@ from .metrics import accuracy, bleu, span_f1
 from .mixture import Chain
 from .nn import but
 from .parallel import Pool
+from .template import NONE, Layout
 from .tensor import no_grad
 from .world import nli, sentiment, style, table, tags, topic
 from .world.vocabulary import END
 
 ROOM = 32  # positions kept free for what stands before the text
-NONE = -100  # no label at this token
 
 
 def answers(says, rows, size=64, each=iter):
@@ -110,14 +110,21 @@ class Task:
 
     def training(self, adapt, size, rng):
         """The model that `adapt` is trained on, and endless batches for a Trainer."""
-        return self.network, map(self.batch, shuffled(self.examples["train"], size, rng))
+        batch = partial(self.batch, adapt=adapt)
+        return self.network, map(batch, shuffled(self.examples["train"], size, rng))
 
-    def batch(self, examples):
-        """(ids, labels, mask, types)"""
-        ids, labels, types = zip(*examples)
-        ids, mask = pad(ids)
-        labels = pad(labels, NONE)[0] if isinstance(labels[0], list) else np.array(labels)
-        return ids, labels, mask, None if types[0] is None else pad(types)[0]
+    def layout(self, adapt):
+        return Layout(adapt.template, self.tokenizer, self.base)
+
+    def batch(self, examples, adapt=PLAIN):
+        """(ids, labels, mask, types), as the adaptation wants them laid out"""
+        layout, (ids, labels, types) = self.layout(adapt), zip(*examples)
+        ids, mask = pad([layout(row) for row in ids])
+        if isinstance(labels[0], list):
+            labels = pad([layout(row, NONE) for row in labels], NONE)[0]
+        if types[0] is not None:
+            types = pad([layout(row, 0) for row in types])[0]
+        return ids, np.array(labels), mask, None if types[0] is None else types
 
     # -- scoring
 
@@ -163,7 +170,7 @@ class Classify(Task):
         return self.classes.index(true)
 
     def says(self, examples, adapt):
-        ids, _, mask, types = self.batch(examples)
+        ids, _, mask, types = self.batch(examples, adapt)
         best = host(self.network(ids, adapt, mask, types=types).data.argmax(-1))
         return [self.classes[c] for c in best]
 
@@ -216,7 +223,7 @@ class Tag(Classify):
         return labels
 
     def says(self, examples, adapt):
-        ids, labels, mask, types = self.batch(examples)
+        ids, labels, mask, types = self.batch(examples, adapt)
         best = host(self.network(ids, adapt, mask, types=types).data.argmax(-1))
         return [[self.classes[c] for c in row[own >= 0]] for row, own in zip(best, labels)]
 
@@ -251,14 +258,16 @@ class Write(Task):
     def attach(self, make, rng):
         return make().attach(self.network, rng)
 
-    def batch(self, examples):
-        rows = [
-            (given + wanted, [NONE] * len(given) + wanted, None) for given, wanted, _ in examples
-        ]
+    def batch(self, examples, adapt=PLAIN):
+        layout, rows = self.layout(adapt), []
+        for given, wanted, _ in examples:
+            given = layout(given)
+            rows.append((given + wanted, [NONE] * len(given) + wanted, None))
         return super().batch(rows)
 
     def says(self, examples, adapt):
-        ids, mask = pad([given for given, _, _ in examples])
+        layout = self.layout(adapt)
+        ids, mask = pad([layout(given) for given, _, _ in examples])
         most = max(len(wanted) for _, wanted, _ in examples) + 8
         new = generate(self.network, ids, adapt, mask, max_new_tokens=most, eos=self.end)
         return [self.tokenizer.decode(row.tolist()) for row in new]
@@ -280,7 +289,8 @@ class Imitate(Write):
 
     def training(self, adapt, size, rng):
         """A batch has a row of each user, in their order."""
-        return self.network, map(self.batch, self.rounds(self.examples["train"], rng))
+        batch = partial(self.batch, adapt=adapt)
+        return self.network, map(batch, self.rounds(self.examples["train"], rng))
 
     def rounds(self, examples, rng):
         while True:

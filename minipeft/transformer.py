@@ -65,6 +65,10 @@ class Positions(Module):
     def turn(self, x, read):
         return x
 
+    def front(self, k):
+        """Keys (B, P, K d) of rows that stand first, at positions 0, 1, …"""
+        return k
+
     def bias(self, read, real):
         return None
 
@@ -95,6 +99,9 @@ class Rotary(Positions):
     def turn(self, x, read):
         return rotate(x, *read.angles)
 
+    def front(self, k):
+        return rotate(k, *angles(np.arange(k.shape[1])[None], self.d, like=k.data))
+
 
 POSITIONS = {
     "learned": lambda rng, c: Learned(rng, c.length, c.width, std=0.01),
@@ -119,12 +126,23 @@ class Types(Untyped, Embedding):
         return h + read(self, np.pad(types, ((0, 0), (read.prompt, 0))))
 
 
+class Same(Module):
+    """No norm: x as it is."""
+
+    def __call__(self, x):
+        return x
+
+
 class Attention(Module):
-    """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2"""
+    """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2
+
+    norm is what its input comes from, and positions the network's: a method may ask for them.
+    """
 
     inner = True
 
-    def __init__(self, rng, c):
+    def __init__(self, rng, c, positions, norm):
+        self.width, self.positions, self.norm = c.width, positions, norm
         self.K, self.d = c.key_heads or c.heads, c.width // c.heads
         self.q, self.k, self.v = (
             Linear(rng, c.width, n * self.d) for n in (c.heads, self.K, self.K)
@@ -132,11 +150,11 @@ class Attention(Module):
         self.o = Linear(rng, c.width, c.width, std=0.02 * (2 * c.layers) ** -0.5)
 
     def __call__(self, x, read):
-        q = read.positions.turn(read(self.q, x), read)  # (B, T, D)
-        k = read.positions.turn(read(self.k, x), read)  # turned first, then behind a prefix
+        q = self.positions.turn(read(self.q, x), read)  # (B, T, D)
+        k = self.positions.turn(read(self.k, x), read)  # turned first, then behind a prefix
         k, v, real = read.extend(self, k, read(self.v, x))  # (B, S, K d)
         q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
-        bias = read.positions.bias(read, real)
+        bias = self.positions.bias(read, real)
         hidden = read.hides(real, like=q.data)
         y = attention(q, k, v, bias, hidden=hidden, scale=self.d**-0.5)
         return read(self.o, join_heads(y))
@@ -148,7 +166,7 @@ class Mlp(Module):
     inner = True
 
     def __init__(self, rng, c):
-        F, self.gelu = c.hidden or 4 * c.width, GELUS[c.gelu]
+        self.width, F, self.gelu = c.width, c.hidden or 4 * c.width, GELUS[c.gelu]
         self.up = Linear(rng, c.width, F)
         self.down = Linear(rng, F, c.width, std=0.02 * (2 * c.layers) ** -0.5)
 
@@ -161,10 +179,15 @@ class Block(Module):
 
     inner = True
 
-    def __init__(self, rng, c):
+    def __init__(self, rng, c, positions):
         norm = NORMS[c.norm]
-        self.ln1, self.attn = norm(c.width, c.eps), Attention(rng, c)
+        self.ln1 = norm(c.width, c.eps)
+        self.attn = Attention(rng, c, positions, self.ahead())
         self.ln2, self.mlp = norm(c.width, c.eps), Mlp(rng, c)
+
+    def ahead(self):
+        """What stands between the block's input and its attention."""
+        return self.ln1
 
     def __call__(self, h, read):
         h = h + read(self.attn, read(self.ln1, h))
@@ -174,6 +197,9 @@ class Block(Module):
 
 class PostBlock(Block):
     """h ← ln1(h + attn(h));  h ← ln2(h + mlp(h))        Vaswani et al. 2017, §3.1"""
+
+    def ahead(self):
+        return Same()
 
     def __call__(self, h, read):
         h = read.asked(self, h + read(self.attn, h))
@@ -190,7 +216,8 @@ class Stack(Module):
         self.tokens = Embedding(rng, c.vocabulary, c.width)
         self.positions = POSITIONS[c.positions](rng, c)
         self.types = Types(rng, c.types, c.width) if c.types else Untyped()
-        self.blocks = [(PostBlock if c.post else Block)(rng, c) for _ in range(c.layers)]
+        block = PostBlock if c.post else Block
+        self.blocks = [block(rng, c, self.positions) for _ in range(c.layers)]
         self.ln = NORMS[c.norm](c.width, c.eps)
         self.order = [self.ln, *self.blocks] if c.post else [*self.blocks, self.ln]
 
@@ -201,8 +228,6 @@ class Stack(Module):
         rows (B, R): the columns of which states are asked; then they are (B, R, D).
         types (B, T): of the tokens, where they have any; None: all are of type 0.
         """
-        ids, real = checked(ids, mask, self.config.vocabulary)
-        types = typed(types, ids.shape, self.config.types)
         if memory and adapt is not None and adapt is not PLAIN:
             raise ValueError(
                 "a memory has its own adaptation: Memory(γ), then model(ids, memory=m)"
@@ -212,10 +237,12 @@ class Stack(Module):
         given = memory or Memory(adapt, rng, keep=False)
         given.adapt.fits(self.config)
         given.adapt.beside(self)
+        ids, real = checked(ids, mask, self.config.vocabulary, given.adapt)
+        types = typed(types, ids.shape, self.config.types)
         return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows, types)
 
     def stream(self, ids, real, memory, rows=None, types=None):
-        read = Reading(memory, self.positions, self.causal, self.blocks[-1], rows)
+        read = Reading(memory, self.causal, self.blocks[-1], rows)
         h = read.lead(self.tokens, read(self.tokens, ids), real, self.blocks[0].attn)
         h = self.types.place(self.positions.place(h, read), types, read)
         for layer in self.order:
@@ -233,7 +260,7 @@ class Stack(Module):
         return memory.shared(B)
 
 
-def checked(ids, mask, vocabulary):
+def checked(ids, mask, vocabulary, adapt=PLAIN):
     """Token ids (B, T) and which are real, as arrays on the host; an error for anything else."""
     try:
         ids = np.asarray(ids)
@@ -245,9 +272,14 @@ def checked(ids, mask, vocabulary):
         raise ValueError(
             f"ids must be whole numbers (batch, length), neither empty; got {ids.dtype} {ids.shape}"
         )
-    if ids.min() < 0 or ids.max() >= vocabulary:
-        stray = ids[(ids < 0) | (ids >= vocabulary)][0]
-        raise ValueError(f"token id {stray} is outside the vocabulary of {vocabulary}")
+    known = vocabulary + (adapt or PLAIN).pseudo(len(ids))
+    if len(stray := np.argwhere((ids < 0) | (ids >= known))):
+        row, t = stray[0]
+        more = np.broadcast_to(known, (len(ids), 1))[row, 0] - vocabulary
+        own = f" and its {more} pseudo-tokens" if more else ""
+        raise ValueError(
+            f"token id {ids[row, t]} is outside the vocabulary of {vocabulary}{own}, row {row}"
+        )
     mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).astype(bool)
     if mask.shape != ids.shape:
         raise ValueError(f"mask {mask.shape} must have the shape of ids {ids.shape}")
@@ -315,7 +347,7 @@ class Decoder(Stack):
 
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """
-        ids, mask = checked(ids, mask, self.config.vocabulary)
+        ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
         rows, target = asked(self.targets(labels, mask))
         z = self(ids, adapt, mask, rng=rng, rows=rows)
         return cross_entropy(z, target, count or max(1, (target >= 0).sum()))

@@ -10,21 +10,33 @@ import numpy as np
 import pytest
 
 from minipeft import (
+    IA3,
     PLAIN,
     Adapter,
     Bert,
+    BitFit,
     Chain,
     Classifier,
     Config,
     Decoder,
+    DeepPrompt,
+    DoRA,
     Each,
     Encoded,
     FullFineTuning,
+    LayerNormTuning,
     LoRA,
     MaskedLM,
+    MultiHeadAdapter,
+    MultitaskPrompt,
+    ParallelAdapter,
     PrefixTuning,
     Probe,
     PromptTuning,
+    PseudoTokens,
+    PTuning,
+    PTuningV2,
+    RandomWeights,
     Tensor,
     TokenClassifier,
     grad,
@@ -78,18 +90,35 @@ METHODS = {
     "prompt of 7": lambda: PromptTuning(7, init="uniform"),
     "prompt from text": lambda: PromptTuning(3, init="text", words=(5, 6)),
     "prompt from labels": lambda: PromptTuning(3, init="labels", words=((1, 2), (4,))),
+    "pseudo-tokens": lambda: PseudoTokens("[P]*2 {x} [P]", init="uniform"),
+    "p-tuning": lambda: PTuning("[P]*2 {x} [P]", layers=1),
+    "p-tuning, half as wide": lambda: PTuning("{x} [P]*3", encoder="lstm-half"),
+    "p-tuning by an MLP": lambda: PTuning("[P] {x} [P]", encoder="mlp"),
+    "multitask prompt": lambda: MultitaskPrompt(3, rank=2),
+    "rows of every block": lambda: DeepPrompt(2),
     "prefix of 2": lambda: PrefixTuning(2, init="normal"),
     "prefix of 5": lambda: PrefixTuning(5),
     "prefix that shifts nothing": lambda: PrefixTuning(3, shift_positions=False),
     "prefix in the upper layer": lambda: PrefixTuning(2, targets=r"1\.attn$"),
     "prefix from words": lambda: PrefixTuning(words=(3, 1, 4)),
+    "p-tuning v2": lambda: PTuningV2(3),
     "lora": lambda: LoRA(rank=2, alpha=3),
     "lora everywhere": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
-    "lora with a shared A": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
+    "lora with a shared A": lambda: LoRA(2, alpha=3, targets=r"attn\.[qkvo]$|up$", fused=True),
+    "lora, rank-stabilised": lambda: LoRA(4, alpha=3, rank_stabilised=True),
+    "lora of embeddings": lambda: LoRA(rank=2, alpha=3, targets=r"^tokens$|attn\.k$"),
+    "dora": lambda: DoRA(rank=2, alpha=3),
+    "ia3": lambda: IA3(),
+    "bitfit": lambda: BitFit(),
+    "random weights": lambda: RandomWeights(),
     "houlsby": lambda: Adapter(3),
     "pfeiffer": lambda: Adapter(3, targets=PFEIFFER),
+    "parallel adapter": lambda: ParallelAdapter(3),
+    "multi-head adapter": lambda: MultiHeadAdapter(2),
+    "mam": lambda: Chain(PrefixTuning(3), ParallelAdapter(4, 4.0, r"mlp$")),
+    "houlsby with norms": lambda: Chain(Adapter(3), LayerNormTuning()),
     "full": lambda: FullFineTuning(),
-    "norms": lambda: FullFineTuning(targets=r"ln\d?$"),
+    "norms": lambda: LayerNormTuning(),
     "encoded prefix": lambda: Encoded(PrefixTuning(4), hidden=6),
     "encoded prompt": lambda: Encoded(PromptTuning(3), hidden=6),
     "chain": lambda: Chain(
@@ -108,10 +137,6 @@ def fresh(name, model, rng=None):
     rng, adapt = rng or np.random.default_rng(0), METHODS[name]()
     if adapt is not PLAIN:
         adapt.attach(model, rng)
-    if name == "lora with a shared A":
-        for block in ("blocks.0", "blocks.1"):
-            q, k, v = (adapt.at[f"{block}.attn.{layer}"] for layer in "qkv")
-            k[0] = v[0] = q[0]
     return Chain(adapt, Probe().attach(model)) if isinstance(model, Headed) else adapt
 
 
@@ -129,15 +154,21 @@ def mixture(model, users=1):
     return Each([attached(name, model, user) for user in range(users) for name in METHODS])
 
 
-def batch(model, B, seed=0):
-    """Texts, what is asked of them, and which tokens are real: padding left, right, or between."""
+def batch(model, B, adapt=PLAIN, seed=0):
+    """Texts, what is asked of them, and which tokens are real: padding left, right, or between.
+
+    Tokens 1 and 4 are pseudo-tokens, where the adaptation of a row knows any.
+    """
     rng = np.random.default_rng(seed)
     ids, mask = rng.integers(0, V, (B, T)), np.ones((B, T), bool)
     for i, gap in enumerate(([], [0, 1], [5, 6], [3, 4], [0, 2, 6])):
         mask[i::5, gap] = False
+    known, at = np.broadcast_to(adapt.pseudo(B), (B, 1)), (1, 4)
+    labels = ids % C if isinstance(model, Headed) else ids.copy()
+    labels[:, at] = np.where(known, -100, labels[:, at])
+    ids[:, at] = np.where(known, V + (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at])
     if isinstance(model, Classifier):
         return ids, rng.integers(0, C, B), mask
-    labels = ids % C if isinstance(model, Headed) else ids
     return ids, np.where(rng.random((B, T)) < 0.2, -100, labels), mask
 
 

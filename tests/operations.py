@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minipeft import ops
+from minipeft import lstm, ops
 
 
 @dataclass
@@ -59,6 +59,20 @@ def attention(q, k, v, bias=0.0, *, hidden=False, scale):
         w = w if any(w) else [1.0] * len(w)
         y[at] = sum(a * value for a, value in zip(w, v[b, group, 0])) / sum(w)
     return y
+
+
+def memory_cell(x, W, U, b):
+    """One unit and one step at a time, of one user or of each."""
+    if x.ndim == 3:
+        return np.reshape([memory_cell(*user) for user in zip(x, W, U, b)], (*x.shape[:2], -1))
+    σ, n = lambda t: 1 / (1 + np.exp(-t)), len(U)
+    h, c, y = np.zeros(n), np.zeros(n), []
+    for x_t in x:
+        i, f, g, o = np.split(x_t @ W + h @ U + b[0], 4)
+        c = σ(f) * c + σ(i) * np.tanh(g)
+        h = σ(o) * np.tanh(c)
+        y.append(h)
+    return np.array(y)
 
 
 def lookup(W, ids):
@@ -123,6 +137,19 @@ def span(n, rng):
     return {"start": start, "stop": stop, "axis": rng.choice([1, -2])}
 
 
+def places(n, rng):
+    """N of a matrix (I + N, O), none twice."""
+    at = rng.choice((n.I + n.N) * n.O, n.N, replace=False)
+    return np.stack([at // n.O, at % n.O], 1)
+
+
+def scattered(p, at, shape):
+    y = np.zeros((*p.shape[:-2], *shape))
+    for i, (row, column) in enumerate(at):
+        y[..., row, column] = p[..., 0, i]
+    return y
+
+
 def tokens(n, rng):
     return {"ids": rng.integers(n.V, size=(n.B, n.T))}
 
@@ -142,6 +169,7 @@ TABLE = [
     Row(ops.div, "*B,T,D *B,T,D", lambda a, b: a / b, domain=apart),
     Row(ops.exp, "B,T,D", lambda x: np.exp(x)),
     Row(ops.log, "B,T,D", lambda x: np.log(x), domain=lambda x: np.abs(x) + 0.5),
+    Row(ops.sqrt, "B,T,D", lambda x: x**0.5, domain=lambda x: np.abs(x) + 0.5),
     Row(ops.tanh, "B,T,D", lambda x: np.sinh(x) / np.cosh(x)),
     Row(ops.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
     Row(ops.gelu, "B,T,D", gelu),
@@ -169,6 +197,14 @@ TABLE = [
         lambda x, W, b: np.einsum("...ti,...io->...to", x, W) + b,
     ),
     Row(ops.transpose, "B,T,D", lambda x: np.einsum("btd->bdt", x)),
+    Row(ops.backwards, "B,T,D | T,D", lambda x: np.flip(x, -2)),
+    Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", memory_cell),
+    Row(
+        ops.scatter,
+        "1,N | B,1,N",
+        scattered,
+        lambda n, rng: {"at": places(n, rng), "shape": (n.I + n.N, n.O)},
+    ),
     Row(
         ops.attention,
         "B,K,G,T,d B,K,1,S,d B,K,1,S,d | B,K,G,T,d B,K,1,S,d B,K,1,S,d B,1,1,1,S",

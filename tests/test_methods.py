@@ -23,21 +23,31 @@ from minipeft import (
     PLAIN,
     Adaptation,
     Adapter,
+    BitFit,
     Chain,
     Classifier,
+    DeepPrompt,
     Each,
     Encoded,
     FullFineTuning,
     LoRA,
     Memory,
+    MultiHeadAdapter,
+    ParallelAdapter,
     PrefixTuning,
     PromptTuning,
+    PTuningV2,
     Tensor,
     merge,
     stack,
 )
 from minipeft.backend import host
 from minipeft.nn import but
+
+ENCODED = "encoded", "p-tuning,", "p-tuning by"
+LORAS = [name for name in METHODS if name.startswith("lora") and "embeddings" not in name]
+IDENTITIES = [*LORAS, "ia3", "bitfit", "random weights", "full", "norms"]
+MERGES = ["plain", "dora", *IDENTITIES]
 
 
 def rng():
@@ -186,7 +196,7 @@ def test_a_chain_stands_in_its_order(model):
 
 
 @networks
-@pytest.mark.parametrize("name", ["lora", "lora everywhere", "full", "norms"])
+@pytest.mark.parametrize("name", [*IDENTITIES, "parallel adapter", "multi-head adapter"])
 def test_starts_as_the_identity(model, name):
     ids, _, mask = batch(model, 5)
     adapt = fresh(name, model)
@@ -194,11 +204,18 @@ def test_starts_as_the_identity(model, name):
 
 
 @networks
-@pytest.mark.parametrize("name", ["houlsby", "pfeiffer"])
-def test_an_adapter_starts_near_the_identity(model, name):
+@pytest.mark.parametrize("name", ["houlsby", "pfeiffer", "houlsby with norms"])
+def test_starts_near_the_identity(model, name):
     ids, _, mask = batch(model, 5)
     adapt = fresh(name, model)
     assert 0 < np.abs(model(ids, adapt, mask=mask).data - model(ids, mask=mask).data).max() < 0.01
+
+
+@networks
+def test_dora_starts_as_the_base_to_the_last_digits(model):
+    ids, _, mask = batch(model, 5)
+    adapt = fresh("dora", model)
+    assert np.abs(model(ids, adapt, mask=mask).data - model(ids, mask=mask).data).max() <= 1e-13
 
 
 @networks
@@ -239,9 +256,16 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
         (
             LoRA(targets="attn$"),
-            r"blocks\.0\.attn, Attention: .* no weight matrix.*; .* at blocks\.N\.attn\.q, ",
+            r"blocks\.0\.attn, Attention: .* no weight matrix.*; .* blocks\.N\.attn\.q, ",
         ),
-        (LoRA(targets="tokens"), "has no place at tokens, Embedding"),
+        (LoRA(targets="ln1"), r"has no place at blocks\.0\.ln1, (RMS)?Norm"),
+        (ParallelAdapter(targets="tokens"), "has no place at tokens, Embedding: that has no width"),
+        (
+            MultiHeadAdapter(targets="mlp$"),
+            r"no place at blocks\.0\.mlp, Mlp: .* blocks\.N\.attn",
+        ),
+        (DeepPrompt(targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
+        (BitFit(r"^tokens$"), "trains biases, and there is none at tokens"),
         (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
     ]
     for method, says in slips:
@@ -249,6 +273,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
             method.attach(model, rng())
     numbers = [(LoRA, "rank", 0), (LoRA, "alpha", np.nan), (LoRA, "dropout", 1.0)]
     numbers += [(PrefixTuning, "length", 0), (PromptTuning, "length", -1)]
+    numbers += [(PTuningV2, "dropout", -0.1), (ParallelAdapter, "scale", np.inf)]
     for method, field, value in [*numbers, (Adapter, "bottleneck", 0)]:
         with pytest.raises(ValueError, match=f"{method.__name__}: {field}={value} must be "):
             method(**{field: value})
@@ -284,9 +309,10 @@ def test_a_tied_head_has_one_copy():
 
 
 @networks
-@pytest.mark.parametrize("name", ["encoded prefix", "encoded prompt"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name.startswith(ENCODED)])
 def test_folded_is_live_bit_for_bit(model, name):
-    live, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    live = attached(name, model)
+    ids, labels, mask = batch(model, 5, live)
     encoded = live.methods[0] if isinstance(live, Chain) else live
     folded = encoded.fold()
     for one, other in ((encoded, folded), (Each([encoded] * 5), Each([folded] * 5))):
@@ -296,12 +322,9 @@ def test_folded_is_live_bit_for_bit(model, name):
         assert len(gradients(model, ids, labels, folded, mask)) == len(folded.parameters())
 
 
-MERGES = ["plain", "lora", "lora everywhere", "lora with a shared A", "full", "norms"]
-
-
 def from_applied(model, adapt):
     """How far a merged model is from the model read through the adaptation."""
-    ids, _, mask = batch(model, 5)
+    ids, _, mask = batch(model, 5, adapt)
     z = merge(model, adapt)(ids, mask=mask)
     return np.abs(z.data - model(ids, adapt, mask=mask).data).max()
 
@@ -328,7 +351,7 @@ def test_merging_follows_a_chain(model):
 
 
 @networks
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in MERGES])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in [*MERGES, "lora of embeddings"]])
 def test_what_is_no_change_of_weights_says_so(model, name):
     with pytest.raises(ValueError, match="can't be merged into .*; keep it beside the model"):
         merge(model, attached(name, model))

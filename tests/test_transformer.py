@@ -52,7 +52,8 @@ PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 @networks
 @methods
 def test_padding_anywhere_changes_nothing(model, name):
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 10)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 10, adapt)
     z, loss = model(ids, adapt, mask=mask), 0
     for i in range(len(ids)):
         text, label = row(i, ids, labels, mask)
@@ -64,7 +65,8 @@ def test_padding_anywhere_changes_nothing(model, name):
 @networks
 @methods
 def test_what_padding_says_is_not_read(model, name):
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 5, adapt)
     z, loss = model(ids, adapt, mask=mask), total(model, ids, labels, adapt, mask)
     other = np.where(mask, ids, (ids + 1) % V)
     asked = labels if labels.ndim == 1 else np.where(mask, labels, (ids + 2) % C)
@@ -96,7 +98,8 @@ class Spy(Adaptation):
 @pytest.mark.parametrize("model", CAUSAL.values(), ids=CAUSAL)
 @pytest.mark.parametrize("name", PROMPTED)
 def test_a_prompt_read_once_is_the_prompt_in_every_row(model, name):
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 5, adapt)
     spy = Spy()
     z = model(ids, Chain(spy, adapt), mask=mask, rng=np.random.default_rng(0))
     prompt, text = spy.times("blocks.0.attn.q")
@@ -143,7 +146,8 @@ def literal_loss(model, ids, labels, adapt, mask):
 @decoders
 @methods
 def test_the_loss_is_its_formula_over_all_logits(model, name):
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 5, adapt)
     frugal, literal = (
         lambda: model.loss(ids, labels, adapt, mask=mask),
         lambda: literal_loss(model, ids, labels, adapt, mask),
@@ -156,7 +160,8 @@ def test_the_loss_is_its_formula_over_all_logits(model, name):
 @decoders
 @methods
 def test_rows_asked_for_are_columns_of_the_whole(model, name):
-    adapt, (ids, _, mask) = attached(name, model), batch(model, 5)
+    adapt = attached(name, model)
+    ids, _, mask = batch(model, 5, adapt)
     rows = np.random.default_rng(0).integers(0, T, (5, 3))
     z = model(ids, adapt, mask=mask).data[np.arange(5)[:, None], rows]
     y = model(ids, adapt, mask=mask, rows=rows).data
@@ -167,7 +172,8 @@ def test_rows_asked_for_are_columns_of_the_whole(model, name):
 @networks
 @methods
 def test_shards_add_up_to_the_batch(model, name):
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 7)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 7, adapt)
     if labels.ndim == 2:
         labels[3:5] = -100  # a shard of which nothing is asked
     count = (model.targets(labels, mask) >= 0).sum()
@@ -221,7 +227,8 @@ def test_the_pool_of_an_encoder_is_what_its_pooler_makes_of_the_first_real_token
 def test_types_stay_with_their_tokens(name):
     """Wherever padding and prompts are; and they say something."""
     model, rng = ENCODERS["bert"], np.random.default_rng(0)
-    adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    adapt = attached(name, model)
+    ids, labels, mask = batch(model, 5, adapt)
     types, loss = rng.integers(0, 2, ids.shape), 0
     z = model(ids, adapt, mask=mask, types=types)
     assert np.abs(z.data - model(ids, adapt, mask=mask).data)[mask].max() > 1e-3

@@ -13,6 +13,7 @@ from tyro.conf import arg
 from .. import hf
 from ..data import DataError, read_examples, read_text
 from ..tasks import classifier
+from ..template import Layout
 from . import measure
 from .common import Command, Config, File, Json, Model, at_least, optional, out, unused
 
@@ -52,9 +53,10 @@ class Evaluate(Command):
         results = []
         for folder in (None, *self.adaptation):
             adapt = measure.writer(folder, measure.causal(model))
-            measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
+            layout = Layout(adapt.template, tokenizer, model)
+            measure.fits(model, adapt, layout, self.passage, f"--passage {self.passage}")
             name = str(folder) if folder else None
-            results.append({"adaptation": name, "loss": measure.loss(model, adapt, rows)})
+            results.append({"adaptation": name, "loss": measure.loss(model, adapt, layout, rows)})
         return {"data": str(self.data), "tokens": rows.size, "results": results}
 
     def examples(self, model, tokenizer):
@@ -72,7 +74,9 @@ class Evaluate(Command):
                 )
             reader = classifier(model, len(names))
             adapt = hf.load_adaptation(folder, reader)
-            given = [names[i] for i in measure.predicted(reader, adapt, rows)]
+            layout = Layout(adapt.template, tokenizer, model)
+            laid = [layout(row) for row in rows]
+            given = [names[i] for i in measure.predicted(reader, adapt, laid)]
             right = [a == b for a, b in zip(given, labels) if b is not None]
             accuracy = float(np.mean(right)) if right else None
             results.append({"adaptation": str(folder), "accuracy": accuracy})

@@ -11,6 +11,7 @@ from tyro.conf import arg
 from .. import hf
 from ..data import HALF
 from ..generate import generate
+from ..template import Layout
 from . import measure
 from .common import Command, Config, Json, Model, at_least, optional
 
@@ -45,11 +46,12 @@ class Generate(Command):
         model, tokenizer = measure.causal(hf.load(self.model)), hf.load_tokenizer(self.model)
         adapt = measure.writer(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
+        layout = Layout(adapt.template, tokenizer, model)
         what = f"--tokens {self.tokens}, and {len(ids)} of the prompt"
-        measure.fits(model, adapt, len(ids) + self.tokens - 1, what)  # the last one is not read
+        measure.fits(model, adapt, layout, len(ids) + self.tokens - 1, what)  # the last is not read
         new = generate(
             model,
-            [ids],
+            [layout(ids)],
             adapt,
             max_new_tokens=self.tokens,
             temperature=self.temperature,

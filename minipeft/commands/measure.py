@@ -29,18 +29,19 @@ def causal(model):
     return model
 
 
-def front(model, adapt):
-    """How many positions the adaptation takes in front of a text."""
+def added(model, adapt, layout):
+    """How many positions the adaptation takes beside a text."""
     adapt = adapt.now()
     prompt = adapt.before(model.tokens, 1)
-    return int(adapt.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
+    ahead = int(adapt.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
+    return ahead + len(layout([]))
 
 
-def fits(model, adapt, tokens, what):
-    """A ValueError if the model has no positions for so many tokens behind the adaptation."""
-    ahead, have = front(model, adapt), model.config.length
+def fits(model, adapt, layout, tokens, what):
+    """A ValueError if the model has no positions for so many tokens beside the adaptation."""
+    ahead, have = added(model, adapt, layout), model.config.length
     if ahead + tokens > have:
-        own = f", {ahead} of them for what the adaptation puts in front" if ahead else ""
+        own = f", {ahead} of them for what the adaptation adds" if ahead else ""
         raise ValueError(
             f"{what}: that takes {ahead + tokens} positions{own}; the model has {have}"
         )
@@ -64,12 +65,13 @@ def pieces(work, count):
         return list(each(pool.map(work, slices)))
 
 
-def loss(model, adapt, rows):
+def loss(model, adapt, layout, rows):
     """The mean loss of a token of passages (N, T)."""
+    ids, labels = layout.language(rows)
 
     def summed(own):
         with no_grad():
-            return float(model.loss(rows[own], rows[own], adapt)) * len(rows[own])
+            return float(model.loss(ids[own], labels[own], adapt)) * len(rows[own])
 
     return sum(pieces(summed, len(rows))) / len(rows)
 

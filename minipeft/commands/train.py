@@ -22,6 +22,7 @@ from ..data import DataError, passages, read_examples, read_text
 from ..methods import METHODS, Probe
 from ..optim import AdamW, schedule
 from ..tasks import ROOM, Classify
+from ..template import Layout
 from ..train import NonFinite, Trainer
 from . import measure
 from .common import (
@@ -161,13 +162,17 @@ class Train(Command):
                 f".jsonl, .csv or .tsv; {self.data} is read as one text"
             )
         adapt = self.method.attach(measure.causal(model), rng)
-        measure.fits(model, adapt, self.passage, f"--passage {self.passage}")
+        layout = Layout(adapt.template, tokenizer, model)
+        measure.fits(model, adapt, layout, self.passage, f"--passage {self.passage}")
         ids = tokenizer.encode(read_text(self.data)).ids
         own, kept = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
         rows = measure.windows(kept, self.passage, f"{self.data}, its last tenth")[:HELD]
-        batches = passages(own, self.batch, self.passage, rng)
-        loss = lambda γ: measure.loss(model, γ, rows)
-        return Job(model, adapt, batches, lambda γ: {"loss": loss(γ)}, {"base_loss": loss(PLAIN)})
+        drawn = passages(own, self.batch, self.passage, rng)
+        batches = (layout.language(ids) for ids, *_ in drawn)
+        plain = Layout(PLAIN.template, tokenizer, model)
+        before = {"base_loss": measure.loss(model, PLAIN, plain, rows)}
+        loss = lambda γ: {"loss": measure.loss(model, γ, layout, rows)}
+        return Job(model, adapt, batches, loss, before)
 
     def examples(self, model, tokenizer, rng):
         """A classifier and its examples."""
@@ -175,7 +180,8 @@ class Train(Command):
         splits = apart(self.data, pairs, rng)
         task = Classify(str(self.data), splits, model, tokenizer)
         adapt = task.attach(lambda: self.method, rng)
-        measure.fits(task.network, adapt, model.config.length - ROOM, "a whole text")
+        room = model.config.length - ROOM
+        measure.fits(task.network, adapt, task.layout(adapt), room, "a whole text")
         before = {"majority": task.majority("held out")["accuracy"], "shortened": task.shortened}
         model, batches = task.training(adapt, self.batch, rng)
         scores = lambda γ: task.scores(γ, "held out")

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import methods
 from ..adapt import Adaptation, trained
-from ..methods import Encoded
+from ..methods import Reparametrised
 from ..mixture import Chain
 from .folders import CheckpointError, Settings, parsed
 
@@ -73,4 +73,5 @@ def filled(γ, file, model):
 
 
 def has_encoder(γ):
-    return any(map(has_encoder, γ.methods)) if isinstance(γ, Chain) else isinstance(γ, Encoded)
+    inner = γ.methods if isinstance(γ, Chain) else ()
+    return isinstance(γ, Reparametrised) or any(map(has_encoder, inner))

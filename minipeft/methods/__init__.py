@@ -1,18 +1,39 @@
 """The methods: a place (`targets`), a start, an equation (`apply`) or rows in front (`past`)."""
 
 from .adapter import HOULSBY, PFEIFFER, Adapter
-from .encoded import Encoded
-from .fine_tuning import FullFineTuning, Probe
+from .bitfit import BitFit, RandomWeights, biases
+from .deep import DeepPrompt
+from .dora import DoRA
+from .encoded import Encoded, Reparametrised
+from .fine_tuning import FullFineTuning, LayerNormTuning, Probe
+from .ia3 import IA3
 from .lora import LoRA
+from .multitask import MultitaskPrompt
+from .parallel import MultiHeadAdapter, ParallelAdapter
 from .prefix import PrefixTuning
-from .prompt import PromptTuning
+from .prompt import PromptTuning, nearest
+from .pseudo import PseudoTokens
+from .ptuning import PTuning
+from .ptuning2 import PTuningV2
 
 METHODS = {
     "probe": Probe,
     "prompt": PromptTuning,
+    "pseudo": PseudoTokens,
+    "ptuning": PTuning,
+    "multitask": MultitaskPrompt,
+    "deep": DeepPrompt,
     "prefix": PrefixTuning,
+    "ptuning2": PTuningV2,
     "adapter": Adapter,
+    "parallel": ParallelAdapter,
+    "multihead": MultiHeadAdapter,
     "lora": LoRA,
+    "dora": DoRA,
+    "ia3": IA3,
+    "bitfit": BitFit,
+    "random": RandomWeights,
+    "norms": LayerNormTuning,
     "full": FullFineTuning,
 }
 
@@ -37,11 +58,26 @@ __all__ = [
     "METHODS",
     "PFEIFFER",
     "Adapter",
+    "BitFit",
+    "DeepPrompt",
+    "DoRA",
     "Encoded",
     "FullFineTuning",
+    "IA3",
+    "LayerNormTuning",
     "LoRA",
+    "MultiHeadAdapter",
+    "MultitaskPrompt",
+    "PTuning",
+    "PTuningV2",
+    "ParallelAdapter",
     "PrefixTuning",
     "Probe",
     "PromptTuning",
+    "PseudoTokens",
+    "RandomWeights",
+    "Reparametrised",
+    "biases",
     "method",
+    "nearest",
 ]

@@ -13,7 +13,7 @@ PFEIFFER = r"mlp\.down$"
 
 @dataclass
 class Adapter(Adaptation):
-    """Adapter(h) = h + W_up σ(W_down h)        near the identity at first        §2.1
+    """h + W_up σ(W_down h)        near the identity        Houlsby et al. 2019, §2.1
 
     h is what the sub-layer yields, before the residual is added.  Rows: σ(h D + b) U + c.
     """

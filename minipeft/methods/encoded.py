@@ -8,17 +8,25 @@ from ..adapt import Adaptation, placed
 from ..ops import cut, tanh
 
 
-@dataclass
-class Encoded(Adaptation):
-    """P[i, :] = MLP(E[i, :]),  MLP = Linear → tanh → Linear        Li & Liang 2021, §4.3
+class Reparametrised(Adaptation):
+    """The rows of `self.method`, all layers side by side, are `encode` of what `network` starts.
 
-    E and the MLP start at random, whatever the method alone would start from.
-    One network makes the rows of all layers, side by side.  It runs once a forward (`now`);
-    after training `fold` keeps its result alone.
+    E and the network start at random, whatever the method alone would start from.  It runs once a
+    forward (`now`); after training `fold` keeps its result alone.
     """
 
-    method: Adaptation
-    hidden: int = 512
+    def network(self, k, D, O, rng):
+        """{name: array} for k rows of O numbers, beside a model of width D: first E (k, D)"""
+        raise NotImplementedError
+
+    def encode(self, *θ):
+        """The rows (k, O)"""
+        raise NotImplementedError
+
+    template = property(lambda self: self.method.template)
+
+    def pseudo(self, B):
+        return self.method.pseudo(B)
 
     def attach(self, model, rng):
         self.method.attach(model, rng)
@@ -27,22 +35,13 @@ class Encoded(Adaptation):
             raise ValueError(
                 f"{self.method!r} adds no rows of one number everywhere that a network could make"
             )
-        k, D, h, O = (
-            rows[0].shape[0],
-            model.config.width,
-            self.hidden,
-            sum(p.shape[1] for p in rows),
-        )
-        E = rng.normal(0, 1, (k, D))
-        W1, b1 = (rng.uniform(-1, 1, s) * D**-0.5 for s in ((D, h), (1, h)))
-        W2, b2 = (rng.uniform(-1, 1, s) * h**-0.5 for s in ((h, O), (1, O)))
-        return self.lay({"encoder": [placed(p, model) for p in (E, W1, b1, W2, b2)]}, model)
+        k, D, O = rows[0].shape[0], model.config.width, sum(p.shape[1] for p in rows)
+        θ = self.network(k, D, O, rng)
+        self.named = tuple(θ)
+        return self.lay({"encoder": [placed(p, model) for p in θ.values()]}, model)
 
     def names(self, path):
-        return "E", "W1", "b1", "W2", "b2"
-
-    def encode(self, E, W1, b1, W2, b2):
-        return tanh(E @ W1 + b1) @ W2 + b2
+        return self.named
 
     def now(self, rng=None):
         y = self.encode(*self.attached()["encoder"])
@@ -53,3 +52,24 @@ class Encoded(Adaptation):
             for p, end in zip(rows, ends, strict=True)
         }
         return self.method.using(cuts).now(rng)
+
+
+def linear(rng, I, O):
+    """W (I, O) and b (1, O), uniform to ±1/√I"""
+    return [rng.uniform(-1, 1, s) * I**-0.5 for s in ((I, O), (1, O))]
+
+
+@dataclass
+class Encoded(Reparametrised):
+    """P[i, :] = W₂ tanh(W₁ E[i, :] + b₁) + b₂        random        Li & Liang 2021, §4.3"""
+
+    method: Adaptation
+    hidden: int = 512
+
+    def network(self, k, D, O, rng):
+        h = self.hidden
+        θ = rng.normal(0, 1, (k, D)), *linear(rng, D, h), *linear(rng, h, O)
+        return dict(zip(("E", "W1", "b1", "W2", "b2"), θ))
+
+    def encode(self, E, W1, b1, W2, b2):
+        return tanh(E @ W1 + b1) @ W2 + b2

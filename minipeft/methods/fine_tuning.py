@@ -9,9 +9,9 @@ from ..adapt import Adaptation, trained
 
 @dataclass
 class FullFineTuning(Adaptation):
-    """γ = a copy of θ, and every layer computed with it: W x → W' x        003 §11.2.2
+    """W' x, for every layer W x        W' = W        Howard & Ruder 2018; 003 §11.2.2
 
-    `targets` may leave layers out: r"ln\\d?$" is LayerNorm tuning.
+    γ is a copy of θ, and every layer is computed with it; `targets` may leave layers out.
     """
 
     targets: str = ""  # which layers, by path: a regular expression
@@ -36,8 +36,15 @@ class FullFineTuning(Adaptation):
 
 
 @dataclass
+class LayerNormTuning(FullFineTuning):
+    """g' ⊙ (x - mean x)/√(var x + ε) + b'        g' = g, b' = b        Houlsby et al. 2019, §3.4"""
+
+    targets: str = r"ln\d?$"  # which layers, by path: a regular expression
+
+
+@dataclass
 class Probe(FullFineTuning):
-    """p(y|x) = softmax(W pool(h)), θ frozen        003 §11.2.1
+    """softmax(W pool(h))        W = 0, a copy of the head        Alain & Bengio 2016; 003 §11.2.1
 
     Alone it leaves the trunk as it is, so `pool(h)` may be computed once; in a Chain it is the
     head that another method trains beside it.

@@ -6,29 +6,46 @@ import numpy as np
 
 from ..adapt import Adaptation
 from ..ops import dropout
+from ..tensor import Tensor
 
 
 @dataclass
 class LoRA(Adaptation):
-    """h = W₀ x + (α/r) B A x        A Gaussian, B = 0        eq. 3        (here in rows: x A B)"""
+    """h = W₀ x + (α/r) B A x        A Gaussian, B = 0        Hu et al. 2021, eq. 3
+
+    Here in rows: x A B.  Of an embedding x A is rows of A.
+    """
 
     rank: int = 8  # r
     alpha: float = 16  # α: the product B A is scaled by α/r
     dropout: float = 0.0  # on the x of the low-rank branch alone, in training
     targets: str = r"attn\.[qv]$"  # which layers, by path: a regular expression
+    rank_stabilised: bool = False  # scaled by α/√r: Kalajdzievski 2023
+    fused: bool = False  # layers side by side, as q, k and v, share one A
 
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"LoRA: dropout={self.dropout} must be from 0 to below 1")
+    @property
+    def scale(self):
+        return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
 
     def start(self, layer, rng):
         I, O = layer.shape
         return rng.normal(0, I**-0.5, (I, self.rank)), np.zeros((self.rank, O))
 
+    def attach(self, model, rng):
+        super().attach(model, rng)
+        first = {}
+        for path, added in self.at.items() if self.fused else ():
+            side = path.rpartition(".")[0], added[0].shape
+            added[0] = first.setdefault(side, added[0])
+        return self
+
+    def branch(self, layer, x, A, B):
+        if self.rng and isinstance(x, Tensor):  # token ids are not dropped
+            x = dropout(x, p=self.dropout, rng=self.rng)
+        return layer.product(x, self.scale * A) @ B
+
     def apply(self, layer, x, A, B):
-        dropped = dropout(x, p=self.dropout, rng=self.rng) if self.rng else x
-        return layer(x) + dropped @ (self.alpha / self.rank * A) @ B
+        return layer(x) + self.branch(layer, x, A, B)
 
     def weights(self, layer, A, B):
-        return {"W": layer.W + self.alpha / self.rank * A @ B}
+        return {"W": layer.W + self.scale * A @ B}

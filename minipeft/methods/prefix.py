@@ -11,11 +11,11 @@ from ..tensor import no_grad
 
 @dataclass
 class PrefixTuning(Adaptation):
-    """head = Attn(Q, [P_key, K], [P_value, V]) in every layer        §4, as 003 §11.2.3.3 writes it
+    """Attn(Q, [P_key; K], [P_value; V])        keys and values of words        Li & Liang 2021, §4
 
-    It starts from the keys and values of real words (§7.4), and so equals them in the context: of
-    `words`, token ids, or, init="vocabulary", of random ones.  init="normal": N(0, 0.02).
-    Reparametrised, P = MLP(E) (§4.3), it is Encoded(PrefixTuning(...)).
+    So 003 §11.2.3.3 writes it.  It starts as the keys and values of real words (§7.4), and so
+    equals them in the context: of `words`, token ids, or, init="vocabulary", of random ones.
+    init="normal": N(0, 0.02).  Reparametrised, P = MLP(E), it is Encoded(PrefixTuning(...)).
     """
 
     length: int = 10  # rows of P_key and of P_value in each layer
@@ -38,8 +38,9 @@ class PrefixTuning(Adaptation):
         self.length, most = len(words) or self.length, model.config.length
         if len(words) > most:
             raise ValueError(
-                f"PrefixTuning: a prefix of {self.length} starts from the keys and values of as "
-                f"many words, and the model reads {most} at most: shorten it, or init='normal'"
+                f"{type(self).__name__}: a prefix of {self.length} starts from the keys and values "
+                f"of as many words, and the model reads {most} at most: shorten it, or "
+                "init='normal'"
             )
         super().attach(model, rng)
         if len(words):
