@@ -11,7 +11,7 @@ from .adapt import stack
 from .backend import host
 from .data import DataError, pad, shuffled
 from .generate import generate
-from .heads import Classifier, Head, TokenClassifier
+from .heads import Classifier, TokenClassifier
 from .methods import METHODS, Probe
 from .metrics import accuracy, bleu, span_f1
 from .mixture import Chain
@@ -78,7 +78,9 @@ class Task:
 
     def on(self, base):
         """The same task for another base of the same configuration."""
-        return but(self, base=base, network=self.head(base))
+        other = but(self, base=base, network=self.head(base))
+        vars(other).pop("features", None)  # those are of this base
+        return other
 
     def true(self, split):
         return [true for _, true in self.splits[split]]
@@ -112,10 +114,10 @@ class Task:
         """The model that `adapt` is trained on, and endless batches for a Trainer."""
         return self.network, map(self.batch, shuffled(self.examples["train"], size, rng))
 
-    def batch(self, examples):
-        """(ids, labels, mask, types)"""
+    def batch(self, examples, filler=0):
+        """(ids, labels, mask, types); or features in place of ids, with a filler (D,)."""
         ids, labels, types = zip(*examples)
-        ids, mask = pad(ids)
+        ids, mask = pad(ids, filler)
         labels = pad(labels, NONE)[0] if isinstance(labels[0], list) else np.array(labels)
         return ids, labels, mask, None if types[0] is None else pad(types)[0]
 
@@ -174,14 +176,13 @@ class Classify(Task):
         """Below its head a probe changes nothing: that part runs once, for all its trainings."""
         if not isinstance(adapt, Probe):
             return super().training(adapt, size, rng)
-        pairs = shuffled(self.features, size, rng)
-        return Head(self.network.score, self.base.config), (
-            (np.stack(xs), np.array(labels), None, None) for xs, labels in (zip(*p) for p in pairs)
-        )
+        head = self.network.alone(self.network.score, self.base.config)
+        zeros = np.zeros(self.base.config.width, self.base.dtype)
+        return head, (self.batch(xs, zeros) for xs in shuffled(self.features, size, rng))
 
     @cached_property
     def features(self):
-        """[(features (1, D), label)] of the training texts."""
+        """The training examples with features in place of ids: (T, D), or (1, D) of a text."""
         examples = self.examples["train"]
 
         def read(part):
@@ -189,7 +190,7 @@ class Classify(Task):
             return host(self.network.features(ids, mask=mask, types=types)[0].data)
 
         rows = answers(read, [ids for ids, *_ in examples])
-        return [(row, label) for row, (_, label, _) in zip(rows, examples)]
+        return [(row[: len(ids)], label, None) for row, (ids, label, _) in zip(rows, examples)]
 
 
 class Tag(Classify):
@@ -222,8 +223,6 @@ class Tag(Classify):
 
     def common(self, tags):
         return [self.commonest] * len(tags)
-
-    training = Task.training  # a probe of words runs through the model
 
 
 class Write(Task):
