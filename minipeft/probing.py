@@ -88,7 +88,8 @@ def train_probes(head, x, y, steps=300, size=256, rate=1e-2, seed=0):
 
 def accuracy_by_layer(head, probes, x, y):
     """The share (S,) of the examples x (S, N, D) of which each probe says what y (N,) does."""
-    return (host(head(x, probes).data).argmax(-1) == head.of_all(x, y)).mean(-1)
+    y = head.of_all(x, y)
+    return (host(head(x, probes).data).argmax(-1) == y).mean(-1)
 
 
 def control_labels(names, classes, seed=0):
