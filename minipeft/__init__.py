@@ -18,6 +18,14 @@ from .methods import (
 from .mixture import Chain, Each
 from .optim import AdamW, schedule
 from .parallel import keep_memory
+from .probing import (
+    LayerHead,
+    accuracy_by_layer,
+    control_labels,
+    every_layer,
+    pool_states,
+    train_probes,
+)
 from .reading import Memory
 from .tensor import Tensor, grad, no_grad
 from .train import Trainer
@@ -38,6 +46,7 @@ __all__ = [
     "Encoder",
     "Encoded",
     "FullFineTuning",
+    "LayerHead",
     "LoRA",
     "METHODS",
     "MaskedLM",
@@ -49,6 +58,9 @@ __all__ = [
     "Tensor",
     "TokenClassifier",
     "Trainer",
+    "accuracy_by_layer",
+    "control_labels",
+    "every_layer",
     "generate",
     "grad",
     "keep_memory",
@@ -57,7 +69,9 @@ __all__ = [
     "load_tokenizer",
     "merge",
     "no_grad",
+    "pool_states",
     "save",
     "schedule",
     "stack",
+    "train_probes",
 ]
