@@ -82,7 +82,7 @@ def probed(title, features, splits, sizes):
     true, thrown = accuracies(head, x, y), accuracies(head, x, coin)
     shown = {
         "accuracy": true["test"],
-        "of a coin": thrown["test"],
+        "control": thrown["test"],
         "selectivity": true["test"] - thrown["test"],
         "by heart": thrown["train"],
         "other things": true["ood"],
@@ -96,13 +96,13 @@ def probed(title, features, splits, sizes):
 # %% [markdown]
 # ## What does the writer think?
 #
-# "Of a coin" is of new texts, which nobody can know; "by heart" is of those it was trained on. The
+# The control is of new texts, which nobody can know; "by heart" is of those it was trained on. The
 # "other things" are hotels and gadgets, and the probes were trained on films and restaurants.
 
 # %%
 review = probed("review", reviews, sentiment.splits(), {"train": 800, "test": 400, "ood": 400})
 assert review["accuracy"][0] < 0.57 and (review["accuracy"][1:] > 0.65).all()
-assert abs(review["of a coin"] - 0.5).max() < 0.1 < review["selectivity"][1:].min()
+assert abs(review["control"] - 0.5).max() < 0.1 < review["selectivity"][1:].min()
 assert (review["other things"][1:] > 0.6).all()
 
 # %% [markdown]

@@ -97,8 +97,8 @@ def control_labels(names, classes, seed=0):
 
     Hewitt & Liang 2019, §2, with even odds: one name has one label, whenever it turns up.
     """
-    names = np.asarray(names)
+    C = two(classes)
     types, at = np.unique(names, return_inverse=True)
     throws = [sha256(f"{seed} {name!r}".encode()).digest() for name in types.tolist()]
-    table = np.array([int.from_bytes(throw[:8]) % two(classes) for throw in throws], int)
-    return table[at].reshape(names.shape)
+    table = np.array([int.from_bytes(throw[:8]) % C for throw in throws], int)
+    return table[at]
