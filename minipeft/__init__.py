@@ -31,6 +31,14 @@ from .methods import (
 from .mixture import Chain, Each
 from .optim import AdamW, schedule
 from .parallel import keep_memory
+from .probing import (
+    LayerHead,
+    accuracy_by_layer,
+    control_labels,
+    every_layer,
+    pool_states,
+    train_probes,
+)
 from .reading import Memory
 from .template import Template
 from .tensor import Tensor, grad, no_grad
@@ -57,6 +65,7 @@ __all__ = [
     "FullFineTuning",
     "IA3",
     "LayerNormTuning",
+    "LayerHead",
     "LoRA",
     "METHODS",
     "MaskedLM",
@@ -76,6 +85,9 @@ __all__ = [
     "Tensor",
     "TokenClassifier",
     "Trainer",
+    "accuracy_by_layer",
+    "control_labels",
+    "every_layer",
     "generate",
     "grad",
     "keep_memory",
@@ -85,7 +97,9 @@ __all__ = [
     "merge",
     "nearest",
     "no_grad",
+    "pool_states",
     "save",
     "schedule",
     "stack",
+    "train_probes",
 ]

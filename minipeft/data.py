@@ -87,9 +87,12 @@ READERS = {
 
 
 def pad(rows, filler=0):
-    """Rows of token ids as one array (B, T), and its mask: filler to the right."""
-    ids = np.full((len(rows), max(map(len, rows))), filler)
-    mask = np.zeros(ids.shape, bool)
+    """Rows of token ids as one array (B, T), and its mask: filler to the right.
+
+    Rows (T, D) of features become (B, T, D) with a filler (D,).
+    """
+    shape = len(rows), max(map(len, rows))
+    ids, mask = np.full((*shape, *np.shape(filler)), filler), np.zeros(shape, bool)
     for i, row in enumerate(rows):
         ids[i, : len(row)], mask[i, : len(row)] = row, True
     return ids, mask

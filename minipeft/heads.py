@@ -42,7 +42,12 @@ class Head(Module):
     def __call__(self, features, adapt=PLAIN, mask=None, rng=None):
         """Logits (B, C) of features (B, 1, D)."""
         features = np.asarray(features, like=self.score.like)
-        return by_class(adapt.now(rng)(self.score, Tensor(features)))
+        return self.logits(Tensor(features), adapt.now(rng))
+
+    def logits(self, h, read):
+        """(B, 1, D) -> (B, C)"""
+        z = read(self.score, h)
+        return reshape(z, (z.shape[0], z.shape[2]))
 
     def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None, **more):
         """Mean cross-entropy of the labels; `count` as in Decoder.loss, `more` as of the model."""
@@ -63,8 +68,21 @@ class Head(Module):
         return labels
 
 
+class TokenHead(Head):
+    """Scores of each token: logits (B, T, C) of features (B, T, D), and labels (B, T)."""
+
+    def logits(self, h, read):
+        return read(self.score, h)
+
+    def targets(self, labels, mask=None):
+        """What each token (B, T) is: its own label; -100 where there is none."""
+        return labelled(labels, mask, self.score.W.shape[1])[0]
+
+
 class Headed(Stack, Head):
     """The trunk of a model under a head of its own, W = 0 at first."""
+
+    alone = Head  # what scores its features, once they are there
 
     def __init__(self, trunk, classes):
         own = vars(trunk).items()
@@ -73,6 +91,10 @@ class Headed(Stack, Head):
         score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
         self.score = score.map(lambda t: Tensor(np.array(t.data, self.dtype, like=self.like)))
         self.frozen()
+
+    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
+        """Logits (B, C) of texts (B, T), or (B, T, C) of their tokens."""
+        return self.logits(*self.features(ids, adapt, mask, rng, types))
 
 
 class Unpooled(Module):
@@ -100,7 +122,7 @@ class Classifier(Headed):
         self.frozen()
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
-        """Pooled states (B, 1, D) of the real tokens of ids (B, T)."""
+        """Pooled states (B, 1, D) of the real tokens of ids (B, T), and the reading."""
         ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
         if not mask.any(1).all():
             raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
@@ -109,25 +131,12 @@ class Classifier(Headed):
         pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
         return self.pooler.pooled(pooled, read), read
 
-    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
-        """Logits (B, C) of texts (B, T)."""
-        x, read = self.features(ids, adapt, mask, rng, types)
-        return by_class(read(self.score, x))
 
-
-class TokenClassifier(Headed):
+class TokenClassifier(Headed, TokenHead):
     """softmax(W h_t) at every token"""
 
-    def __call__(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
-        """Logits (B, T, C) of texts (B, T)."""
-        h, read = self.states(ids, adapt, mask, rng=rng, types=types)
-        return read(self.score, h)
+    alone = TokenHead
 
-    def targets(self, labels, mask=None):
-        """What each token (B, T) is: its own label; -100 where there is none."""
-        return labelled(labels, mask, self.score.W.shape[1])[0]
-
-
-def by_class(z):
-    """(B, 1, C) -> (B, C)"""
-    return reshape(z, (z.shape[0], z.shape[2]))
+    def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
+        """States (B, T, D) of ids (B, T), and the reading."""
+        return self.states(ids, adapt, mask, rng=rng, types=types)

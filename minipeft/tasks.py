@@ -11,7 +11,7 @@ from .adapt import PLAIN, stack
 from .backend import host
 from .data import DataError, pad, shuffled
 from .generate import generate
-from .heads import Classifier, Head, TokenClassifier
+from .heads import Classifier, TokenClassifier
 from .methods import METHODS, Probe
 from .metrics import accuracy, bleu, span_f1
 from .mixture import Chain
@@ -78,7 +78,9 @@ class Task:
 
     def on(self, base):
         """The same task for another base of the same configuration."""
-        return but(self, base=base, network=self.head(base))
+        other = but(self, base=base, network=self.head(base))
+        vars(other).pop("features", None)  # those are of this base
+        return other
 
     def true(self, split):
         return [true for _, true in self.splits[split]]
@@ -116,10 +118,10 @@ class Task:
     def layout(self, adapt):
         return Layout(adapt.template, self.tokenizer, self.base)
 
-    def batch(self, examples, adapt=PLAIN):
-        """(ids, labels, mask, types), as the adaptation wants them laid out"""
+    def batch(self, examples, adapt=PLAIN, filler=0):
+        """(ids, labels, mask, types), laid out; or features in place of ids, with a filler (D,)."""
         layout, (ids, labels, types) = self.layout(adapt), zip(*examples)
-        ids, mask = pad([layout(row) for row in ids])
+        ids, mask = pad([layout(row) for row in ids], filler)
         if isinstance(labels[0], list):
             labels = pad([layout(row, NONE) for row in labels], NONE)[0]
         if types[0] is not None:
@@ -181,14 +183,13 @@ class Classify(Task):
         """Below its head a probe changes nothing: that part runs once, for all its trainings."""
         if not isinstance(adapt, Probe):
             return super().training(adapt, size, rng)
-        pairs = shuffled(self.features, size, rng)
-        return Head(self.network.score, self.base.config), (
-            (np.stack(xs), np.array(labels), None, None) for xs, labels in (zip(*p) for p in pairs)
-        )
+        head = self.network.alone(self.network.score, self.base.config)
+        zeros = np.zeros(self.base.config.width, self.base.dtype)
+        return head, (self.batch(xs, filler=zeros) for xs in shuffled(self.features, size, rng))
 
     @cached_property
     def features(self):
-        """[(features (1, D), label)] of the training texts."""
+        """The training examples with features in place of ids: (T, D), or (1, D) of a text."""
         examples = self.examples["train"]
 
         def read(part):
@@ -196,7 +197,7 @@ class Classify(Task):
             return host(self.network.features(ids, mask=mask, types=types)[0].data)
 
         rows = answers(read, [ids for ids, *_ in examples])
-        return [(row, label) for row, (_, label, _) in zip(rows, examples)]
+        return [(row[: len(ids)], label, None) for row, (ids, label, _) in zip(rows, examples)]
 
 
 class Tag(Classify):
@@ -229,8 +230,6 @@ class Tag(Classify):
 
     def common(self, tags):
         return [self.commonest] * len(tags)
-
-    training = Task.training  # a probe of words runs through the model
 
 
 class Write(Task):

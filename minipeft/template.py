@@ -65,6 +65,8 @@ class Layout:
 
     def __call__(self, row, filler=None):
         front, back = self.front, self.back
+        if not front and not back:
+            return row
         if filler is not None:
             front, back = [filler] * len(front), [filler] * len(back)
         row = list(row)

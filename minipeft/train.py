@@ -68,7 +68,7 @@ class Trainer:
         ids, labels = np.asarray(ids), np.asarray(labels)
         more = {"mask": mask, "types": types}
         more = {name: np.asarray(x) for name, x in more.items() if x is not None}
-        if len(ids) != len(labels) or any(x.shape != ids.shape for x in more.values()):
+        if len(ids) != len(labels) or any(x.shape != ids.shape[:2] for x in more.values()):
             shapes = f"ids {ids.shape}, labels {labels.shape}, mask {np.shape(mask)}"
             raise ValueError(f"these are of no one batch: {shapes}")
         count = max(1, (self.model.targets(labels, mask) >= 0).sum())

@@ -1,11 +1,13 @@
 """Tasks: what is read of an example, what is said of it, and how that is scored."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import minipeft as mp
 from minipeft.data import DataError
-from minipeft.tasks import NONE, TASKS, Classify, Imitate, Tag, Write, built_in, parts
+from minipeft.tasks import NONE, TASKS, Classify, Imitate, Tag, Task, Write, built_in, parts
 from minipeft.world.vocabulary import END, train_tokenizer
 
 WORDS = "the soup was hot cold fresh stale and bread tea at noon".split()
@@ -137,18 +139,35 @@ def test_every_user_has_a_row_and_an_adaptation(base, tokenizer):
     assert {i % task.users for i, c in enumerate(changed) if c} == {3}
 
 
-def test_a_probe_learns_from_features_what_it_learns_through_the_model(base, tokenizer):
-    task = made(Classify, base, tokenizer)
-    probe = task.attach(lambda: mp.Probe(), np.random.default_rng(0))
-    head, batches = task.training(probe, 8, np.random.default_rng(0))
-    x, labels, _, _ = next(batches)
-    lora = task.attach(lambda: mp.LoRA(rank=1), np.random.default_rng(0))
-    network, through = task.training(lora, 8, np.random.default_rng(0))
-    ids, again, mask, _ = next(through)
-    assert labels.tolist() == again.tolist()
-    a, b = head.loss(x, labels, probe), network.loss(ids, labels, probe, mask=mask)
-    assert float(a) == pytest.approx(float(b), rel=1e-5)
-    assert network is not head and head.score is network.score
+@pytest.mark.parametrize("kind", [Classify, Tag])
+@pytest.mark.parametrize("family", [mp.Decoder, mp.MaskedLM])
+def test_a_probe_learns_from_features_what_it_learns_through_the_model(kind, family, tokenizer):
+    config = mp.Bert if family is mp.MaskedLM else mp.Config
+    base = family(config(320, 16, layers=2, heads=2, length=72), np.random.default_rng(0))
+    task = made(kind, base.astype(np.float64), tokenizer)
+
+    def trained(training):
+        """By AdamW, which would make much of little: at most 1e-12 apart after ten steps."""
+        probe = task.attach(lambda: mp.Probe(), np.random.default_rng(0))
+        network, batches = training(probe, 8, np.random.default_rng(0))
+        trainer = mp.Trainer(network, probe, mp.AdamW(probe.parameters(), 1e-2))
+        return network, trainer.fit(batches, 10, progress=False), probe.parameters()[0].data
+
+    head, losses, W = trained(task.training)
+    network, slow, V = trained(partial(Task.training, task))
+    assert np.abs(W - V).max() < 1e-12 < 0.02 < np.abs(V).max()
+    assert losses == pytest.approx(slow, rel=1e-13)
+    assert network is task.network and head.score is network.score
+    assert not hasattr(head, "blocks")
+
+
+@pytest.mark.parametrize("kind", [Classify, Tag])
+def test_features_are_of_the_base_that_a_task_is_on(kind, base, tokenizer):
+    task = made(kind, base, tokenizer)
+    other = mp.Decoder(base.config, np.random.default_rng(1))
+    x, y = task.features[0][0], task.on(other).features[0][0]
+    assert x.shape == y.shape and not np.allclose(x, y)
+    assert np.array_equal(y, made(kind, other, tokenizer).features[0][0])
 
 
 def test_a_pair_is_one_text_to_a_decoder(base, tokenizer):
