@@ -116,7 +116,7 @@ def lora_to(γ, kind):
             A, B = stacked(here, paths)
             name, ranks[module] = f"base_model.model.transformer.{module}.lora_", A.shape[1]
             tensors |= {name + "A.weight": A.T, name + "B.weight": B.T}
-    r, alpha = min(ranks.values()), lambda n: whole(n / γ.rank * γ.scale * γ.rank)
+    r, alpha = min(ranks.values()), lambda n: whole(γ.scale * n)
     more = {n: endings([m for m in ranks if ranks[m] == n], L) for n in {*ranks.values()} - {r}}
     config = {
         "r": r,
