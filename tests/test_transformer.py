@@ -1,5 +1,7 @@
 """What a network promises whoever adapts it: padding, prompts, losses, heads, and its errors."""
 
+import math
+
 import numpy as np
 import pytest
 from families import (
@@ -178,6 +180,34 @@ def test_shards_add_up_to_the_batch(model, name):
     if ps := adapt.parameters():
         sums = [sum(gs) for gs in zip(*[grad(part, ps) for part in parts])]
         assert apart(sums, grad(whole, ps)) <= 1e-12
+
+
+# -- an encoder ---------------------------------------------------------------
+
+
+def test_an_encoder_is_its_equations():
+    """Norms behind each part, and what stands before the words: Devlin et al. 2019, §3"""
+    bert, rng = ENCODERS["bert"], np.random.default_rng(0)
+    ids, types = rng.integers(0, V, T), rng.integers(0, 2, T)
+    θ = {name: t.data for name, t in bert.named_parameters()}
+    σ = np.vectorize(lambda t: t / 2 * (1 + math.erf(t / 2**0.5)))
+    linear = lambda x, at: x @ θ[f"{at}.W"] + θ[f"{at}.b"]
+
+    def ln(x, at):
+        n = x - x.mean(-1, keepdims=True)
+        return θ[f"{at}.g"] * n / np.sqrt((n * n).mean(-1, keepdims=True) + 1e-12) + θ[f"{at}.b"]
+
+    def head(q, k, v):
+        w = np.exp(q @ k.T / 4**0.5)
+        return w / w.sum(-1, keepdims=True) @ v
+
+    h = ln(θ["tokens.W"][ids] + θ["positions.W"][:T] + θ["types.W"][types], "ln")
+    for block in ("blocks.0", "blocks.1"):
+        q, k, v = (np.hsplit(linear(h, f"{block}.attn.{part}"), 2) for part in "qkv")
+        h = ln(h + linear(np.hstack([*map(head, q, k, v)]), f"{block}.attn.o"), f"{block}.ln1")
+        h = ln(h + linear(σ(linear(h, f"{block}.mlp.up")), f"{block}.mlp.down"), f"{block}.ln2")
+    z = ln(σ(linear(h, "transform.dense")), "transform.ln") @ θ["tokens.W"].T + θ["head.b"]
+    assert np.allclose(bert(ids[None], types=types[None]).data[0], z, rtol=1e-11)
 
 
 # -- heads --------------------------------------------------------------------
