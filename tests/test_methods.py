@@ -269,6 +269,8 @@ def test_a_model_reads_only_what_is_attached_to_its_like():
     lora = LoRA().attach(DECODERS["rotary"], rng())
     with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
         model(np.zeros((1, 2), int), lora)
+    with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
+        merge(model, lora)
     with pytest.raises(ValueError, match="a memory has its own adaptation"):
         model(np.zeros((1, 2), int), LoRA().attach(model, rng()), memory=Memory())
 
@@ -375,7 +377,8 @@ def test_dropout_happens_when_there_is_a_generator(model):
     lora = attached("lora", model)
     plain = lora.methods[0] if isinstance(lora, Chain) else lora
     dropping = but(plain, dropout=0.5)
-    for wet, dry in ((dropping, plain), (Each([dropping] * 5), Each([plain] * 5))):
+    pairs = [(γ, Chain(PLAIN, γ), Each([γ] * 5)) for γ in (dropping, plain)]
+    for wet, dry in zip(*pairs):
         say = lambda γ, seed=None: (
             model(ids, γ, mask=mask, rng=None if seed is None else np.random.default_rng(seed)).data
         )
