@@ -193,6 +193,13 @@ def test_starts_as_the_identity(model, name):
     assert np.array_equal(model(ids, adapt, mask=mask).data, model(ids, mask=mask).data)
 
 
+@decoders
+def test_what_lora_makes_of_a_row_starts_as_large_as_the_row(model):
+    """A of N(0, 1/I), so that the mean of (A x)² is that of x²"""
+    A = host(LoRA(rank=500).attach(model, rng()).at["blocks.1.attn.v"][0].data)
+    assert 0.95 < A.std() * len(A) ** 0.5 < 1.05
+
+
 @networks
 @pytest.mark.parametrize("name", ["houlsby", "pfeiffer"])
 def test_an_adapter_starts_near_the_identity(model, name):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from families import (
+    CLASSIFIERS,
     DECODERS,
     ENCODERS,
     METHODS,
@@ -45,6 +46,7 @@ from minipeft.ops import sum as sum_over
 
 CAUSAL = {name: model for name, model in NETWORKS.items() if model.causal}
 TAGGED = ENCODERS | TAGGERS
+TYPED = {"bert": ENCODERS["bert"], "cls": CLASSIFIERS["cls"], **TAGGERS}
 PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 
 
@@ -247,14 +249,15 @@ def test_the_pool_of_an_encoder_is_what_its_pooler_makes_of_the_first_real_token
         assert np.abs(pooled.data[i, 0] - np.tanh(h @ W + b)).max() <= 1e-12
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_types_stay_with_their_tokens(name):
+@pytest.mark.parametrize("model", TYPED.values(), ids=TYPED)
+@methods
+def test_types_stay_with_their_tokens(model, name):
     """Wherever padding and prompts are; and they say something."""
-    model, rng = ENCODERS["bert"], np.random.default_rng(0)
     adapt, (ids, labels, mask) = attached(name, model), batch(model, 5)
+    rng = np.random.default_rng(0)
     types, loss = rng.integers(0, 2, ids.shape), 0
     z = model(ids, adapt, mask=mask, types=types)
-    assert np.abs(z.data - model(ids, adapt, mask=mask).data)[mask].max() > 1e-3
+    assert np.abs(z.data - model(ids, adapt, mask=mask).data).max() > 1e-3
     for i in range(len(ids)):
         (text, label), own = row(i, ids, labels, mask), types[i : i + 1, mask[i]]
         assert np.abs(real(z, i, mask) - model(text, adapt, types=own).data[0]).max() <= 1e-12
