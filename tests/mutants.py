@@ -1,8 +1,9 @@
 """Plant one fault at a time in a copy of the library: the tests beside it are to notice each.
 
-python tests/mutants.py [--only SUBSTRING] [--jobs 2]
+python tests/mutants.py [--only SUBSTRING] [--new] [--jobs 2]
 
---only tries those whose file, snippets or tests contain it.  Each first failure goes to MUTANTS.md.
+--only tries those whose file, snippets or tests contain it, --new those that MUTANTS.md, where each
+first failure is written down, does not know.
 """
 
 import argparse
@@ -558,7 +559,7 @@ FAULTS = {
             ("z / temperature + noise", "z / temperature - noise"),
             ("[:, -top_k:]", "[:, -top_k - 1 :]"),
             ("np.where(done, eos, token)", "np.where(done, token, eos)"),
-            ("done |= token == eos", "done = token == eos"),
+            ("if len(new) == max_new_tokens", "if len(new) > max_new_tokens"),
             ("rng.gumbel(", "rng.normal("),
         ],
     },
@@ -653,14 +654,19 @@ def row(fault):
     return f"| {file} | {shown(old)} → {shown(new)} |"
 
 
-def report(tried):
+UNKNOWN = "**nothing yet**"
+
+
+def written():
+    """What MUTANTS.md says: by what a fault was noticed, after how its line begins."""
+    lines = REPORT.read_text().splitlines() if REPORT.exists() else []
+    return {f"{start} |": by[:-2] for start, _, by in (line.rpartition(" | ") for line in lines)}
+
+
+def report(found):
     """Write MUTANTS.md; of faults that were not tried now, what it said before."""
-    before = REPORT.read_text().splitlines() if REPORT.exists() else []
-    lines = []
-    for fault in planted():
-        start = row(fault)
-        said = next((line for line in before if line.startswith(start)), f"{start} not tried |")
-        lines.append(f"{start} {shown(tried[fault] or 'NOTHING')} |" if fault in tried else said)
+    known = written() | {row(f): shown(by) if by else UNKNOWN for f, by in found.items()}
+    lines = [f"{row(fault)} {known.get(row(fault), UNKNOWN)} |" for fault in planted()]
     REPORT.write_text(
         "# Faults that the tests notice\n\n"
         f"`python tests/mutants.py` plants {len(lines)} faults in copies of the library, one at a "
@@ -674,9 +680,13 @@ def report(tried):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="those whose file, snippets or tests contain it")
+    parser.add_argument("--new", action="store_true", help="those not known to be noticed")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     faults = [fault for fault in planted() if any(args.only in part for part in fault)]
+    if args.new:
+        known = written()
+        faults = [fault for fault in faults if known.get(row(fault), UNKNOWN) == UNKNOWN]
     if wrong := [*misplaced(faults)]:
         sys.exit("\n".join(wrong))
     start, found = time.perf_counter(), {}
