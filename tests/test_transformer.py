@@ -264,6 +264,7 @@ def test_types_stay_with_their_tokens(model, name):
         loss += float(model.loss(text, label, adapt, types=own, count=1))
     whole = model.loss(ids, labels, adapt, mask=mask, types=types, count=1)
     assert np.isclose(float(whole), loss, rtol=1e-13, atol=0)
+    assert not np.isclose(float(total(model, ids, labels, adapt, mask)), loss, rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", TAGGED.values(), ids=TAGGED)
