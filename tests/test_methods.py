@@ -203,6 +203,13 @@ def test_starts_as_the_identity(model, name):
     assert np.array_equal(model(ids, adapt, mask=mask).data, model(ids, mask=mask).data)
 
 
+@decoders
+def test_what_lora_makes_of_a_row_starts_as_large_as_the_row(model):
+    """A of N(0, 1/I), so that the mean of (A x)² is that of x²"""
+    A = host(LoRA(rank=500).attach(model, rng()).at["blocks.1.attn.v"][0].data)
+    assert 0.95 < A.std() * len(A) ** 0.5 < 1.05
+
+
 @networks
 @pytest.mark.parametrize("name", ["houlsby", "pfeiffer", "houlsby with norms"])
 def test_starts_near_the_identity(model, name):
@@ -294,6 +301,8 @@ def test_a_model_reads_only_what_is_attached_to_its_like():
     lora = LoRA().attach(DECODERS["rotary"], rng())
     with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
         model(np.zeros((1, 2), int), lora)
+    with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
+        merge(model, lora)
     with pytest.raises(ValueError, match="a memory has its own adaptation"):
         model(np.zeros((1, 2), int), LoRA().attach(model, rng()), memory=Memory())
 
@@ -398,7 +407,8 @@ def test_dropout_happens_when_there_is_a_generator(model):
     lora = attached("lora", model)
     plain = lora.methods[0] if isinstance(lora, Chain) else lora
     dropping = but(plain, dropout=0.5)
-    for wet, dry in ((dropping, plain), (Each([dropping] * 5), Each([plain] * 5))):
+    pairs = [(γ, Chain(PLAIN, γ), Each([γ] * 5)) for γ in (dropping, plain)]
+    for wet, dry in zip(*pairs):
         say = lambda γ, seed=None: (
             model(ids, γ, mask=mask, rng=None if seed is None else np.random.default_rng(seed)).data
         )
