@@ -425,7 +425,7 @@ FAULTS = {
             ("(mask / mask.sum(1, keepdims=True))", "(mask / T)"),
             ("(mask / mask.sum(1, keepdims=True))", "(mask / mask.sum(0, keepdims=True))"),
             ("(mask / mask", "((mask + 1) / mask"),
-            ("adapt.now(rng)(self.score, x)", "self.score(x)"),
+            ("self.logits(Tensor(features), adapt.now(rng))", "self.score(Tensor(features))"),
             ("return self.pooler.pooled(pooled, read), read", "return pooled, read"),
         ],
         'test_transformer.py -k "(class or shard or pad or label) and (last or tags) or types"': [
@@ -449,7 +449,10 @@ FAULTS = {
             ("return layer(x) + self.branch(", "return self.branch("),
             ("if self.rng and isinstance(x, Tensor):", "if False:"),
             ("self.rank**0.5 if", "self.rank**2 if"),
-            ("if self.rank_stabilised else self.rank", "if not self.rank_stabilised else self.rank"),
+            (
+                "if self.rank_stabilised else self.rank",
+                "if not self.rank_stabilised else self.rank",
+            ),
             ("dropout(x, p=self.dropout", "dropout(x, p=1 - 2 * self.dropout"),
             ("layer.W + self.scale", "layer.W - self.scale"),
             ("layer.W + self.scale * A @ B", "layer.W + A @ B"),
@@ -630,7 +633,7 @@ FAULTS = {
         ],
     },
     "template.py": {
-        'test_template.py': [
+        "test_template.py": [
             ("piece[4:] or 1", "piece[4:] or 2"),
             ("self.length + many", "self.length + many + 1"),
             ("ids += [V + i for i in piece]", "ids += [V for i in piece]"),
