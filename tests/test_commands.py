@@ -10,6 +10,7 @@ import pytest
 import minipeft as mp
 from minipeft.commands import measure
 from minipeft.commands.common import watching
+from minipeft.equations import OPEN
 from minipeft.template import Layout
 
 
@@ -225,8 +226,12 @@ def test_an_encoder_is_not_asked_to_write(base, capsys, monkeypatch, run, comman
 def test_verify_prints_every_equation_as_json(capsys, run):
     assert run("verify", "--draws", 1, "--seed", 0, "--json") == 0
     entries = json.loads(capsys.readouterr().out)
-    assert len(entries) > 30 and all(e["ok"] and e["source"] for e in entries)
+    entries, open = entries[: -len(OPEN)], entries[-len(OPEN) :]
+    assert len(entries) > 60 and all(e["ok"] and e["source"] for e in entries)
     assert all(isinstance(e["worst"], float) for e in entries)
+    assert [(e["id"], e["ok"], e["draws"]) for e in open] == [(e["id"], None, 0) for e in OPEN]
+    assert run("verify", "--draws", 1, "--seed", 0) == 0
+    assert "open: waits" in " ".join(capsys.readouterr().out.split())
 
 
 def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch, run):

@@ -160,9 +160,10 @@ def test_encoded_is_its_equation(model):
 
 
 @decoders
-def test_a_prefix_from_words_is_those_words_in_the_context(model):
+@pytest.mark.parametrize("kind", [PrefixTuning, DeepPrompt])
+def test_a_prefix_from_words_is_those_words_in_the_context(model, kind):
     words, (ids, _, mask) = some_words(5), batch(model, 5)
-    prefix = PrefixTuning(words=words).attach(model, rng())
+    prefix = kind(words=words).attach(model, rng())
     front = np.tile(words, (5, 1))
     z = model(np.hstack([front, ids]), mask=np.hstack([front >= 0, mask])).data[:, 5:]
     assert prefix.length == 5
@@ -275,7 +276,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
             MultiHeadAdapter(targets="mlp$"),
             r"no place at blocks\.0\.mlp, Mlp: .* blocks\.N\.attn",
         ),
-        (DeepPrompt(targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
+        (DeepPrompt(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
         (BitFit(r"^tokens$"), "trains biases, and there is none at tokens"),
         (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
     ]
