@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 from .tensor import Tensor, grad
 
-TOKENS = 512  # a shard's least: below it the products are too thin to be quick
+TOKENS = 400  # a shard's least: below it the products are too thin to be quick
 WORK = 2e8  # and its least multiplications: below it handing over costs more than it gains
 MOST = 8
 

@@ -43,6 +43,11 @@ def answers(says, rows, size=64, each=iter):
     return [found[i] for i in range(len(rows))]
 
 
+def length(example):
+    """Of its ids, or of the features in their place."""
+    return len(example[0])
+
+
 def classifier(base, classes):
     """A head for texts: over the last token of a decoder, or [CLS] of an encoder."""
     return Classifier(base, classes, pool="last" if base.causal else "cls")
@@ -113,7 +118,7 @@ class Task:
     def training(self, adapt, size, rng):
         """The model that `adapt` is trained on, and endless batches for a Trainer."""
         batch = partial(self.batch, adapt=adapt)
-        return self.network, map(batch, shuffled(self.examples["train"], size, rng))
+        return self.network, map(batch, shuffled(self.examples["train"], size, rng, length))
 
     def layout(self, adapt):
         return Layout(adapt.template, self.tokenizer, self.base)
@@ -185,7 +190,8 @@ class Classify(Task):
             return super().training(adapt, size, rng)
         head = self.network.alone(self.network.score, self.base.config)
         zeros = np.zeros(self.base.config.width, self.base.dtype)
-        return head, (self.batch(xs, filler=zeros) for xs in shuffled(self.features, size, rng))
+        drawn = shuffled(self.features, size, rng, length)
+        return head, (self.batch(xs, filler=zeros) for xs in drawn)
 
     @cached_property
     def features(self):
