@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minipeft import equations, heads, methods, mixture, ops, optim, reading, transformer
+from minipeft import ensemble, equations, heads, methods, mixture, ops, optim, reading, transformer
 from minipeft.adapt import Adaptation
 from minipeft.equations import EQUATIONS, Differs, Equal, Equation, verify
 from minipeft.equations.catalogue import SECTIONS
 from minipeft.methods.encoded import Encoded
+from minipeft.template import Layout
 
 REQUIRED = """
     EQ-ERM EQ-FT EQ-LIGHT
     AT-1 AT-2 AT-3 AT-4 AT-5
-    PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-15
-    PR-1 PR-2 PR-3 PR-4 PR-5 PR-7 PR-11
+    PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-14 PF-15 PF-16
+    PR-1 PR-2 PR-3 PR-4 PR-5 PR-6 PR-7 PR-8 PR-9 PR-11
     AD-1 AD-2 AD-3 LO-1
     PB-1 PB-2 PB-3 PB-4
 """.split()
@@ -149,6 +150,21 @@ def uniform_to_a_half(self, layer, rng):
     return [rng.uniform(0, 0.5, (self.length, layer.W.shape[1]))]
 
 
+def from_the_last(self, layer, ids, h, apply=methods.PseudoTokens.apply):
+    V = layer.shape[0]
+    return apply(self, layer, np.where(ids < V, ids, 2 * V + self.length - 1 - ids), h)
+
+
+def before_cls(self, row):
+    return [*self.front, *row, *self.back]
+
+
+def by_product(P, W, n=1):
+    z = getattr(P, "data", P) @ W.data.T
+    ids = np.argsort(-z, axis=1)[:, :n]
+    return ids, np.take_along_axis(z, ids, 1)
+
+
 def one_bias_for_all(self, layer, rng, start=methods.Adapter.start):
     D, b, U, c = start(self, layer, rng)
     return D, b, U, c[:, :1]
@@ -164,7 +180,7 @@ MUTANTS = {
     "values for keys": (
         [(methods.PrefixTuning, "past")],
         lambda self, layer, P_k, P_v: (P_v, P_k),
-        "PF-1 PF-2 PF-3 PF-4 PF-5 PF-7 PF-8 PF-11 PF-13 PF-15 PR-2 EQ-LIGHT",
+        "PF-1 PF-2 PF-3 PF-4 PF-5 PF-7 PF-8 PF-11 PF-13 PF-15 PF-16 PR-2 EQ-LIGHT",
     ),
     "a prefix of zeros is none": (
         [(methods.PrefixTuning, "past")],
@@ -193,6 +209,23 @@ MUTANTS = {
         lambda self, layer, P: [type(P)(P.data.astype(np.float32).astype(float))],
         "PR-1 PR-2 PR-3 PR-4 PR-11",
     ),
+    "pseudo-tokens from the last to the first": (
+        [(methods.PseudoTokens, "apply")],
+        from_the_last,
+        "PF-14 PR-6",
+    ),
+    "prompt before [CLS]": ([(Layout, "__call__")], before_cls, "PR-6"),
+    "a tie goes to the first": (
+        ["minipeft.equations.prompt.majority_vote"],
+        lambda p: np.array([np.bincount(row, minlength=3).argmax() for row in p.argmax(-1).T]),
+        "PR-8",
+    ),
+    "the votes of one": (
+        ["minipeft.equations.prompt.ensemble"],
+        lambda model, methods, ids: ensemble(model, methods[:1] * len(methods), ids),
+        "PR-8",
+    ),
+    "nearest by product": (["minipeft.equations.prompt.nearest"], by_product, "PR-9"),
     "U[0, ½)": ([(methods.PromptTuning, "start")], uniform_to_a_half, "PR-3 PR-5"),
     "one row more": ([(methods.PromptTuning, "start")], one_more_row, "PR-7"),
     "no positions": ([(transformer.Learned, "place")], lambda self, h, read: h, "PB-4 PR-4"),
