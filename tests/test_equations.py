@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minipeft import ensemble, equations, heads, methods, mixture, ops, optim, reading, transformer
+from minipeft import (
+    ensemble,
+    equations,
+    heads,
+    lstm,
+    methods,
+    mixture,
+    ops,
+    optim,
+    reading,
+    transformer,
+)
 from minipeft.adapt import Adaptation
 from minipeft.equations import EQUATIONS, Differs, Equal, Equation, verify
 from minipeft.equations.catalogue import SECTIONS
@@ -20,6 +31,7 @@ REQUIRED = """
     AT-1 AT-2 AT-3 AT-4 AT-5
     PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-14 PF-15 PF-16
     PR-1 PR-2 PR-3 PR-4 PR-5 PR-6 PR-7 PR-8 PR-9 PR-11
+    PT-1 PT-2 PT-3 PT-4 PT-5
     AD-1 AD-2 AD-3 LO-1
     PB-1 PB-2 PB-3 PB-4
 """.split()
@@ -155,6 +167,10 @@ def from_the_last(self, layer, ids, h, apply=methods.PseudoTokens.apply):
     return apply(self, layer, np.where(ids < V, ids, 2 * V + self.length - 1 - ids), h)
 
 
+def on_top_of_a_word(self, layer, ids, h, apply=methods.PseudoTokens.apply):
+    return apply(self, layer, ids, h + layer(np.zeros((1, 1), int)))
+
+
 def before_cls(self, row):
     return [*self.front, *row, *self.back]
 
@@ -212,7 +228,17 @@ MUTANTS = {
     "pseudo-tokens from the last to the first": (
         [(methods.PseudoTokens, "apply")],
         from_the_last,
-        "PF-14 PR-6",
+        "PF-14 PR-6 PT-1 PT-3 PT-4 PT-5",
+    ),
+    "pseudo-tokens on top of a word": (
+        [(methods.PseudoTokens, "apply")],
+        on_top_of_a_word,
+        "PF-14 PR-6 PT-1 PT-3 PT-4 PT-5",
+    ),
+    "an LSTM that reads one way": (
+        ["minipeft.methods.ptuning.bidirectional"],
+        lambda x, forth, back: lstm.bidirectional(x, forth, forth),
+        "PT-2",
     ),
     "prompt before [CLS]": ([(Layout, "__call__")], before_cls, "PR-6"),
     "a tie goes to the first": (

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import adaptation, adapters, attention, prefix, prefix_use, probing, prompt
+from . import adaptation, adapters, attention, prefix, prefix_use, probing, prompt, ptuning
 from .entry import Equation
 
-SECTIONS = adaptation, attention, prefix, prefix_use, prompt, adapters, probing
+SECTIONS = adaptation, attention, prefix, prefix_use, prompt, ptuning, adapters, probing
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 
 
