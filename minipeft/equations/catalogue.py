@@ -2,10 +2,20 @@
 
 import numpy as np
 
-from . import adaptation, adapters, attention, prefix, prefix_use, probing, prompt, ptuning
+from . import (
+    adaptation,
+    adapters,
+    attention,
+    prefix,
+    prefix_use,
+    probing,
+    prompt,
+    ptuning,
+    ptuning2,
+)
 from .entry import Equation
 
-SECTIONS = adaptation, attention, prefix, prefix_use, prompt, ptuning, adapters, probing
+SECTIONS = adaptation, attention, prefix, prefix_use, prompt, ptuning, ptuning2, adapters, probing
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 
 

@@ -193,7 +193,7 @@ def places(draw):
 @equation("PR-7")
 def count(draw):
     """a prompt is k · d numbers
-    001: 20,480 against 11 billion; Lester et al. 2021, Fig. 2"""
+    001: 20,480 against 11 billion; Lester et al. 2021, Fig. 2; PEFT has 2k rows for T5 (X23)"""
     for k, d in ((draw.size(1, 20), draw.size(1, 20)), (5, 4096)):
         model = draw.model(layers=0, width=d, heads=1)
         γ = PromptTuning(k).attach(model, draw.rng)
