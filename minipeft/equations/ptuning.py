@@ -127,7 +127,7 @@ def encoder(draw):
 @equation("PT-3")
 def anchor(draw):
     """a word left in the template, as '?' for RTE, is e(word), frozen; only h_0, …, h_m are trained
-    Liu et al. 2021, §4.2"""
+    Liu et al. 2021, §3.2"""
     model, words, word = draw.model(), draw.words(), draw.size(0, draw.V - 1)
     tokenizer = SimpleNamespace(encode=lambda text, **_: SimpleNamespace(ids=[word]))
     template, θ = "[P]*2 {x} ? [P] {y}", columns(model)
@@ -169,12 +169,12 @@ def places_of_lama(draw):
     template, θ = "[P]*3 {sub} [P]*3 {obj}", columns(model)
     γ = draw.attached(PseudoTokens(template), model)
     ids = np.array(Template(template).fill(None, draw.V, sub=[*sub], obj=[obj]))
-    ours = model.loss(ids[None], np.where(np.arange(len(ids)) < len(ids) - 1, -100, ids)[None], γ)
     ((P,),) = columns(γ)
     P_1, P_2 = np.split(P, 2, axis=1)
     z = language_model(θ, np.hstack([P_1, embed(θ, sub), P_2, embed(θ, [obj])]))
     yield z, logits(model, ids, γ)
-    yield -log_p(z[:, [-2]], [obj])[0], ours.data
+    only_obj = np.where(np.arange(len(ids)) < len(ids) - 1, -100, ids)
+    yield -log_p(z[:, [-2]], [obj])[0], model.loss(ids[None], only_obj[None], γ).data
 
 
 @equation("PT-5")

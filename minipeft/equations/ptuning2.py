@@ -70,6 +70,8 @@ def prefix_everywhere(draw):
     P = by_layer(np.split(prefix_mlp(*columns(mlp)[0]), 2 * len(θ.blocks)))
     yield prefixed(θ, P, words), logits(model, words, mlp)
     yield logits(model, words, mlp), logits(model, words, mlp.fold()), EXACT
+    training = logits(model, words, mlp, rng=np.random.default_rng(seed))
+    yield Differs(logits(model, words, mlp), training)
     # dropout in training, which is what a generator means
     γ = draw.attached(PTuningV2(k, dropout=p, shift_positions=False), model)
     texts, rng = np.stack([words, words]), np.random.default_rng(seed)
