@@ -19,6 +19,7 @@ from .commands.config import configured
 from .commands.evaluate import Evaluate
 from .commands.generate import Generate
 from .commands.layers import Layers
+from .commands.methods import Methods
 from .commands.pretrain import Pretrain
 from .commands.train import Train
 from .commands.verify import Verify
@@ -35,6 +36,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "generate": Generate,
     "layers": Layers,
+    "methods": Methods,
     "pretrain": Pretrain,
     "verify": Verify,
 }

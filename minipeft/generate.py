@@ -30,7 +30,7 @@ def generate(
         raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
     if max_new_tokens < 1 or temperature < 0 or top_k < 0:
         raise ValueError("max_new_tokens is at least 1, temperature and top_k are at least 0")
-    ids, mask = checked(ids, mask, model.config.vocabulary)
+    ids, mask = checked(ids, mask, model.config.vocabulary, adapt)
     last, _ = POOLS["last"](mask)
     memory, new = Memory(adapt), []
     done = np.zeros(len(ids), bool)

@@ -10,27 +10,14 @@ from hashlib import sha256
 
 import numpy as np
 
-from .adapt import Adaptation, stack
+from .adapt import stack
 from .backend import host
 from .data import shuffled
 from .heads import POOLS, Head, TokenClassifier, TokenHead
 from .methods import Probe
 from .optim import AdamW, schedule
+from .reading import Look
 from .train import Trainer
-
-
-class Look(Adaptation):
-    """Every block as it is; what the first reads, and what each yields, is kept."""
-
-    targets = r"^blocks\.\d+$"
-
-    def __init__(self):
-        self.seen = []
-
-    def apply(self, layer, x):
-        y = layer(x)
-        self.seen += [y.data] if self.seen else [x.data, y.data]
-        return y
 
 
 def every_layer(model, ids, mask=None, types=None):

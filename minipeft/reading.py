@@ -7,7 +7,7 @@ lies, however long the prompts and prefixes of the other rows are, and whatever 
 
 import numpy as np
 
-from .adapt import PLAIN, As
+from .adapt import PLAIN, Adaptation, As
 from .nn import but
 from .ops import concat, cut, lookup, stretch, take
 
@@ -103,3 +103,17 @@ def after(before, xs, real):
     rows, true = before
     xs = [concat(r, x, axis=1) for r, x in zip(rows, xs, strict=True)]
     return xs, np.concatenate([true, real], 1)
+
+
+class Look(Adaptation):
+    """Every block as it is; what the first reads, and what each yields, is kept."""
+
+    targets = r"^blocks\.\d+$"
+
+    def __init__(self):
+        self.seen = []
+
+    def apply(self, layer, x):
+        y = layer(x)
+        self.seen += [y.data] if self.seen else [x.data, y.data]
+        return y

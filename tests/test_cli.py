@@ -35,7 +35,7 @@ ASKED = {
     ),
     "a pattern for layers without weights": (
         ["train", "lora", *TEXT, "--targets", "attn$"],
-        "no weight matrix of its own; there is one at blocks.N.attn.q",
+        "no weight matrix of its own; there is one at tokens, positions, blocks.N.attn.q",
     ),
     "a probe without labels": (["train", "probe", *TEXT], "--data examples with labels"),
     "a prompt that leaves no room": (

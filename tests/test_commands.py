@@ -10,6 +10,8 @@ import pytest
 import minipeft as mp
 from minipeft.commands import measure
 from minipeft.commands.common import watching
+from minipeft.equations import OPEN
+from minipeft.template import Layout
 
 
 @pytest.mark.parametrize("method", [name for name in mp.METHODS if name != "probe"])
@@ -17,8 +19,8 @@ def test_train_moves_the_base_to_a_text_and_without_it_the_base_is_as_before(
     base, tmp_path, capsys, run, method
 ):
     out, text = tmp_path / "own", base.parent / "world.txt"
-    ids = np.arange(40)[None]
-    before = mp.load(base)(ids).data
+    words = np.arange(40)[None]
+    before = mp.load(base)(words).data
     args = ["--model", base, "--data", text, "--out", out, "--steps", 30, "--rate", 1e-2, "--json"]
     assert run("train", method, *args) == 0
     report = json.loads(capsys.readouterr().out)
@@ -27,8 +29,11 @@ def test_train_moves_the_base_to_a_text_and_without_it_the_base_is_as_before(
     assert [line["step"] for line in steps] == [*range(1, 31)]
     model = mp.load(base)
     adapt = mp.load_adaptation(out, model)
-    assert not np.array_equal(model(ids, adapt).data, before)
-    np.testing.assert_array_equal(model(ids).data, before)
+    layout = Layout(adapt.template, mp.load_tokenizer(base), model)
+    ids = np.array([layout(words[0])])
+    own = np.arange(40) + ids[0].tolist().index(0)
+    assert not np.array_equal(model(ids, adapt).data[:, own], before)
+    np.testing.assert_array_equal(model(words).data, before)
     assert run("evaluate", "--model", base, "--data", text, "--adaptation", out, "--json") == 0
     base_alone, adapted = json.loads(capsys.readouterr().out)["results"]
     assert adapted["loss"] < base_alone["loss"] and adapted["adaptation"] == str(out)
@@ -98,8 +103,8 @@ def test_every_label_is_trained_and_a_tenth_of_each_held_out():
 @pytest.mark.parametrize(
     "more, method",
     [
-        ([], "LoRA(rank=3, alpha=16, dropout=0.0, targets='attn.k$')"),
-        (["--rank", 5], "LoRA(rank=5, alpha=16, dropout=0.0, targets='attn.k$')"),
+        ([], repr(mp.LoRA(3, targets="attn.k$"))),
+        (["--rank", 5], repr(mp.LoRA(5, targets="attn.k$"))),
         (["adapter"], repr(mp.Adapter())),
         (["prefix", "--words", 1, 2], repr(mp.PrefixTuning(2, words=(1, 2)))),
     ],
@@ -140,7 +145,8 @@ def test_layers_count_each_number_once(base, capsys, run, method):
     layers = json.loads(capsys.readouterr().out)
     model, paths = mp.load(base), [layer["path"] for layer in layers]
     adapt = mp.METHODS[method]().attach(model, np.random.default_rng(0))
-    assert paths == [path for path, _ in model.modules() if path]
+    own = [path for path in adapt.at if path == "encoder"]  # a network beside the model
+    assert paths == [path for path, _ in model.modules() if path] + own
     assert sum(layer["parameters"] for layer in layers) == count(model)
     assert sum(layer["trained"] for layer in layers) == count(adapt)
     assert all(layer["adapted"] == adapt.adapts(layer["path"]) for layer in layers)
@@ -162,16 +168,19 @@ def test_layers_are_a_table_that_marks_what_a_pattern_matches(base, capsys, monk
 
 def test_what_stands_in_front_of_a_text_is_counted(base):
     model, rng = mp.load(base), np.random.default_rng(0)
-    ahead = {"prompt": 20, "prefix": 10, "lora": 0}
+    around = lambda γ: Layout(γ.template, mp.load_tokenizer(base), model)
+    ahead = {"prompt": 20, "prefix": 10, "lora": 0, "ptuning": 10}
     for name, positions in ahead.items():
-        assert measure.front(model, mp.METHODS[name]().attach(model, rng)) == positions
+        adapt = mp.METHODS[name]().attach(model, rng)
+        assert measure.added(model, adapt, around(adapt)) == positions
     both = mp.Chain(mp.PromptTuning(3), mp.PrefixTuning(4)).attach(model, rng)
-    assert measure.front(model, both) == 7 and measure.front(model, mp.PLAIN) == 0
+    layout = around(both)
+    assert measure.added(model, both, layout) == 7 and measure.added(model, mp.PLAIN, layout) == 0
     most = 128 - 7
     model(np.zeros((1, most), int), both)
-    measure.fits(model, both, most, "so many")
+    measure.fits(model, both, layout, most, "so many")
     with pytest.raises(ValueError, match="so many: that takes 129 positions, 7 of them"):
-        measure.fits(model, both, most + 1, "so many")
+        measure.fits(model, both, layout, most + 1, "so many")
     with pytest.raises(ValueError, match="129 long"):
         model(np.zeros((1, most + 1), int), both)
 
@@ -217,8 +226,12 @@ def test_an_encoder_is_not_asked_to_write(base, capsys, monkeypatch, run, comman
 def test_verify_prints_every_equation_as_json(capsys, run):
     assert run("verify", "--draws", 1, "--seed", 0, "--json") == 0
     entries = json.loads(capsys.readouterr().out)
-    assert len(entries) > 30 and all(e["ok"] and e["source"] for e in entries)
+    entries, open = entries[: -len(OPEN)], entries[-len(OPEN) :]
+    assert len(entries) > 60 and all(e["ok"] and e["source"] for e in entries)
     assert all(isinstance(e["worst"], float) for e in entries)
+    assert [(e["id"], e["ok"], e["draws"]) for e in open] == [(e["id"], None, 0) for e in OPEN]
+    assert run("verify", "--draws", 1, "--seed", 0) == 0
+    assert "open: waits" in " ".join(capsys.readouterr().out.split())
 
 
 def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch, run):

@@ -66,7 +66,7 @@ def classifier():
 
 def headed(name):
     adapt = method(name)
-    return adapt if isinstance(adapt, mp.FullFineTuning) else mp.Chain(adapt, mp.Probe())
+    return adapt if name in ("probe", "full") else mp.Chain(adapt, mp.Probe())
 
 
 def rng0():
@@ -119,10 +119,31 @@ def test_a_probe_of_features_is_the_same():
 LAUNCHES = {  # calls that compute in one step: of any network, and more for each layer
     "probe": (53, 49),
     "prompt": (21, 200),
+    "pseudo": (68, 97),
+    "ptuning": (2195, 97),  # an LSTM of two layers reads ten rows, both ways
+    "multitask": (57, 200),
+    "deep": (45, 139),
     "prefix": (32, 129),
+    "ptuning2": (34, 133),
     "adapter": (20, 271),
+    "parallel": (20, 179),
+    "multihead": (20, 141),
     "lora": (28, 173),
+    "dora": (28, 255),
+    "ia3": (30, 151),
+    "bitfit": (55, 225),
+    "random": (59, 251),
+    "norms": (70, 159),
     "full": (113, 339),
+}
+UPLOADS = {  # likewise; where none are told, (6, 0)
+    "probe": (7, 0),
+    "prompt": (9, 0),
+    "pseudo": (7, 0),
+    "ptuning": (7, 0),
+    "multitask": (9, 0),
+    "ptuning2": (8, 2),  # what dropout keeps
+    "random": (8, 16),  # the places
 }
 
 
@@ -142,16 +163,17 @@ def test_what_a_step_costs(name, monkeypatch):
     """As many launches whatever the batch, and one wait: for the loss and the norm together.
 
     The numbers are to be lowered, or raised with a reason.  Uploads are ids, positions, mask,
-    targets and the rows asked for; a prompt, which is read before the text, has its own.
+    targets and the rows asked for; a prompt, which is read before the text, has its own, and so
+    have places in an array.
     """
     monkeypatch.setattr("minipeft.parallel.TOKENS", 1)
     monkeypatch.setattr("minipeft.parallel.WORK", 1)  # the host would cut this batch into shards
-    once, layer = LAUNCHES[name]
+    (once, layer), (brought, more) = LAUNCHES[name], UPLOADS.get(name, (6, 0))
     for layers, B in ((1, 5), (2, 5), (3, 5), (2, 10)):
         found = cost(name, layers, B)
         assert found["launches"] == once + layer * layers
         assert found["waits"] == 1
-        assert found["uploads"] == {"probe": 7, "prompt": 9}.get(name, 6)
+        assert found["uploads"] == brought + more * layers
 
 
 # -- going there, and what is refused there --------------------------------------------

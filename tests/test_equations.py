@@ -34,7 +34,9 @@ REQUIRED = """
     PR-1 PR-2 PR-3 PR-4 PR-5 PR-6 PR-7 PR-8 PR-9 PR-11
     PT-1 PT-2 PT-3 PT-4 PT-5
     P2-1 P2-2 P2-3 P2-4
-    AD-1 AD-2 AD-3 LO-1
+    AD-1 AD-2 AD-3 AD-4 AD-5 AD-6 AD-7
+    LO-1 LO-2 IA-1 BF-1 LN-1
+    HE-1 1.15
     PB-1 PB-2 PB-3 PB-4
 """.split()
 
@@ -194,6 +196,11 @@ def by_product(P, W, n=1):
     return ids, np.take_along_axis(z, ids, 1)
 
 
+def one_column_more(self, layer, rng, start=methods.LoRA.start):
+    A, B = start(self, layer, rng)
+    return np.hstack([A, A[:, :1]]), np.vstack([B, B[:1]])
+
+
 def one_bias_for_all(self, layer, rng, start=methods.Adapter.start):
     D, b, U, c = start(self, layer, rng)
     return D, b, U, c[:, :1]
@@ -286,10 +293,36 @@ MUTANTS = {
         "AD-1 AD-3",
     ),
     "one bias for all": ([(methods.Adapter, "start")], one_bias_for_all, "AD-2"),
+    "an adapter that does not bend": (
+        [(methods.Adapter, "apply")],
+        lambda self, layer, x, D, b, U, c: layer(x) + (layer(x) @ D + b) @ U + c,
+        "AD-1 AD-7 HE-1",
+    ),
+    "an adapter in sequence": (
+        [(methods.ParallelAdapter, "apply")],
+        lambda self, layer, x, D, U: layer(x) + ops.relu(layer(x) @ D) @ (self.scale * U),
+        "AD-4 AD-5 AD-6 HE-1",
+    ),
     "LoRA without α/r": (
         [(methods.LoRA, "apply")],
         lambda self, layer, x, A, B: layer(x) + x @ A @ B,
-        "LO-1",
+        "LO-1 HE-1",
+    ),
+    "one column more": ([(methods.LoRA, "start")], one_column_more, "LO-2 1.15"),
+    "(IA)³ scales what goes in": (
+        [(methods.IA3, "apply")],
+        lambda self, layer, x, l: layer(x) * l if x.shape[-1] != l.shape[-1] else layer(x * l),
+        "IA-1",
+    ),
+    "a bias taken away": (
+        [(methods.BitFit, "apply")],
+        lambda self, layer, x, δ: layer(x) - δ,
+        "BF-1",
+    ),
+    "tuned weights in another order": (
+        [(methods.FullFineTuning, "weights")],
+        lambda self, layer, *θ: dict(zip(layer.tensors(), θ[::-1])),
+        "LN-1",
     ),
     "every update -lr g": ([(optim.AdamW, "step")], without_bias_correction, "EQ-FT"),
     "labels not counted": (

@@ -255,7 +255,7 @@ def test_ranks_and_scales_of_their_own_come_in(tmp_path):
         name = f"base_model.model.transformer.h.{n}.attn.c_attn.lora_{{}}.weight".format
         A, B = γ.at[f"blocks.{n}.attn.v"]
         want = 3 / r**0.5 * tensors[name("A")].T @ tensors[name("B")].T[:, 2 * D :]
-        np.testing.assert_allclose(γ.alpha / γ.rank * A.data @ B.data, want, atol=1e-12)
+        np.testing.assert_allclose(γ.scale * A.data @ B.data, want, atol=1e-12)
 
 
 def test_prefix_columns_are_k0_v0_k1_v1(tmp_path):

@@ -33,15 +33,19 @@ from minipeft import (
     LoRA,
     Memory,
     MultiHeadAdapter,
+    MultitaskPrompt,
     ParallelAdapter,
     PrefixTuning,
     PromptTuning,
     PTuningV2,
+    RandomWeights,
     Tensor,
     merge,
+    nearest,
     stack,
 )
 from minipeft.backend import host
+from minipeft.methods import biases
 from minipeft.nn import but
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -156,9 +160,10 @@ def test_encoded_is_its_equation(model):
 
 
 @decoders
-def test_a_prefix_from_words_is_those_words_in_the_context(model):
+@pytest.mark.parametrize("kind", [PrefixTuning, DeepPrompt])
+def test_a_prefix_from_words_is_those_words_in_the_context(model, kind):
     words, (ids, _, mask) = some_words(5), batch(model, 5)
-    prefix = PrefixTuning(words=words).attach(model, rng())
+    prefix = kind(words=words).attach(model, rng())
     front = np.tile(words, (5, 1))
     z = model(np.hstack([front, ids]), mask=np.hstack([front >= 0, mask])).data[:, 5:]
     assert prefix.length == 5
@@ -201,6 +206,13 @@ def test_starts_as_the_identity(model, name):
     ids, _, mask = batch(model, 5)
     adapt = fresh(name, model)
     assert np.array_equal(model(ids, adapt, mask=mask).data, model(ids, mask=mask).data)
+
+
+@decoders
+def test_what_lora_makes_of_a_row_starts_as_large_as_the_row(model):
+    """A of N(0, 1/I), so that the mean of (A x)² is that of x²"""
+    A = host(LoRA(rank=500).attach(model, rng()).at["blocks.1.attn.v"][0].data)
+    assert 0.95 < A.std() * len(A) ** 0.5 < 1.05
 
 
 @networks
@@ -264,7 +276,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
             MultiHeadAdapter(targets="mlp$"),
             r"no place at blocks\.0\.mlp, Mlp: .* blocks\.N\.attn",
         ),
-        (DeepPrompt(targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
+        (DeepPrompt(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
         (BitFit(r"^tokens$"), "trains biases, and there is none at tokens"),
         (PrefixTuning(init="normal", targets="mlp$"), r"has no place at blocks\.0\.mlp, Mlp"),
     ]
@@ -294,6 +306,8 @@ def test_a_model_reads_only_what_is_attached_to_its_like():
     lora = LoRA().attach(DECODERS["rotary"], rng())
     with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
         model(np.zeros((1, 2), int), lora)
+    with pytest.raises(ValueError, match=r"attached to Config\(.*but the model is Config\("):
+        merge(model, lora)
     with pytest.raises(ValueError, match="a memory has its own adaptation"):
         model(np.zeros((1, 2), int), LoRA().attach(model, rng()), memory=Memory())
 
@@ -389,6 +403,91 @@ def test_a_wrong_merge_is_noticed(model):
     assert from_applied(model, adapt) > 0.01
 
 
+def test_a_lora_of_a_tied_embedding_is_not_merged():
+    lora = attached("lora of embeddings", DECODERS["gpt2"])
+    with pytest.raises(ValueError, match="shared with another layer"):
+        merge(DECODERS["gpt2"], lora)
+    untied = DECODERS["rotary"]
+    assert from_applied(untied, attached("lora of embeddings", untied)) <= 1e-12
+
+
+# -- one method, many tasks -----------------------------------------------------
+
+
+@decoders
+def test_a_multitask_prompt_is_a_bank_that_shares_its_rows(model):
+    """P ⊙ (c_t r_t) for task t; the gradient of P is that of all tasks."""
+    bank = MultitaskPrompt(3, tasks=4, rank=2).attach(model, rng())
+    P, c, r = bank.parameters()
+    assert P.ndim == 2 and c.shape[0] == r.shape[0] == 4
+    for p in (P, c, r):
+        p.data = p.data + np.asarray(rng().normal(size=p.shape), like=p.data)
+    ids, labels, mask = batch(model, 5)
+    which = np.array([2, 0, 2, 3, 0])
+    z, together = model(ids, bank.of(which), mask=mask), 0
+    for i, t in enumerate(which):
+        own = bank.task(t)
+        assert np.allclose(
+            host(own.past(None, *own.at["tokens"])[0].data),
+            host(P.data) * (host(c.data)[t] @ host(r.data)[t]),
+        )
+        alone = model(ids[i : i + 1], own, mask=mask[i : i + 1])
+        assert np.abs(host(z.data)[i, mask[i]] - host(alone.data)[0, mask[i]]).max() <= 1e-12
+        (g, *_) = gradients(model, ids[i : i + 1], labels[i : i + 1], own, mask[i : i + 1])
+        together = together + g
+    all_tasks = gradients(model, ids, labels, bank.of(which), mask, of=bank)
+    assert np.abs(all_tasks[0] - together).max() <= 1e-11 * np.abs(together).max()
+    assert all((g[1] == 0).all() and (g[2] != 0).any() for g in all_tasks[1:])
+    with pytest.raises(ValueError, match="there is no task 4"):
+        bank.task(4)
+
+
+@decoders
+def test_a_multitask_prompt_starts_as_its_words(model):
+    prompt, many = PromptTuning(4), MultitaskPrompt(4, tasks=2, rank=3)
+    (P,) = prompt.attach(model, rng()).parameters()
+    own = many.attach(model, rng()).task(1)
+    assert np.array_equal(host(own.past(None, *own.at["tokens"])[0].data), host(P.data))
+
+
+# -- words and places --------------------------------------------------------------
+
+
+def test_the_nearest_words_of_words_are_themselves():
+    model = DECODERS["gpt2"]
+    prompt = PromptTuning(3, init="text", words=(4, 9, 2)).attach(model, rng())
+    ids, cosines = nearest(prompt.at["tokens"][0], model.tokens.W, n=2)
+    assert ids[:, 0].tolist() == [4, 9, 2] and np.allclose(cosines[:, 0], 1, rtol=1e-14)
+    W = model.tokens.W.data
+    for i, row in zip(ids, W[[4, 9, 2]]):
+        cosine = [row @ w / np.linalg.norm(row) / np.linalg.norm(w) for w in W]
+        assert i.tolist() == sorted(range(V), key=lambda j: -cosine[j])[:2]
+    for P, n in ((W, 0), (W, V + 1), (W[0], 1), (W[:, :2], 1)):
+        with pytest.raises(ValueError, match="nearest: rows"):
+            nearest(P, W, n)
+
+
+@networks
+def test_random_weights_are_as_many_as_biases(model):
+    """In the same layers, none twice, and the same ones at another time."""
+    control = RandomWeights().attach(model, rng())
+    biased = BitFit(control.targets).attach(model, rng())
+    assert [p.shape for p in control.parameters()] == [p.shape for p in biased.parameters()]
+    layer = model.blocks[1].mlp.up
+    at = control.at_random(layer, layer.shape)
+    assert len({tuple(place) for place in at}) == layer.shape[1]
+    assert np.array_equal(at, control.at_random(layer, layer.shape))
+    assert not np.array_equal(at, RandomWeights(choice=2).at_random(layer, layer.shape))
+
+
+def test_subsets_of_biases_have_the_names_of_the_paper():
+    model = DECODERS["gpt2"]
+    paths = [*BitFit(biases("query", "intermediate")).attach(model, rng()).at]
+    assert paths == [f"blocks.{n}.{part}" for n in (0, 1) for part in ("attn.q", "mlp.up")]
+    with pytest.raises(ValueError, match=r"no biases \['keys'\]: there is query, key, value"):
+        biases("query", "keys")
+
+
 # -- dropout ------------------------------------------------------------------
 
 
@@ -398,7 +497,8 @@ def test_dropout_happens_when_there_is_a_generator(model):
     lora = attached("lora", model)
     plain = lora.methods[0] if isinstance(lora, Chain) else lora
     dropping = but(plain, dropout=0.5)
-    for wet, dry in ((dropping, plain), (Each([dropping] * 5), Each([plain] * 5))):
+    pairs = [(γ, Chain(PLAIN, γ), Each([γ] * 5)) for γ in (dropping, plain)]
+    for wet, dry in zip(*pairs):
         say = lambda γ, seed=None: (
             model(ids, γ, mask=mask, rng=None if seed is None else np.random.default_rng(seed)).data
         )
@@ -406,3 +506,14 @@ def test_dropout_happens_when_there_is_a_generator(model):
         assert np.array_equal(say(wet, 0), say(wet, 0))
         assert not np.array_equal(say(wet, 0), say(wet, 1))
         assert not np.array_equal(say(wet, 0), say(wet))
+
+
+@networks
+def test_a_prefix_is_dropped_for_each_text_by_itself(model):
+    v2 = PTuningV2(40, init="normal", dropout=0.25).attach(model, rng())
+    attn = model.blocks[0].attn
+    plain, dropped = v2.before(attn, 3)[0], v2.now(rng()).before(attn, 3)[0]
+    for P, Q in zip(plain, dropped):
+        kept = host(Q.data) != 0
+        assert np.allclose(host(Q.data)[kept], host(P.data)[kept] / 0.75)
+        assert 0.15 < 1 - kept.mean() < 0.35 and not np.array_equal(kept[0], kept[1])

@@ -44,7 +44,7 @@ def blobs(seed, N, knows=(True, True, True)):
 def test_every_layer_is_a_loop_over_the_blocks(model):
     (ids, _, mask), blocks = batch(model, 5), model.blocks
     types = ids % 2 if model.config.types else None
-    read = Reading(Memory(keep=False), model.positions, model.causal, blocks[-1])
+    read = Reading(Memory(keep=False), model.causal, blocks[-1])
     h = read.lead(model.tokens, model.tokens(ids), mask, blocks[0].attn)
     h = model.types.place(model.positions.place(h, read), types, read)
     h = model.ln(h) if model.config.post else h
@@ -122,7 +122,7 @@ def test_training_on_features_is_training_through_the_model(model):
     def trained(network, read):
         probe = mp.Probe().attach(model)
         trainer = mp.Trainer(network, probe, mp.AdamW(probe.parameters(), 1e-2))
-        losses = [trainer.step(*read(*batch(model, 6, seed))) for seed in range(5)]
+        losses = [trainer.step(*read(*batch(model, 6, seed=seed))) for seed in range(5)]
         return losses, probe.parameters()[0].data
 
     def features(ids, labels, mask):

@@ -145,8 +145,9 @@ def test_backward_adds_to_the_leaves_alone():
 
 def test_a_leaf_that_is_gone_is_passed_over():
     a, b = leaf(3), leaf(3)
-    y, wanted = a * b, b.data
+    y, wanted, gone = a * b, b.data, weakref.ref(b)
     del b
+    assert gone() is None
     y.backward()
     same([a.grad], [wanted])
 

@@ -1,8 +1,11 @@
 """What a network promises whoever adapts it: padding, prompts, losses, heads, and its errors."""
 
+import math
+
 import numpy as np
 import pytest
 from families import (
+    CLASSIFIERS,
     DECODERS,
     ENCODERS,
     METHODS,
@@ -43,6 +46,7 @@ from minipeft.ops import sum as sum_over
 
 CAUSAL = {name: model for name, model in NETWORKS.items() if model.causal}
 TAGGED = ENCODERS | TAGGERS
+TYPED = {"bert": ENCODERS["bert"], "cls": CLASSIFIERS["cls"], **TAGGERS}
 PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 
 
@@ -186,6 +190,34 @@ def test_shards_add_up_to_the_batch(model, name):
         assert apart(sums, grad(whole, ps)) <= 1e-12
 
 
+# -- an encoder ---------------------------------------------------------------
+
+
+def test_an_encoder_is_its_equations():
+    """Norms behind each part, and what stands before the words: Devlin et al. 2019, §3"""
+    bert, rng = ENCODERS["bert"], np.random.default_rng(0)
+    ids, types = rng.integers(0, V, T), rng.integers(0, 2, T)
+    θ = {name: t.data for name, t in bert.named_parameters()}
+    σ = np.vectorize(lambda t: t / 2 * (1 + math.erf(t / 2**0.5)))
+    linear = lambda x, at: x @ θ[f"{at}.W"] + θ[f"{at}.b"]
+
+    def ln(x, at):
+        n = x - x.mean(-1, keepdims=True)
+        return θ[f"{at}.g"] * n / np.sqrt((n * n).mean(-1, keepdims=True) + 1e-12) + θ[f"{at}.b"]
+
+    def head(q, k, v):
+        w = np.exp(q @ k.T / 4**0.5)
+        return w / w.sum(-1, keepdims=True) @ v
+
+    h = ln(θ["tokens.W"][ids] + θ["positions.W"][:T] + θ["types.W"][types], "ln")
+    for block in ("blocks.0", "blocks.1"):
+        q, k, v = (np.hsplit(linear(h, f"{block}.attn.{part}"), 2) for part in "qkv")
+        h = ln(h + linear(np.hstack([*map(head, q, k, v)]), f"{block}.attn.o"), f"{block}.ln1")
+        h = ln(h + linear(σ(linear(h, f"{block}.mlp.up")), f"{block}.mlp.down"), f"{block}.ln2")
+    z = ln(σ(linear(h, "transform.dense")), "transform.ln") @ θ["tokens.W"].T + θ["head.b"]
+    assert np.allclose(bert(ids[None], types=types[None]).data[0], z, rtol=1e-11)
+
+
 # -- heads --------------------------------------------------------------------
 
 
@@ -223,21 +255,22 @@ def test_the_pool_of_an_encoder_is_what_its_pooler_makes_of_the_first_real_token
         assert np.abs(pooled.data[i, 0] - np.tanh(h @ W + b)).max() <= 1e-12
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_types_stay_with_their_tokens(name):
+@pytest.mark.parametrize("model", TYPED.values(), ids=TYPED)
+@methods
+def test_types_stay_with_their_tokens(model, name):
     """Wherever padding and prompts are; and they say something."""
-    model, rng = ENCODERS["bert"], np.random.default_rng(0)
-    adapt = attached(name, model)
+    adapt, rng = attached(name, model), np.random.default_rng(0)
     ids, labels, mask = batch(model, 5, adapt)
     types, loss = rng.integers(0, 2, ids.shape), 0
     z = model(ids, adapt, mask=mask, types=types)
-    assert np.abs(z.data - model(ids, adapt, mask=mask).data)[mask].max() > 1e-3
+    assert np.abs(z.data - model(ids, adapt, mask=mask).data).max() > 1e-3
     for i in range(len(ids)):
         (text, label), own = row(i, ids, labels, mask), types[i : i + 1, mask[i]]
         assert np.abs(real(z, i, mask) - model(text, adapt, types=own).data[0]).max() <= 1e-12
         loss += float(model.loss(text, label, adapt, types=own, count=1))
     whole = model.loss(ids, labels, adapt, mask=mask, types=types, count=1)
     assert np.isclose(float(whole), loss, rtol=1e-13, atol=0)
+    assert not np.isclose(float(total(model, ids, labels, adapt, mask)), loss, rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", TAGGED.values(), ids=TAGGED)

@@ -37,6 +37,10 @@ class Layers(Command):
             row |= {"shapes": {name: t.shape for name, t in tensors.items()}}
             row |= {"parameters": sum(own.values()), "adapted": path in adapted}
             layers += [row | {"trained": adapted.get(path, 0)}] if path else []
+        there = {layer["path"] for layer in layers}
+        own = {"kind": self.method, "shapes": {}, "parameters": 0, "adapted": True}
+        for path in adapted:  # a network of the method's own, which makes its rows
+            layers += [{"path": path, **own, "trained": adapted[path]}] if path not in there else []
         self.tell(layers)
 
     def adapted(self, model):

@@ -6,7 +6,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from ..equations import verify
+from ..equations import OPEN, verify
 from .common import Command, Config, Json, at_least, optional, out
 
 
@@ -27,14 +27,16 @@ class Verify(Command):
         results = [asdict(r) for r in verify(self.draws, self.seed)]
         for r in results:
             r["worst"] = r["worst"] if np.isfinite(r["worst"]) else None
-        self.tell(results)
+        open = [{**one, "draws": 0, "worst": None, "ok": None} for one in OPEN]
+        self.tell(results + open)
         return 0 if all(r["ok"] for r in results) else 1
 
     def show(self, results):
         table = Table("id", "formula", "source", "draws", "worst", "")
         for r in results:
-            mark = "ok" if r["ok"] else escape(f"fails: {r['why']}")
-            worst = "nan" if r["worst"] is None else f"{r['worst']:.1e}"
+            kind = {True: "ok", False: "fails: ", None: "open: "}[r["ok"]]
+            mark = escape(kind + r["why"])
+            worst = "" if r["worst"] is None else f"{r['worst']:.1e}"
             table.add_row(
                 r["id"], escape(r["formula"]), escape(r["source"]), str(r["draws"]), worst, mark
             )

@@ -3,7 +3,7 @@
 `literal.py` is a transformer as the papers write it; then one file a section of the documents.
 """
 
-from .catalogue import EQUATIONS, verify
+from .catalogue import EQUATIONS, OPEN, verify
 from .entry import Differs, Equal, Equation, Result
 
-__all__ = ["EQUATIONS", "Differs", "Equal", "Equation", "Result", "verify"]
+__all__ = ["EQUATIONS", "OPEN", "Differs", "Equal", "Equation", "Result", "verify"]

@@ -73,7 +73,7 @@ def gradients(model, γ, texts, ids, mask):
 @equation("EQ-FT")
 def fine_tuning(draw):
     """Γ = all of θ_LM and a head; the first update of the new Adam is -lr · sign(g)
-    003 §11.2.2; Kingma & Ba 2015, algorithm 1"""
+    003 §11.2.2 (a tenth of the learning rate is a habit, X10); Kingma & Ba 2015, algorithm 1"""
     model, words = draw.model(), draw.words(least=2)
     c, γ = model.config, FullFineTuning().attach(model)
     count = weights_of_gpt2(c.vocabulary, c.length, c.width, c.layers)  # the tied head once

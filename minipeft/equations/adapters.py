@@ -1,11 +1,13 @@
-"""Adapters and LoRA: 003 §11.2.3.3 (the second); Houlsby et al. 2019; Hu et al. 2021."""
+"""Adapters: 003 §11.2.3.3 (the second); Houlsby et al. 2019; He et al. 2022."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
 from ..adapt import PLAIN, merge, trained
-from ..methods import HOULSBY, PFEIFFER, Adapter, LoRA
+from ..methods import HOULSBY, PFEIFFER, Adapter, LoRA, ParallelAdapter, PrefixTuning
+from ..mixture import Chain
+from ..nn import but
 from ..tensor import Tensor, grad
 from .draw import columns, logits, size, watch
 from .entry import EXACT, Differs, equation
@@ -50,14 +52,15 @@ def adapter_size(d, r):
     return 2 * r * d + r + d
 
 
-def lora(W_0, b, A, B, α, x):
-    """h = W₀x + (α/r) B A x"""
-    return W_0 @ x + b + α / len(A) * B @ A @ x
+def parallel_adapter(x, h, W_down, W_up, s):
+    """h + s · W_up relu(W_down x),  x what the sub-layer reads, h what it yields"""
+    return h + s * W_up @ np.maximum(W_down @ x, 0)
 
 
-def lora_gradients(A, B, α, x, G):
-    """dA = (α/r) BᵀG xᵀ,  dB = (α/r) G (Ax)ᵀ        for G = ∂ℓ/∂h"""
-    return α / len(A) * B.T @ G @ x.T, α / len(A) * G @ (A @ x).T
+def linear_fit(X, Y):
+    """What is left of Y when the best W X + b is taken away"""
+    one = np.vstack([X, np.ones(X.shape[1])])
+    return Y - Y @ np.linalg.pinv(one) @ one
 
 
 def times(γ, *factors):
@@ -110,25 +113,75 @@ def placement(draw):
         yield logits(model, words), logits(model, words, times(γ, 1, 1, 0, 0)), EXACT
 
 
-@equation("LO-1")
-def low_rank(draw):
-    """h = W₀x + (α/r) B A x;  dA = (α/r) BᵀG xᵀ,  dB = (α/r) G (Ax)ᵀ
-    003 §11.2.3.5; Hu et al. 2021, eq. 3"""
-    r, α = draw.size(1, 4), float(draw.size(1, 8))
-    model, θ, words, γ = draw.case(LoRA(r, α))
-    (A, B), W_q = columns(γ)[0], θ.blocks[0].attn.q
-    x, y = watch(model, words, γ)["blocks.0.attn.q"]
-    yield lora(W_q.W, W_q.b, A, B, α, x), y
-    merged = merge(model, γ)
-    yield logits(model, words, γ), logits(merged, words)
-    yield W_q.W, columns(merged).blocks[0].attn.q.W - α / r * B @ A  # and taken out again
-    fresh, G = LoRA(r, α).attach(model, draw.rng), draw.array(*y.shape)
-    yield logits(model, words), logits(model, words, fresh), EXACT  # B = 0
-    layer, x_rows = model.blocks[0].attn.q, Tensor(x.T[None])
-    dA, dB = grad(γ(layer, x_rows), γ.at[layer.path], [G.T[None]])
-    literal = lora_gradients(A, B, α, x, G)
-    yield literal[0], dA.T
-    yield literal[1], dB.T
-    dA, dB = grad(fresh(layer, x_rows), fresh.at[layer.path], [G.T[None]])
-    yield np.zeros(dA.shape), dA, EXACT  # A does not move at the first step; B does
-    yield Differs(np.zeros(dB.shape), dB)
+@equation("AD-4")
+def parallel(draw):
+    """h ← h + W_up relu(W_down x),  x the input of the sub-layer
+    He et al. 2022, table 1"""
+    model, θ, words, γ = draw.case(ParallelAdapter(draw.size(1, 4)))
+    (W_down, W_up), layer = columns(γ)[1], θ.blocks[0]
+    x, y = watch(model, words, γ)["blocks.0.mlp"]
+    h = mlp(layer.mlp, x)
+    yield parallel_adapter(x, h, W_down, W_up, 1), y
+    yield Differs(parallel_adapter(h, h, W_down, W_up, 1), y)  # in sequence
+    x, y = watch(model, words, γ)["blocks.0.attn"]
+    yield parallel_adapter(x, self_attention(layer.attn, x), *columns(γ)[0], 1), y
+    fresh = ParallelAdapter(2).attach(model, draw.rng)  # W_up = 0
+    yield logits(model, words), logits(model, words, fresh), EXACT
+
+
+@equation("AD-5")
+def scale(draw):
+    """s · W_up relu(·) = (s W_up) relu(·): the same function, learned at another pace
+    He et al. 2022, §4.6"""
+    s = float(draw.size(2, 9))
+    model, θ, words, γ = draw.case(ParallelAdapter(draw.size(1, 4), s))
+    x, y = watch(model, words, γ)["blocks.0.mlp"]
+    yield parallel_adapter(x, mlp(θ.blocks[0].mlp, x), *columns(γ)[1], s), y
+    plain = but(times(γ, 1, s), scale=1.0)
+    yield logits(model, words, γ), logits(model, words, plain)
+    loss = lambda γ: grad(model.loss(words[None], words[None], γ), γ.at["blocks.0.mlp"])
+    if len(words) > 1:
+        (d_down, d_up), (same, larger) = loss(plain), loss(γ)
+        yield d_down, same
+        yield s * d_up, larger
+
+
+@equation("AD-6")
+def mam(draw):
+    """MAM: a short prefix at the attention, a scaled parallel adapter at the MLP
+    He et al. 2022, §4.7: k = 30, r = 512, s = 4 of BART-large: 27,377,664, or 6.74 %"""
+    k, r = draw.size(1, 4), draw.size(1, 4)
+    model, words = draw.model(), draw.words()
+    prefix = draw.attached(PrefixTuning(k), model)
+    beside = draw.attached(ParallelAdapter(r, 4.0, targets=r"mlp$"), model)
+    θ, γ = columns(model), Chain(prefix, beside)
+    X = place(θ, embed(θ, words), start=k)
+    for layer, P, PA in zip(θ.blocks, columns(prefix), columns(beside)):
+        X = X + self_attention(layer.attn, layer_norm(layer.ln1, X), P)
+        x = layer_norm(layer.ln2, X)
+        X = X + parallel_adapter(x, mlp(layer.mlp, x), *PA, s=4)
+    yield to_words(θ, layer_norm(θ.ln, X)), logits(model, words, γ)
+    c = model.config
+    yield c.layers * (2 * k * c.width + 2 * r * c.width), size(γ), EXACT
+
+
+def refused(model, γ):
+    """Does the library refuse to merge it?"""
+    try:
+        merge(model, γ)
+    except ValueError as error:
+        return "can't be merged" in str(error)
+    return False
+
+
+@equation("AD-7")
+def no_merging(draw):
+    """there are no W, b with W x + b = h + W_up σ(W_down h): σ bends; a LoRA's change is linear
+    follows from AD-1 and LO-1"""
+    model = draw.model(heads=1, width=4)
+    adapter, low_rank = draw.attached(Adapter(4), model), draw.attached(LoRA(2), model)
+    x, xs = draw.array(24, 4, std=2.0).T, "blocks.0.attn.{}".format
+    ours = lambda γ, path: columns(γ(dict(model.modules())[path], Tensor(x.T[None])))[0]
+    yield np.zeros((4, 24)), linear_fit(x, ours(low_rank, xs("q"))), 1e-11
+    yield Differs(np.zeros((4, 24)), linear_fit(x, ours(adapter, xs("o"))))
+    yield True, refused(model, adapter), EXACT

@@ -116,7 +116,7 @@ def lora_to(γ, kind):
             A, B = stacked(here, paths)
             name, ranks[module] = f"base_model.model.transformer.{module}.lora_", A.shape[1]
             tensors |= {name + "A.weight": A.T, name + "B.weight": B.T}
-    r, alpha = min(ranks.values()), lambda n: whole(γ.alpha * n / γ.rank)
+    r, alpha = min(ranks.values()), lambda n: whole(γ.scale * n)
     more = {n: endings([m for m in ranks if ranks[m] == n], L) for n in {*ranks.values()} - {r}}
     config = {
         "r": r,
@@ -157,8 +157,9 @@ def of(module, settings, field, default, kind):
 def lora_from(settings, file, model, known):
     settings.only(PLAIN)
     r, alpha = settings.field("r", 8, int), settings.field("lora_alpha", 8, float)
-    power = 0.5 if settings.field("use_rslora", False, bool) else 1
-    γ = known or LoRA(r, alpha * r ** (1 - power), settings.field("lora_dropout", 0.0, float))
+    stabilised = settings.field("use_rslora", False, bool)
+    dropout = settings.field("lora_dropout", 0.0, float)
+    γ = known or LoRA(r, alpha, dropout, rank_stabilised=stabilised)
     at, layers, L = {}, dict(model.modules()), model.config.layers
     for name, paths in gpt2.modules(L).items():
         if not adapted(settings, module := f"transformer.{name}"):
@@ -166,12 +167,13 @@ def lora_from(settings, file, model, known):
         R, (I, O) = of(module, settings, "rank_pattern", r, int), layers[paths[0]].W.shape
         A = file.need(f"{name}.lora_A.weight", (R, I)).T.astype(model.dtype)
         B = file.need(f"{name}.lora_B.weight", (O * len(paths), R)).T.astype(model.dtype)
-        scale = of(module, settings, "alpha_pattern", alpha, float) / R**power
-        ours = γ.alpha / γ.rank  # the same in all layers: B makes up for a difference
-        B = B if math.isclose(scale, ours) else B * (scale / ours)
+        scale = of(module, settings, "alpha_pattern", alpha, float) / (R**0.5 if stabilised else R)
+        # γ's is the same in all layers: B makes up for a difference
+        B = B if math.isclose(scale, γ.scale) else B * (scale / γ.scale)
         at |= apart(A, B, paths, known)
     if not known:
         γ.targets = f"({'|'.join(map(re.escape, endings(at, L)))})$"
+        γ.fused = len({id(A) for A, _ in at.values()}) < len(at)
     return γ.lay(at, model)
 
 

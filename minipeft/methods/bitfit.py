@@ -61,11 +61,11 @@ class RandomWeights(BitFit):
     """
 
     targets: str = r"^(?!head$)"  # which layers, by path: a regular expression
-    seed: int = 1  # of the places
+    choice: int = 1  # of these places, among all there could be
 
     def at_random(self, layer, shape):
         """Places (N, 2) in W, none twice; the same ones whenever they are asked for."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(layer.path.encode())])
+        rng = np.random.default_rng([self.choice, zlib.crc32(layer.path.encode())])
         places = rng.choice(np.prod(shape), layer.b.shape[0], replace=False)
         return np.stack(np.divmod(places, shape[1]), axis=1)
 

@@ -2,27 +2,32 @@
 
 from dataclasses import dataclass
 
-from ..adapt import Adaptation
 from ..ops import reshape
+from ..reading import Look
+from .prefix import PrefixTuning
 
 
 @dataclass
-class DeepPrompt(Adaptation):
-    """block_l([S_l; H])        random        000; Lester et al.'s per-layer prompts
+class DeepPrompt(PrefixTuning):
+    """block_l([S_l; H])        states of words        000; follows from Li & Liang 2021, §4
 
     What a block makes of its rows S_l is thrown away, so only their keys and values count:
-    P_key = W_k LN(S_l) + b_k,  P_value = W_v LN(S_l) + b_v.  That is a prefix, of half the numbers
-    and of what the layer can say; PrefixTuning's P_key and P_value are free.
+    P_key = W_k LN(S_l) + b_k,  P_value = W_v LN(S_l) + b_v.  That is a prefix, but of half the
+    numbers, and one that W and LN can make; those of PrefixTuning are free.
     """
-
-    length: int = 10  # rows of S in each layer
-    targets: str = r"attn$"  # which layers, by path: a regular expression
-    shift_positions: bool = True  # the text's positions start after them
 
     rate = 3e-2
 
     def start(self, layer, rng):
         return [rng.normal(0, 0.5, (self.length, layer.k.shape[0]))]
+
+    def begin(self, model, words):
+        """Start as these words (1, k): what each block reads of them."""
+        look = Look()
+        model.states(words, look.attach(model, None))
+        before = {f"blocks.{n}.attn": x for n, x in enumerate(look.seen)}
+        for path, (S,) in self.at.items():
+            S.data = before[path][0].copy()
 
     def past(self, layer, S):
         x = layer.norm(reshape(S, (-1, *S.shape[-2:])))

@@ -1,5 +1,6 @@
 """Low-rank adaptation: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models"."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class LoRA(Adaptation):
     dropout: float = 0.0  # on the x of the low-rank branch alone, in training
     targets: str = r"attn\.[qv]$"  # which layers, by path: a regular expression
     rank_stabilised: bool = False  # scaled by α/√r: Kalajdzievski 2023
-    fused: bool = False  # layers side by side, as q, k and v, share one A
+    fused: bool = False  # q, k and v of an attention share one A
 
     @property
     def scale(self):
@@ -35,8 +36,8 @@ class LoRA(Adaptation):
         super().attach(model, rng)
         first = {}
         for path, added in self.at.items() if self.fused else ():
-            side = path.rpartition(".")[0], added[0].shape
-            added[0] = first.setdefault(side, added[0])
+            together = re.sub(r"attn\.[qkv]$", "attn.qkv", path)
+            added[0] = first.setdefault(together, added[0])
         return self
 
     def branch(self, layer, x, A, B):

@@ -44,13 +44,17 @@ class PrefixTuning(Adaptation):
             )
         super().attach(model, rng)
         if len(words):
-            memory = Memory()
             with no_grad():
-                model.states(np.array([words]), memory=memory)
-            for path, (P_k, P_v) in self.at.items():
-                (k, v), _ = memory.kv[path]
-                P_k.data, P_v.data = k.data[0].copy(), v.data[0].copy()
+                self.begin(model, np.array([words]))
         return self
+
+    def begin(self, model, words):
+        """Start as these words (1, k): their keys and values."""
+        memory = Memory()
+        model.states(words, memory=memory)
+        for path, (P_k, P_v) in self.at.items():
+            (k, v), _ = memory.kv[path]
+            P_k.data, P_v.data = k.data[0].copy(), v.data[0].copy()
 
     def past(self, layer, P_k, P_v):
         return P_k, P_v
