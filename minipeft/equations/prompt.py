@@ -140,7 +140,7 @@ def order_of_a_prompt(draw):
 @equation("PR-5")
 def starts(draw):
     """P₀: U[-½, ½]; rows of the 5,000 most frequent words, each once; mean rows of class labels
-    003 §11.2.3.2; Lester et al. 2021, §3.2 (the released gin file draws U[0, ½) instead)"""
+    003 §11.2.3.2; Lester et al. 2021, §3.2 (their gin file: U[0, ½)); 002 lacks one (X23)"""
     large, small = (draw.model(layers=0, vocabulary=V) for V in (6000, draw.V))
     W, k, seed = small.tokens.W.data, draw.size(3, 20), draw.size(0, 10**9)
 
