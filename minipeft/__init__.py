@@ -2,6 +2,7 @@
 
 from .adapt import PLAIN, Adaptation, merge, stack
 from .encoder import Bert, Encoder, MaskedLM
+from .ensemble import ensemble, majority_vote, mean_probability
 from .generate import generate
 from .heads import Classifier, TokenClassifier
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
@@ -87,6 +88,7 @@ __all__ = [
     "Trainer",
     "accuracy_by_layer",
     "control_labels",
+    "ensemble",
     "every_layer",
     "generate",
     "grad",
@@ -94,6 +96,8 @@ __all__ = [
     "load",
     "load_adaptation",
     "load_tokenizer",
+    "majority_vote",
+    "mean_probability",
     "merge",
     "nearest",
     "no_grad",

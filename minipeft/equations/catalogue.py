@@ -10,12 +10,26 @@ from . import (
     prefix_use,
     probing,
     prompt,
+    ptuning,
+    ptuning2,
     unified,
     weights,
 )
 from .entry import Equation
 
-SECTIONS = adaptation, attention, prefix, prefix_use, prompt, adapters, weights, unified, probing
+SECTIONS = (
+    adaptation,
+    attention,
+    prefix,
+    prefix_use,
+    prompt,
+    ptuning,
+    ptuning2,
+    adapters,
+    weights,
+    unified,
+    probing,
+)
 OPEN = [  # ids of the documents without a check, and why
     {
         "id": "PF-12",

@@ -99,6 +99,23 @@ def watch(model, words, γ=PLAIN):
     return look.seen
 
 
+class OneHot(Look):
+    """The value of word j is e_j in each head of 4 rows: what a head yields is how it attends."""
+
+    def __call__(self, layer, x):
+        y = layer(x)
+        if not layer.path.endswith("attn.v"):
+            return y
+        _, L, D = y.shape
+        return Tensor(np.tile(np.eye(L, 4), D // 4)[None])
+
+
+def weights(model, words, γ=PLAIN):
+    """How each head of the first layer attends to at most 4 words: (H, L, L), in columns."""
+    heads = watch(model, words, Chain(γ, OneHot()))["blocks.0.attn.o"][0]
+    return heads.reshape(-1, 4, len(words))[:, : len(words)]
+
+
 def one_head(*matrices):
     """(d, L) -> (1, 1, 1, L, d): a text, a head, as `ops.attention` reads them."""
     return [trained(X.T[None, None, None].copy()) for X in matrices]

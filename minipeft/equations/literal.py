@@ -104,6 +104,27 @@ def prefixed(θ, P, words, attend=causal):
     return language_model(θ, embed(θ, words), P[0][0].shape[1], P, attend)
 
 
+def exact_gelu(X):
+    """x Φ(x), of real x only"""
+    return X / 2 * np.vectorize(lambda x: 1 + math.erf(x / math.sqrt(2)))(X)
+
+
+def read_both_ways(θ, E, types=0, start=0, prefix=None):
+    """States of BERT: norms after each part, Devlin et al. 2019; types[t] = 0 or 1"""
+    X = layer_norm(θ.ln, place(θ, E, start) + θ.types.W[:, np.broadcast_to(types, E.shape[1])])
+    for l, layer in enumerate(θ.blocks):
+        P = prefix and prefix[l]
+        X = layer_norm(layer.ln1, X + self_attention(layer.attn, X, P, attn_op))
+        up = linear(layer.mlp.up, X)
+        X = layer_norm(layer.ln2, X + linear(layer.mlp.down, exact_gelu(up)))
+    return X
+
+
+def pooled(θ, H):
+    """tanh(W h_CLS + b)"""
+    return np.tanh(linear(θ.pooler, H[:, [0]]))
+
+
 def log_p(logits, words):
     """log p(words[t]) under column t of the logits, for each t"""
     p = softmax(logits)

@@ -1,15 +1,24 @@
-"""How a prefix is made, placed and served: 003 §11.2.3.4; Li & Liang 2021, §4.3, §7.4, §8."""
+"""How a prefix is made, placed and served: 003 §11.2.3.4; Li & Liang 2021, §4.3, §7, §8."""
 
 import numpy as np
 
 from ..adapt import stack, trained
-from ..methods import Encoded, PrefixTuning
+from ..methods import Encoded, LoRA, PrefixTuning, PromptTuning, PseudoTokens
 from ..mixture import Each
 from ..nn import but
 from ..reading import Memory
-from .draw import columns, logits, size
+from .draw import columns, logits, size, watch, weights
 from .entry import EXACT, Differs, equation
-from .literal import embed, language_model, prefixed
+from .literal import (
+    by_head,
+    causal,
+    embed,
+    language_model,
+    log_p,
+    prefixed,
+    queries_keys_values,
+)
+from .prefix import gate
 
 
 def prefix_mlp(E, W_1, b_1, W_2, b_2):
@@ -103,6 +112,25 @@ def many_users(draw):
     yield Differs(logits(model, texts[0], short), logits(model, texts[0], filled))
 
 
+@equation("PF-14")
+def embeddings_alone(draw):
+    """prefix of the embeddings alone = soft prompt;  infix: [x; INFIX; y], loss over y
+    Li & Liang 2021, §7.2, §7.3; of an encoder and a decoder it is [PREFIX; x; PREFIX'; y] (X19)"""
+    model, θ, x, γ = draw.case(PromptTuning(draw.size(1, 4)), least=2)
+    ((P,),), y = columns(γ), draw.words(least=2)
+    k, L, before, behind = P.shape[1], len(x), embed(θ, x), embed(θ, y)
+    yield language_model(θ, np.hstack([P, before]))[:, k:], logits(model, x, γ)
+    infix = draw.attached(PseudoTokens(f"{{x}} [P]*{k} {{y}}"), model)
+    (P,), ids = columns(infix)[0], np.array([*x, *range(draw.V, draw.V + k), *y])
+    literal = language_model(θ, np.hstack([before, P, behind]))
+    yield literal, logits(model, ids, infix)
+    yield logits(model, x), logits(model, ids, infix)[:, :L]  # nothing of x can change
+    only_y = np.where(np.arange(len(ids)) < L + k, -100, ids)
+    ours = model.loss(ids[None], only_y[None], infix).data
+    yield -log_p(literal[:, L + k - 1 : -1], y).mean(), ours
+    yield Differs(literal, language_model(θ, np.hstack([P, before, behind])))
+
+
 @equation("PF-15")
 def cached(draw):
     """cached keys and values, the prefix first  =  the whole text again; word t stands at k + t
@@ -112,3 +140,31 @@ def cached(draw):
     pieces = [words[:cut], *words[cut:, None]]  # a few at once, then one at a time
     ours = np.hstack([logits(model, piece, memory=memory) for piece in pieces])
     yield prefixed(θ, columns(γ), words), ours
+
+
+@equation("PF-16")
+def what_a_prefix_cannot_do(draw):
+    """A'_j/Σ A' = A_j over the words: they are seen less, not otherwise;  k = 1: λ P_value is added
+    follows from PF-3; Petrov, Torr & Bibi 2024; of one layer, which reads the same input"""
+    model, words = draw.model(), draw.words(3, 4)
+    θ, plain = columns(model).blocks[0].attn, watch(model, words)
+    x = plain["blocks.0.attn"][0]
+    Q, K, _ = queries_keys_values(θ, x)
+    A = np.array([causal(q, k, np.eye(len(words))) for q, k in by_head(θ, Q, K)])
+    for k in (draw.size(2, 4), 1):
+        γ = draw.attached(PrefixTuning(k, shift_positions=False), model)
+        P_key, P_value = columns(γ)[0]
+        λ = [gate(q, k, p, causal, θ.d) for q, k, p in by_head(θ, Q, K, P_key)]
+        seen = watch(model, words, γ)["blocks.0.attn.o"][0]
+        γ.at["blocks.0.attn"][1].data[:] = 0  # leaves how the words are attended to
+        ours = weights(model, words, γ)
+        yield A, ours / ours.sum(axis=1, keepdims=True)
+        yield 1 - np.array(λ), ours.sum(axis=1)
+    heads = by_head(θ, P_value, seen, plain["blocks.0.attn.o"][0])
+    for (p, with_one, without), gates in zip(heads, λ):
+        yield p * gates, with_one - (1 - gates) * without
+    lora = draw.attached(LoRA(2, 2.0, targets=r"attn\.q$"), model)
+    a, b = columns(lora)[0]
+    turned = by_head(θ, Q + b @ a @ x, K)
+    yield [causal(q, k, np.eye(len(words))) for q, k in turned], weights(model, words, lora)
+    yield Differs(A, weights(model, words, lora))

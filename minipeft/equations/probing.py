@@ -1,7 +1,5 @@
 """Probing: 003 §11.2.1."""
 
-import math
-
 import numpy as np
 
 from ..encoder import Bert, Encoder
@@ -14,10 +12,8 @@ from .literal import (
     attn_op,
     causal,
     embed,
-    layer_norm,
-    linear,
-    place,
-    self_attention,
+    pooled,
+    read_both_ways,
     softmax,
     states,
 )
@@ -101,21 +97,6 @@ def linear_probe(draw):
     yield [least_loss(head, features, labels, start) for start in starts]  # one minimum
 
 
-def exact_gelu(X):
-    """x Φ(x)"""
-    return X / 2 * np.vectorize(lambda x: 1 + math.erf(x / math.sqrt(2)))(X)
-
-
-def read_both_ways(θ, E, types):
-    """States of BERT: norms after each part, Devlin et al. 2019; types[t] = 0 or 1"""
-    X = layer_norm(θ.ln, place(θ, E) + θ.types.W[:, types])
-    for layer in θ.blocks:
-        X = layer_norm(layer.ln1, X + self_attention(layer.attn, X, attend=attn_op))
-        up = linear(layer.mlp.up, X)
-        X = layer_norm(layer.ln2, X + linear(layer.mlp.down, exact_gelu(up)))
-    return X
-
-
 @equation("PB-2")
 def one_token_for_all(draw):
     """pool(h) = h_CLS, column k behind k soft prompts; of a causal model, of the last real token
@@ -129,16 +110,15 @@ def one_token_for_all(draw):
     model, types = draw.model(kind=Encoder, make=Bert), draw.rng.integers(0, 2, len(text))
     classifier, θ = Classifier(model, 3, "cls"), columns(model)
     H = read_both_ways(θ, embed(θ, text), types)
-    pooled = lambda h: np.tanh(linear(θ.pooler, h))
     ours = lambda *γ: columns(classifier.features(text[None], *γ, types=types[None])[0])[0]
     yield H, columns(model(text[None], types=types[None]))[0]
-    yield pooled(H[:, [0]]), ours()
+    yield pooled(θ, H), ours()
     γ = draw.attached(PromptTuning(draw.size(1, 4)), classifier)
     ((P,),) = columns(γ)
     k = P.shape[1]
     H = read_both_ways(θ, np.hstack([P, embed(θ, text)]), [0] * k + [*types])
-    yield pooled(H[:, [k]]), ours(γ)
-    yield Differs(pooled(H[:, [0]]), ours(γ))  # a virtual token
+    yield pooled(θ, H[:, k:]), ours(γ)
+    yield Differs(pooled(θ, H), ours(γ))  # a virtual token
 
 
 @equation("PB-3")

@@ -5,13 +5,27 @@ import math
 import numpy as np
 
 from ..adapt import trained
-from ..methods import PrefixTuning, PromptTuning
-from ..mixture import Each
+from ..encoder import Bert, Encoder
+from ..ensemble import ensemble, majority_vote, mean_probability
+from ..heads import Classifier
+from ..methods import PrefixTuning, Probe, PromptTuning, PseudoTokens, nearest
+from ..mixture import Chain, Each
 from ..reading import Memory
+from ..template import Layout, Template
 from ..tensor import grad
 from .draw import columns, logits, size, watch
 from .entry import EXACT, Differs, equation
-from .literal import attn_op, causal, embed, gradient, language_model, log_p
+from .literal import (
+    attn_op,
+    causal,
+    embed,
+    gradient,
+    language_model,
+    log_p,
+    read_both_ways,
+    softmax,
+    states,
+)
 
 
 def prompted(θ, P, x, attend=causal):
@@ -28,6 +42,34 @@ def which_rows(P, W):
     """For each row of P the row of W that it is; -1 if there is none"""
     at = {tuple(w): i for i, w in enumerate(W)}
     return np.array([at.get(tuple(p), -1) for p in P])
+
+
+def put(P, E, at):
+    """P among the columns of E, before column `at`"""
+    return np.hstack([E[:, :at], P, E[:, at:]])
+
+
+def classified(θ, P, W, x):
+    """p(y | [P; x]) = softmax(W h),  h the last state"""
+    return softmax(W @ states(θ, np.hstack([P, embed(θ, x)]))[:, -1])
+
+
+def most_votes(ps):
+    """The class that most models think likeliest; of several such, with the largest Σ log p"""
+    votes = [max(range(len(p)), key=lambda c: p[c]) for p in ps]
+    so_many = lambda c: sum(vote == c for vote in votes)
+    return max(range(len(ps[0])), key=lambda c: (so_many(c), sum(np.log(p[c]) for p in ps)))
+
+
+def cosine(p, w):
+    return sum(p * w) / math.sqrt(sum(p * p) * sum(w * w))
+
+
+def by_cosine(P, W):
+    """For each column of P the columns of W, the nearest first: which, and their cosines"""
+    found = [sorted(((-cosine(p, w), i) for i, w in enumerate(W.T))) for p in P.T]
+    which, cosines = ([[pair[n] for pair in row] for row in found] for n in (1, 0))
+    return np.array(which), -np.array(cosines)
 
 
 @equation("PR-1")
@@ -98,7 +140,7 @@ def order_of_a_prompt(draw):
 @equation("PR-5")
 def starts(draw):
     """P₀: U[-½, ½]; rows of the 5,000 most frequent words, each once; mean rows of class labels
-    003 §11.2.3.2; Lester et al. 2021, §3.2 (the released gin file draws U[0, ½) instead)"""
+    003 §11.2.3.2; Lester et al. 2021, §3.2 (their gin file: U[0, ½)); 002 lacks one (X23)"""
     large, small = (draw.model(layers=0, vocabulary=V) for V in (6000, draw.V))
     W, k, seed = small.tokens.W.data, draw.size(3, 20), draw.size(0, 10**9)
 
@@ -123,15 +165,80 @@ def starts(draw):
     yield np.ones(k - 2), which_rows(P[2:], W) >= 0, EXACT
 
 
+@equation("PR-6")
+def places(draw):
+    """[P; <s>; x; </s>], [<s>; P; x; </s>], [<s>; x; </s>; P], [<s>; x; P; </s>]
+    Lester et al.'s train/prompts.py:56 to 163; an encoder has it behind [CLS]"""
+    model, (bos, eos), x, k = draw.model(), draw.words(2, 2), draw.words(), draw.size(1, 4)
+    θ, text = columns(model), np.array([bos, *x, eos])
+    γ = draw.attached(PseudoTokens(f"[P]*{k} {{x}}"), model)
+    ((P,),), E, L = columns(γ), embed(θ, text), len(text)
+    parts = {"bos": [bos], "x": [*x], "eos": [eos]}
+    front, after_bos = f"[P]*{k} {{bos}} {{x}} {{eos}}", f"{{bos}} [P]*{k} {{x}} {{eos}}"
+    suffix, before_eos = f"{{bos}} {{x}} {{eos}} [P]*{k}", f"{{bos}} {{x}} [P]*{k} {{eos}}"
+    for at, template in zip((0, 1, L, L - 1), (front, after_bos, suffix, before_eos)):
+        ids = Template(template).fill(None, draw.V, **parts)
+        yield language_model(θ, put(P, E, at)), logits(model, ids, γ)
+        yield Differs(language_model(θ, put(P, E, (at + 2) % (L + 1))), logits(model, ids, γ))
+    prompt = PromptTuning(k).attach(model, draw.rng)
+    prompt.at = γ.at
+    ids = Template(front).fill(None, draw.V, **parts)
+    yield logits(model, ids, γ)[:, k:], logits(model, text, prompt)
+    model = draw.model(kind=Encoder, make=Bert)
+    θ, γ = columns(model), draw.attached(γ, model)
+    ids = Layout(γ.template, None, model)(text)
+    yield read_both_ways(θ, put(*columns(γ)[0], embed(θ, text), 1)), logits(model, ids, γ)
+
+
 @equation("PR-7")
 def count(draw):
     """a prompt is k · d numbers
-    001: 20,480 against 11 billion; Lester et al. 2021, Fig. 2"""
+    001: 20,480 against 11 billion; Lester et al. 2021, Fig. 2; PEFT has 2k rows for T5 (X23)"""
     for k, d in ((draw.size(1, 20), draw.size(1, 20)), (5, 4096)):
         model = draw.model(layers=0, width=d, heads=1)
         γ = PromptTuning(k).attach(model, draw.rng)
         yield k * d, size(γ), EXACT
     yield 5, math.floor(math.log10(11e9 / size(γ))), EXACT  # orders of magnitude
+
+
+@equation("PR-8")
+def ensembles(draw):
+    """argmax_c Σ_n [c = argmax p_n], or Σ_n p_n(c): N prompts, one model, one batch of N copies
+    Lester et al. 2021, §6, where nothing says how a tie ends; here by Σ_n log p_n(c)"""
+    L, B, N = draw.size(1, 5), 3, draw.size(2, 4)
+    model, texts = Classifier(draw.model(), 3), np.stack([draw.words(L, L) for _ in range(B)])
+    θ, lengths = columns(model), [draw.size(1, 3) for _ in range(N)]
+    members = [draw.attached(Chain(PromptTuning(k), Probe()), model) for k in lengths]
+    together = [[p.data.T for p in γ.parameters()] for γ in members]
+    p = ensemble(model, members, texts)  # (N, B, C)
+    yield [[classified(θ, P, W, x) for x in texts] for P, W in together], p
+    yield [softmax(columns(model(texts, γ))).T for γ in members], p  # one after another
+    yield [most_votes(p[:, i]) for i in range(B)], majority_vote(p), EXACT
+    yield sum(p) / N, mean_probability(p)
+    tie = np.array([[[0.5, 0.4, 0.1]], [[0.1, 0.8, 0.1]], [[0.45, 0.4, 0.15]], [[0.3, 0.6, 0.1]]])
+    tie = tie[draw.rng.permutation(4)][..., (order := draw.rng.permutation(3))]
+    yield np.argwhere(order == 1)[0], majority_vote(tie), EXACT  # two votes each
+    yield [most_votes(tie[:, 0])], majority_vote(tie), EXACT
+    sure = np.array([[[0.55, 0.45, 0]], [[0.55, 0.45, 0]], [[0, 0.95, 0.05]]])
+    yield Differs(np.argmax(mean_probability(sure), axis=1), majority_vote(sure))
+
+
+@equation("PR-9")
+def nearest_words(draw):
+    """argmax_w pᵀw / |p||w| for each row p of P
+    Lester et al. 2021, §7"""
+    model, words, n = draw.model(layers=0), draw.words(), draw.size(1, draw.V)
+    W, context = columns(model).tokens.W, tuple(int(word) for word in words)
+    γ = PromptTuning(len(words), init="text", words=context).attach(model, draw.rng)
+    ids, cosines = nearest(γ.at["tokens"][0], model.tokens.W)
+    yield words[:, None], ids, EXACT  # untrained, they are their own words
+    yield np.ones((len(words), 1)), cosines
+    P = draw.array(len(W), draw.size(1, 4))
+    which, values = by_cosine(P, W)
+    ids, cosines = nearest(P.T, model.tokens.W, n)
+    yield which[:, :n], ids, EXACT
+    yield values[:, :n], cosines
+    yield which[:, :n], nearest(7 * P.T, model.tokens.W, n)[0], EXACT  # whatever their length
 
 
 @equation("PR-11")
