@@ -72,6 +72,16 @@ def test_an_epoch_holds_every_example_once():
         assert sorted(i for some in islice(stream, 3) for i in some) == list(range(12))
 
 
+def test_a_batch_has_texts_of_about_one_length():
+    rng = np.random.default_rng(0)
+    texts = ["x" * n for n in rng.integers(1, 50, 320)]
+    batches = list(islice(shuffled(texts, 10, rng, len), 32))
+    spans = [max(map(len, texts)) - min(map(len, texts)) for texts in batches]
+    assert max(spans) <= 10 and sorted(sum(batches, [])) == sorted(texts)
+    first = [len(texts[0]) for texts in batches]
+    assert first != sorted(first)  # neither the short ones first nor the long ones
+
+
 def test_fewer_examples_than_a_batch_are_one_batch():
     stream = shuffled("ab", 4, np.random.default_rng(0))
     assert [sorted(some) for some in islice(stream, 3)] == [["a", "b"]] * 3

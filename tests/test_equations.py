@@ -1,6 +1,7 @@
 """The equations of the documents hold; and every claim of every entry would notice if not."""
 
 import inspect
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,9 @@ from minipeft import (
     transformer,
 )
 from minipeft.adapt import Adaptation
-from minipeft.equations import EQUATIONS, Differs, Equal, Equation, verify
+from minipeft.equations import EQUATIONS, OPEN, Differs, Equal, Equation, verify
 from minipeft.equations.catalogue import SECTIONS
+from minipeft.equations.corrections import CORRECTIONS
 from minipeft.methods.encoded import Encoded
 from minipeft.template import Layout
 
@@ -46,6 +48,17 @@ seeds = st.integers(0, 2**32 - 1)
 
 def test_each_is_there_once_and_in_order():
     assert [e.id for e in EQUATIONS] == REQUIRED
+
+
+def test_every_correction_is_told_where_it_matters():
+    """X1 to X4 name four; a claim that no equation can show has no entry."""
+    assert [*CORRECTIONS] == [f"X{n}" for n in range(1, 26)]
+    told = {e.id: f"{e.source} {inspect.getmodule(e.entry).__doc__}" for e in EQUATIONS}
+    told |= {one["id"]: one["source"] for one in OPEN}
+    for name, correction in CORRECTIONS.items():
+        if correction.entry:
+            source = told[correction.entry].replace("X1 to X4", "X1 X2 X3 X4")
+            assert re.search(rf"\b{name}\b", source), (name, correction.entry)
 
 
 @every
