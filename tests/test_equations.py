@@ -53,7 +53,7 @@ def test_each_is_there_once_and_in_order():
 def test_every_correction_is_told_where_it_matters():
     """X1 to X4 name four; a claim that no equation can show has no entry."""
     assert [*CORRECTIONS] == [f"X{n}" for n in range(1, 26)]
-    told = {e.id: f"{e.source} {inspect.getmodule(e.entry).__doc__}" for e in EQUATIONS}
+    told = {e.id: f"{e.formula} {e.source} {inspect.getmodule(e.entry).__doc__}" for e in EQUATIONS}
     told |= {one["id"]: one["source"] for one in OPEN}
     for name, correction in CORRECTIONS.items():
         if correction.entry:

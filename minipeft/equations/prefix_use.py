@@ -57,7 +57,7 @@ def reparametrisation(draw):
 @equation("PF-9")
 def layout(draw):
     """(k, 2·N·d) → view (k, 2N, H, d_h): rows 2l and 2l + 1 are layer l's key and value
-    000, which leaves its size out (X16); Li & Liang's train_control.py:238; P-tuning v2's get_prompt"""
+    000 left its size out (X16); Li & Liang's train_control.py:238; P-tuning v2's get_prompt"""
     k = draw.size(1, 4)
     model, θ, _, γ = draw.case(Encoded(PrefixTuning(k), hidden=3), layers=draw.size(2, 3))
     N, H, d = len(θ.blocks), θ.config.heads, len(θ.ln.g)

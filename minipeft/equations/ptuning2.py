@@ -58,7 +58,7 @@ def task_loss(θ, P, W, x, y):
 @equation("P2-1")
 def prefix_everywhere(draw):
     """[P_key, K], [P_value, V] in every layer; an MLP, which 001 denies it, helps some tasks (X20)
-    003's prompt tuning v2 (X12); Liu et al. 2021, §3.2; k from 4 to 224 (X18); an MLP helps some (X20)"""
+    003's prompt tuning v2 (X12); Liu et al. 2021, §3.2; k from 4 to 224, not 10 to 50 (X18)"""
     k, p, seed = draw.size(4, 6), 0.5, draw.size(0, 10**9)
     model, θ, words, γ = draw.case(PTuningV2(k))
     yield prefixed(θ, columns(γ), words), logits(model, words, γ)
