@@ -18,8 +18,8 @@ CELL = re.compile(r"^# %%(?: \[(markdown)\])?$", re.MULTILINE)
 program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_eight_in_reading_order():
-    assert [path.name[:2] for path in PROGRAMS] == [f"{n}_" for n in range(1, 9)]
+def test_there_are_nine_in_reading_order():
+    assert [path.name[:2] for path in PROGRAMS] == [f"{n}_" for n in range(1, 10)]
     assert {path.suffix for path in HERE.iterdir()} <= {".py", ""}  # no second way to tell it
 
 
