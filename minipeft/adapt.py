@@ -198,6 +198,10 @@ class Adaptation:
         """For these rows: what all share stays, what each row or user has is picked."""
         return self.map(lambda p: take(p, rows) if p.ndim == 3 else p)
 
+    def user(self, i):
+        """What a bank has for user i, alone."""
+        return self.map(lambda p: trained(p.data[i].copy()) if p.ndim == 3 else p)
+
     def astype(self, dtype):
         return self.map(lambda p: trained(p.data.astype(dtype)))
 

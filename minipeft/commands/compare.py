@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import hf
-from ..adapt import trained
 from ..compare import Comparison, Plan
 from ..data import read_examples
 from ..methods import method
@@ -98,8 +97,7 @@ class Compare(Plan, Command):
             for name, adapt in comparison.adapts.items():
                 if isinstance(comparison.task, Imitate):
                     for user in range(comparison.task.users):
-                        own = adapt.map(lambda p, user=user: trained(p.data[user]))
-                        hf.save(own, new / name / f"{user:03}")
+                        hf.save(adapt.user(user), new / name / f"{user:03}")
                     continue
                 hf.save(adapt, new / name)
                 if type(comparison.task) is Classify:

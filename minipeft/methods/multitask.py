@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..adapt import trained
 from ..nn import but
 from .prompt import PromptTuning
 
@@ -35,5 +34,4 @@ class MultitaskPrompt(PromptTuning):
         """The prompt of one task: P is the same tensor, c and r are its own."""
         if not 0 <= t < self.tasks:
             raise ValueError(f"{self!r}: there is no task {t}")
-        own = self.map(lambda p: trained(p.data[t].copy()) if p.ndim == 3 else p)
-        return but(own, tasks=1)
+        return but(self.user(t), tasks=1)
