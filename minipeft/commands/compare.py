@@ -16,7 +16,7 @@ from rich.table import Table
 from .. import hf
 from ..compare import Comparison, Plan
 from ..data import read_examples
-from ..methods import method
+from ..methods import KINDS, method
 from ..report import legend, markdown, plot, rows
 from ..tasks import TASKS, Classify, Imitate, built_in, parts
 from .common import (
@@ -46,7 +46,7 @@ class Compare(Plan, Command):
     label_column: str = "label"
     model: Model = None
     methods: tuple[str, ...] = ()
-    """Without: all that can learn the task."""
+    """Without: one of each kind that can learn the task.  all: every one that can."""
     full: bool = False
     """Train ten times longer, and from two more seeds."""
     out: optional(Path, "FOLDER") = None
@@ -58,12 +58,12 @@ class Compare(Plan, Command):
         at_least(1, steps=self.steps, batch=self.batch, seeds=self.seeds)
         if not self.rates or not all(0 < rate < np.inf for rate in self.rates):
             raise ValueError(f"--rates {self.rates}: one or more, above 0")
-        for name in self.methods:
+        for name in set(self.methods) - {"all"}:
             method(name)  # an unknown one is told at once
         unused(self.out)
         plan = Plan(self.steps, self.batch, self.rates, self.seeds)
         comparison = Comparison(self.chosen(), plan.longer() if self.full else plan)
-        methods = dict.fromkeys(self.methods or comparison.task.methods)
+        methods = dict.fromkeys(self.named(comparison.task.methods))
         start, stopped = time.perf_counter(), None
         with nullcontext() if self.json else Live(console=out, refresh_per_second=4) as live:
             try:
@@ -80,6 +80,12 @@ class Compare(Plan, Command):
         self.tell(report)
         if stopped:
             raise stopped
+
+    def named(self, able):
+        """The methods that were asked for; `able` are those that can learn the task."""
+        if "all" in self.methods:
+            return able
+        return self.methods or [name for name in KINDS if name in able]
 
     def show(self, report):
         out.print(f"\n{legend(report)}", markup=False, highlight=False)

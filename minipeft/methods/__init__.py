@@ -38,6 +38,9 @@ METHODS = {
 }
 
 
+KINDS = "probe prompt ptuning prefix adapter lora ia3 bitfit full".split()  # one of each kind
+
+
 def method(name, **fields):
     """The method of that name, with these of its fields; ValueError for what it has not."""
     if name not in METHODS:
@@ -55,6 +58,7 @@ def method(name, **fields):
 
 __all__ = [
     "HOULSBY",
+    "KINDS",
     "METHODS",
     "PFEIFFER",
     "Adapter",
