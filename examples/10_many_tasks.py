@@ -1,10 +1,13 @@
 # %% [markdown]
 # # 10. One prefix, several tasks
 #
-# P-tuning v2, Liu et al. 2021: a prefix in every layer, and a head in place of a verbaliser. Several
+# P-tuning v2, Liu et al. 2021: a prefix in every layer, and a head in place of words. Several
 # tasks may share the prefix, each with a head of its own, before it is tuned for one of them.
 
 # %%
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 
 import minipeft as mp
@@ -67,3 +70,18 @@ trainer = mp.Trainer(tasks["sentiment"].network, own, mp.AdamW(own.parameters(),
 trainer.fit(batches["sentiment"], 60, progress=False)
 print(f"sentiment: {accuracy('sentiment'):.1%} after more of its own; tags: {accuracy('tags'):.1%}")
 assert all(map(np.array_equal, other, [p.data for p in γ["tags"].methods[1].parameters()]))
+
+# %% [markdown]
+# ## What a task costs on disk
+#
+# A folder holds a prefix and a head, and is loaded beside the network of its task.
+
+# %%
+with TemporaryDirectory() as folder:
+    mp.save(own, f"{folder}/sentiment")
+    again = mp.load_adaptation(f"{folder}/sentiment", tasks["sentiment"].network)
+    size = sum(file.stat().st_size for file in Path(folder, "sentiment").iterdir())
+ids, _, mask, _ = next(batches["sentiment"])
+z, other = (tasks["sentiment"].network(ids, one, mask).data for one in (own, again))
+print(f"{size:,} bytes; read back, the logits differ by {np.abs(z - other).max():.0e}")
+assert np.array_equal(z, other)

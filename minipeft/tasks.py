@@ -43,11 +43,6 @@ def answers(says, rows, size=64, each=iter):
     return [found[i] for i in range(len(rows))]
 
 
-def length(example):
-    """Of its ids, or of the features in their place."""
-    return len(example[0])
-
-
 def classifier(base, classes):
     """A head for texts: over the last token of a decoder, or [CLS] of an encoder."""
     return Classifier(base, classes, pool="last" if base.causal else "cls")
@@ -118,7 +113,13 @@ class Task:
     def training(self, adapt, size, rng):
         """The model that `adapt` is trained on, and endless batches for a Trainer."""
         batch = partial(self.batch, adapt=adapt)
-        return self.network, map(batch, shuffled(self.examples["train"], size, rng, length))
+        return self.network, map(batch, self.drawn(self.examples["train"], size, rng))
+
+    def drawn(self, rows, size, rng):
+        """Endless lists of `size` rows, one for each training text, of texts of about one length."""
+        lengths = [len(ids) for ids, *_ in self.examples["train"]]
+        for part in shuffled(range(len(rows)), size, rng, lengths.__getitem__):
+            yield [rows[i] for i in part]
 
     def layout(self, adapt):
         return Layout(adapt.template, self.tokenizer, self.base)
@@ -190,7 +191,7 @@ class Classify(Task):
             return super().training(adapt, size, rng)
         head = self.network.alone(self.network.score, self.base.config)
         zeros = np.zeros(self.base.config.width, self.base.dtype)
-        drawn = shuffled(self.features, size, rng, length)
+        drawn = self.drawn(self.features, size, rng)
         return head, (self.batch(xs, filler=zeros) for xs in drawn)
 
     @cached_property

@@ -722,7 +722,7 @@ def pytest_in(place, tests):
     home = {"PYTHONPATH": str(place), "COLUMNS": "400", "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", RUN, "-x", "-q", "-p", "no:cacheprovider", *words],
+            [sys.executable, "-c", RUN, "-x", "-q", "-p", "no:cacheprovider", "-n0", *words],
             cwd=place,
             env=os.environ | home,
             capture_output=True,

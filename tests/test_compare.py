@@ -10,6 +10,7 @@ import minipeft as mp
 from minipeft import cli
 from minipeft.commands import compare
 from minipeft.compare import Comparison, Plan
+from minipeft.methods import KINDS
 from minipeft.report import legend, markdown, plot, rows
 from minipeft.tasks import Classify, Imitate, Write
 from minipeft.world.corpus import documents
@@ -125,16 +126,22 @@ def test_own_data_gives_one_json_document_and_a_folder(folder, data, tmp_path, c
     assert run("--model", folder, "--data", data, "--out", out, *SHORT, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((out / "compare.json").read_text())
-    assert [r["method"] for r in report["results"]] == list(mp.METHODS)
+    assert [r["method"] for r in report["results"]] == KINDS
     assert report["examples"] == {"train": 42, "dev": 6, "test": 12} and report["tests"] == ["test"]
     model = mp.Classifier(mp.load(folder), 3)
-    for name in mp.METHODS:
+    for name in KINDS:
         assert mp.load_adaptation(out / name, model).adapts("score")
-    assert {p.name for p in out.iterdir()} - set(mp.METHODS) == {
+    assert {p.name for p in out.iterdir()} - set(KINDS) == {
         "compare.json",
         "compare.png",
         "report.md",
     }
+
+
+def test_all_are_all_methods_that_can_learn_the_task(data):
+    chosen = lambda *names: compare.Compare(methods=names).named(("probe", "lora", "ia3"))
+    assert chosen("all") == ("probe", "lora", "ia3")
+    assert chosen() == ["probe", "lora"] and chosen("ia3") == ("ia3",)
 
 
 def test_without_matplotlib_there_is_no_plot_and_a_word_of_it(

@@ -12,14 +12,14 @@ import pytest
 import minipeft
 
 HERE = Path(__file__).parent.parent / "examples"
-PROGRAMS = sorted(HERE.glob("*.py"))
+PROGRAMS = sorted(HERE.glob("*.py"), key=lambda path: int(path.name.partition("_")[0]))
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 CELL = re.compile(r"^# %%(?: \[(markdown)\])?$", re.MULTILINE)
 program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_nine_in_reading_order():
-    assert [path.name[:2] for path in PROGRAMS] == [f"{n}_" for n in range(1, 10)]
+def test_there_are_ten_in_reading_order():
+    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 11)]
     assert {path.suffix for path in HERE.iterdir()} <= {".py", ""}  # no second way to tell it
 
 
@@ -29,7 +29,7 @@ def test_it_opens_as_a_notebook(path):
     kinds, bodies = cells[::2], [body.strip() for body in cells[1::2]]
     told = [body for kind, body in zip(kinds, bodies) if kind]
     code = [body for kind, body in zip(kinds, bodies) if not kind]
-    assert not start and bodies[0].startswith(f"# # {path.name[0]}. ")
+    assert not start and bodies[0].startswith(f"# # {path.name.partition('_')[0]}. ")
     assert 5 <= len(code) <= 8 and all(map(ast.parse, code))
     assert all(line.startswith("#") for body in told for line in body.splitlines())
     assert all(kinds[at] != kinds[at + 1] for at in range(len(kinds) - 1)), "cells alternate"

@@ -38,7 +38,7 @@ METHODS = {
 }
 
 
-KINDS = "probe prompt ptuning prefix adapter lora ia3 bitfit full".split()  # one of each kind
+KINDS = "probe prompt prefix adapter lora bitfit full".split()  # one of each kind
 
 
 def method(name, **fields):
