@@ -116,7 +116,7 @@ class Task:
         return self.network, map(batch, self.drawn(self.examples["train"], size, rng))
 
     def drawn(self, rows, size, rng):
-        """Endless lists of `size` rows, one for each training text, of texts of about one length."""
+        """Endless lists of `size` rows, one for each training text, of about one length."""
         lengths = [len(ids) for ids, *_ in self.examples["train"]]
         for part in shuffled(range(len(rows)), size, rng, lengths.__getitem__):
             yield [rows[i] for i in part]
