@@ -588,7 +588,7 @@ FAULTS = {
             ("P * (c @ r)", "P + (c @ r)"),
             ("P * (c @ r)", "c @ r"),
             ("c[..., 0], r[:, 0] = 1, 1", "c[..., 0], r[:, 0] = 1, 0"),
-            ("p.data[t].copy()", "p.data[0].copy()"),
+            ("but(self.user(t), tasks=1)", "but(self.user(0), tasks=1)"),
         ],
     },
     "methods/parallel.py": {
