@@ -26,10 +26,21 @@ from families import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minipeft as mp
 from minipeft import PLAIN, Adaptation, Chain, Each, LoRA, Memory, Tensor, stack
 from minipeft.backend import host
 from minipeft.ops import sum as sum_over
 from minipeft.tensor import op
+
+
+def test_the_laws_are_of_every_method():
+    kinds = [type(part) for make in METHODS.values() for part in made_of(make())]
+    assert set(mp.METHODS.values()) - {mp.Probe} <= set(kinds)  # a probe stands under each head
+
+
+def made_of(adapt):
+    return [q for p in adapt.methods for q in made_of(p)] if isinstance(adapt, Chain) else [adapt]
+
 
 # -- one batch, many adaptations ----------------------------------------------
 
@@ -269,14 +280,10 @@ def slope(f, p, v, e=1e-4):
 @methods
 def test_what_is_trained_is_what_stands_at_a_layer(model, name):
     adapt = attached(name, model)
-    laid = {id(p) for part in parts(adapt) for added in part.at.values() for p in added}
+    laid = {id(p) for part in made_of(adapt) for added in part.at.values() for p in added}
     names = [name for name, _ in adapt.named_parameters()]
     assert {id(p) for p in adapt.parameters()} == laid and len(adapt.parameters()) == len(laid)
     assert len(names) == len(set(names)) and not laid & {id(t) for t in model.parameters()}
-
-
-def parts(adapt):
-    return [q for p in adapt.methods for q in parts(p)] if isinstance(adapt, Chain) else [adapt]
 
 
 # -- errors -------------------------------------------------------------------
