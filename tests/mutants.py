@@ -442,7 +442,7 @@ FAULTS = {
         ],
     },
     "methods/lora.py": {
-        'test_methods.py -k "lora or merg or identity or dropout"': [
+        'test_equations.py test_methods.py -k "(test_holds and LO) or lora or merg or dropout"': [
             ("self.scale * A) @ B", "A) @ B"),
             ("self.scale * A) @ B", "self.scale * self.scale * A) @ B"),
             ("layer(x) + self.branch(", "layer(x) - self.branch("),

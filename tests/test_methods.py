@@ -411,6 +411,15 @@ def test_a_lora_of_a_tied_embedding_is_not_merged():
     assert from_applied(untied, attached("lora of embeddings", untied)) <= 1e-12
 
 
+@networks
+def test_a_fused_lora_has_one_A_for_q_k_and_v(model):
+    lora = LoRA(2, targets=r"attn\.[qkvo]$|up$", fused=True).attach(model, rng())
+    for n in range(2):
+        q, k, v, o = (lora.at[f"blocks.{n}.attn.{part}"][0] for part in "qkvo")
+        assert q is k is v is not o
+    assert lora.at["blocks.0.attn.q"][0] is not lora.at["blocks.1.attn.q"][0]
+
+
 # -- one method, many tasks -----------------------------------------------------
 
 
