@@ -569,14 +569,14 @@ FAULTS = {
         ],
     },
     "methods/ptuning2.py": {
-        'test_methods.py test_equations.py -k "dropout or (test_holds and P2)"': [
+        'test_methods.py test_equations.py -k "dropped or (test_holds and P2)"': [
             ("p=self.dropout", "p=1 - self.dropout"),
             ("if not found or not self.rng:", "if True:"),
             ("for r in rows], real", "for r in rows[:1]] + rows[1:], real"),
         ],
     },
     "methods/deep.py": {
-        'test_methods.py test_equations.py -k "block or (test_holds and PF)"': [
+        'test_methods.py test_equations.py -k "from_words or (test_holds and PF)"': [
             ("layer.norm(reshape", "(reshape"),
             ("layer.positions.front(layer.k(x))", "layer.k(x)"),
             ("layer.k(x)), layer.v(x)", "layer.v(x)), layer.v(x)"),
