@@ -25,6 +25,7 @@ class Adaptation:
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
     rate = 3e-3  # of learning, to begin with
+    innermost = outermost = False  # in a Chain it stands before, or behind, the others of a layer
     template = "{x}"  # how a text is laid out for it, among pseudo-tokens and words
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
@@ -70,6 +71,11 @@ class Adaptation:
         rows = self.past(layer, *self.at[layer.path]) if layer.path in self.at else None
         if rows is None:
             return None
+        if (n := rows[0].data.shape[0] if rows[0].ndim == 3 else 1) not in (1, B):
+            raise ValueError(
+                f"{self!r} is a bank of {n}, and this is a batch of {B}: γ.of(rows) reads row i "
+                "as user rows[i]"
+            )
         rows = [stretch(p, (B, *p.shape[-2:])) for p in rows]
         return rows, np.ones(rows[0].shape[:2], bool)
 
@@ -196,6 +202,9 @@ class Adaptation:
 
     def of(self, rows):
         """For these rows: what all share stays, what each row or user has is picked."""
+        n = next((len(p.data) for p in self.parameters() if p.ndim == 3), None)
+        if n and len(rows) and not 0 <= np.min(rows) <= np.max(rows) < n:
+            raise ValueError(f"rows are from 0 to {n - 1}, of a bank of {n}; got {rows}")
         return self.map(lambda p: take(p, rows) if p.ndim == 3 else p)
 
     def user(self, i):

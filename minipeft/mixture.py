@@ -76,8 +76,10 @@ class Chain(Several):
 
     @property
     def template(self):
-        (*own,) = {m.template for m in self.methods} - {"{x}"}
-        return own[0] if own else "{x}"
+        own = {m.template for m in self.methods} - {"{x}"}
+        if len(own) > 1:
+            raise ValueError(f"a text has one layout, but in this Chain are {', '.join(own)}")
+        return own.pop() if own else "{x}"
 
     def pseudo(self, B):
         own = [m for m in self.methods if np.any(m.pseudo(B))]
@@ -89,7 +91,20 @@ class Chain(Several):
         return own[0].pseudo(B) if own else 0
 
     def now(self, rng=None):
-        return Chain(*[m.now(rng) for m in self.methods])
+        now = Chain(*[m.now(rng) for m in self.methods])
+        for i, later in enumerate(now.methods):
+            for m in now.methods[:i]:
+                if m.outermost and later.outermost:  # `pseudo` refuses them
+                    continue
+                alone = later if later.innermost else m if m.outermost else None
+                at = alone and next((p for p in alone.at if m.adapts(p) and later.adapts(p)), None)
+                if at is not None:
+                    side = "before" if alone is later else "behind"
+                    raise ValueError(
+                        f"{alone!r} stands {side} the others that adapt {at}: in a Chain put it "
+                        f"{side} {(m if alone is later else later)!r}"
+                    )
+        return now
 
     def kind(self):
         return Chain, *[m.kind() for m in self.methods]
@@ -180,8 +195,7 @@ class Each(Several):
             where += rows
             users.append(now[id(m)])
         return but(self, methods=[now[id(m)] for m in self.methods]).grouped(
-            (users[0] if len(users) == 1 else bank(users, pile).of(np.array(who)), where)
-            for users, who, where in kinds.values()
+            joined(users, np.array(who), np.array(where)) for users, who, where in kinds.values()
         )
 
     def adapts(self, path):
@@ -192,6 +206,13 @@ class Each(Several):
 
     def of(self, rows):
         return Each([self.methods[i] for i in rows])
+
+
+def joined(users, who, where):
+    """The bank of users[who[i]] for rows where[i] of a batch, and these rows in order."""
+    order = np.argsort(where)
+    own = users[0] if len(users) == 1 else bank(users, pile).of(who[order])
+    return own, where[order].tolist()
 
 
 class Share:

@@ -29,6 +29,8 @@ def every_layer(model, ids, mask=None, types=None):
 
 def pool_states(states, mask, pool="last"):
     """Features (S, B, D) of texts by their states (S, B, T, D); mask and pool as of Classifier."""
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
     columns, weights = POOLS[pool](np.asarray(mask, bool))  # (B, R), (B, 1, R)
     h = states[:, np.arange(len(columns))[:, None], columns]  # (S, B, R, D)
     return (weights.astype(h.dtype) @ h)[:, :, 0]

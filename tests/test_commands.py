@@ -237,3 +237,10 @@ def test_verify_prints_every_equation_as_json(capsys, run):
 def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch, run):
     monkeypatch.setattr("minipeft.ops.np.exp", lambda x, out=None: np.exp2(x, out=out))
     assert run("verify", "--draws", 1, "--seed", 0, "--json") == 1
+
+
+def test_a_running_text_is_the_end_of_its_template(base, tmp_path, capsys, run):
+    """What stands behind it would learn nothing."""
+    data = ["--model", base, "--data", base.parent / "world.txt", "--out", tmp_path / "own"]
+    assert run("train", "ptuning", "--template", "[P] {x} [P]", *data) == 2
+    assert "nothing follows {x}" in capsys.readouterr().err and not [*tmp_path.iterdir()]

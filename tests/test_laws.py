@@ -168,6 +168,15 @@ def test_a_bank_is_its_users_alone(model, name):
     assert all((g[1] == 0).all() for g in together)
 
 
+@networks
+@methods
+def test_a_user_may_come_again(model, name):
+    """One kind alone, and not in the order of the users."""
+    ann, bob = (attached(name, model, user) for user in (0, 1))
+    logits, grads = from_alone(model, Each(ann, bob, ann, bob, bob, ann))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
 # -- a memory -----------------------------------------------------------------
 
 

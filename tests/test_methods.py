@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from families import (
+    CLASSIFIERS,
     DECODERS,
     METHODS,
     ON_HOST,
@@ -20,6 +21,7 @@ from families import (
 )
 
 from minipeft import (
+    IA3,
     PLAIN,
     Adaptation,
     Adapter,
@@ -27,6 +29,7 @@ from minipeft import (
     Chain,
     Classifier,
     DeepPrompt,
+    DoRA,
     Each,
     Encoded,
     FullFineTuning,
@@ -283,6 +286,28 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
     for method, says in slips:
         with pytest.raises(ValueError, match=says):
             method.attach(model, rng())
+    slips = [
+        (LoRA(fused=True, targets="mlp.up$"), "no two are adapted, so nothing is fused"),
+        (IA3(inputs="("), "is no pattern"),
+        (IA3(targets="^tokens$", inputs="tokens"), "tokens reads token ids"),
+        (PromptTuning(init="labels", words=(1, 2)), r"such as \(\(5, 8\), \(3,\)\); got \(1, 2\)"),
+        (PromptTuning(init="text", words=((1, 2), 3)), r"such as \(5, 8\); got"),
+        (Encoded(BitFit()), "adds no rows"),
+    ]
+    for method, says in slips:
+        with pytest.raises(ValueError, match=says):
+            method.attach(model, rng())
+    if model in (CLASSIFIERS["last"], CLASSIFIERS["mean"]):
+        with pytest.raises(ValueError, match="which has a 0 at score"):
+            DoRA(targets="score").attach(Classifier(model, 3), rng())
+    with pytest.raises(ValueError, match="no biases named: there is query"):
+        biases()
+    bank = MultitaskPrompt(3, tasks=3).attach(model, rng())
+    with pytest.raises(ValueError, match="is a bank of 3, and this is a batch of 2"):
+        model(np.ones((2, 4), int), bank)
+    for rows in ([0, 3], [0, -1]):
+        with pytest.raises(ValueError, match="from 0 to 2, of a bank of 3"):
+            bank.of(rows)
     numbers = [(LoRA, "rank", 0), (LoRA, "alpha", np.nan), (LoRA, "dropout", 1.0)]
     numbers += [(PrefixTuning, "length", 0), (PromptTuning, "length", -1)]
     numbers += [(PTuningV2, "dropout", -0.1), (ParallelAdapter, "scale", np.inf)]
@@ -369,6 +394,27 @@ def test_merging_follows_a_chain(model):
 def test_what_is_no_change_of_weights_says_so(model, name):
     with pytest.raises(ValueError, match="can't be merged into .*; keep it beside the model"):
         merge(model, attached(name, model))
+
+
+@networks
+def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
+    ids = batch(model, 2)[0]
+    for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
+        first, second = (part(attached(name, model)) for name in names)
+        for ask in (lambda γ: model(ids, γ), lambda γ: merge(model, γ)):
+            with pytest.raises(ValueError, match="stands before the others .* in a Chain put it"):
+                ask(Chain(first, second))
+        assert from_applied(model, Chain(second, first)) <= 1e-12
+    for after in ("full", "lora of embeddings"):
+        pseudo, other = part(attached("p-tuning", model)), part(attached(after, model))
+        with pytest.raises(ValueError, match="stands behind the others that adapt tokens"):
+            model(ids, Chain(pseudo, other))
+        model(ids, Chain(other, pseudo))
+
+
+def part(adapt):
+    """The method without the head beside it."""
+    return adapt.methods[0] if isinstance(adapt, Chain) else adapt
 
 
 @networks

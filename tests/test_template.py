@@ -18,6 +18,11 @@ class Words:
         return type("Code", (), {"ids": [1, *ids, 2] if add_special_tokens else ids})
 
 
+class Named:
+    def encode(self, text, add_special_tokens):
+        return type("Code", (), {"ids": [{"x": 3, "(x)": 4}[word] for word in text.split()]})
+
+
 def test_a_template_is_its_pieces_in_order():
     t = Template("[P]*3 {x} [P] 7 8 [P]*2 {y}")
     assert t.length == 6 and t.names == ["x", "y"]
@@ -34,11 +39,17 @@ def test_a_template_has_a_place_for_each_text(text):
 
 
 def test_a_slip_in_filling_is_one_clear_error():
-    with pytest.raises(ValueError, match=r"takes x, y; got \['x'\]"):
+    with pytest.raises(ValueError, match=r"takes x, y; got x"):
         Template("{x} [P] {y}").fill(Words(), 20, x=[1])
     for kind in (mp.PseudoTokens, mp.PTuning):
         with pytest.raises(ValueError, match="has no pseudo-token"):
             kind("7 {x}")
+    for mistyped in ("[P*3] {x}", "[P] * 3 {x}", "{x}{-} [P]", "[P] {x} {y"):
+        with pytest.raises(ValueError, match=r"write \[P\]\*3 and {x}, not"):
+            Template(mistyped)
+    assert Template("[P] {x} x (x)").fill(Named(), 20, x=[7]) == [20, 7, 3, 4]
+    with pytest.raises(ValueError, match="takes a, b; got x"):
+        Layout("[P] {a} {b}", Words(), MODEL)
     with pytest.raises(ValueError, match="encoder='rnn': there is lstm, lstm-half, mlp"):
         mp.PTuning(encoder="rnn")
 
@@ -55,9 +66,10 @@ def test_a_layout_keeps_labels_beside_their_tokens():
     assert plain([3, 4]) == [3, 4] and plain([3, 4], NONE) == [3, 4]
 
 
-def test_the_first_token_of_an_encoder_stays_first():
+def test_the_ends_of_a_text_for_an_encoder_stay_where_they_are():
     layout = Layout("[P] {x} [P]", Words(), ENCODERS["bert"])
-    assert layout([1, 5, 6, 2]) == [1, V, 5, 6, 2, V + 1]
+    assert layout([1, 5, 6, 2]) == [1, V, 5, 6, V + 1, 2]
+    assert layout([7, 8, 9, 7], 0) == [7, 0, 8, 9, 0, 7] and layout([]) == [V, V + 1]
 
 
 @pytest.mark.parametrize("name", METHODS)

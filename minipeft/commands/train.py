@@ -163,6 +163,10 @@ class Train(Command):
             )
         adapt = self.method.attach(measure.causal(model), rng)
         layout = Layout(adapt.template, tokenizer, model)
+        if layout.back:
+            raise ValueError(
+                f"template={adapt.template!r}: in a running text nothing follows {{x}}"
+            )
         measure.fits(model, adapt, layout, self.passage, f"--passage {self.passage}")
         ids = tokenizer.encode(read_text(self.data)).ids
         own, kept = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]

@@ -27,8 +27,8 @@ class Verify(Command):
         results = [asdict(r) for r in verify(self.draws, self.seed)]
         for r in results:
             r["worst"] = r["worst"] if np.isfinite(r["worst"]) else None
-        open = [{**one, "draws": 0, "worst": None, "ok": None} for one in OPEN]
-        self.tell(results + open)
+        waiting = [{**one, "draws": 0, "worst": None, "ok": None} for one in OPEN]
+        self.tell(results + waiting)
         return 0 if all(r["ok"] for r in results) else 1
 
     def show(self, results):

@@ -21,8 +21,9 @@ SUBSETS = {  # as the authors name them
 
 def biases(*names):
     """A pattern for some of these: BitFit(biases("query", "intermediate")), table 3's best two."""
-    if unknown := [name for name in names if name not in SUBSETS] or not names:
-        raise ValueError(f"no biases {unknown}: there is {', '.join(SUBSETS)}")
+    unknown = [name for name in names if name not in SUBSETS]
+    if unknown or not names:
+        raise ValueError(f"no biases {unknown or 'named'}: there is {', '.join(SUBSETS)}")
     return "|".join(SUBSETS[name] for name in names)
 
 
@@ -44,7 +45,7 @@ class BitFit(Adaptation):
         return [(path, layer) for path, layer in found if "b" in layer.tensors()]
 
     def start(self, layer, rng):
-        return [np.zeros((1, layer.b.shape[0]))]
+        return [np.zeros((1, layer.b.shape[-1]))]
 
     def apply(self, layer, x, δ):
         return layer(x) + δ
@@ -61,12 +62,13 @@ class RandomWeights(BitFit):
     """
 
     targets: str = r"^(?!head$)"  # which layers, by path: a regular expression
+    innermost = True
     choice: int = 1  # of these places, among all there could be
 
     def at_random(self, layer, shape):
         """Places (N, 2) in W, none twice; the same ones whenever they are asked for."""
         rng = np.random.default_rng([self.choice, zlib.crc32(layer.path.encode())])
-        places = rng.choice(np.prod(shape), layer.b.shape[0], replace=False)
+        places = rng.choice(np.prod(shape), layer.b.shape[-1], replace=False)
         return np.stack(np.divmod(places, shape[1]), axis=1)
 
     def apply(self, layer, x, δ):

@@ -18,9 +18,13 @@ class DoRA(LoRA):
     as §4.3 allows and PEFT does.
     """
 
+    innermost = True
+
     def start(self, layer, rng):
-        W = host(layer.W.data)
-        return *super().start(layer, rng), np.linalg.norm(W, axis=0, keepdims=True)
+        m = np.linalg.norm(host(layer.W.data), axis=0, keepdims=True)
+        if not m.all():
+            raise ValueError(f"DoRA divides by ‖W₀‖, which has a 0 at {layer.path}: leave it out")
+        return *super().start(layer, rng), m
 
     def magnitude(self, layer, A, B, m):
         """m / ‖V‖, and V = W₀ + (α/r) B A"""

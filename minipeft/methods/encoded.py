@@ -31,7 +31,8 @@ class Reparametrised(Adaptation):
     def attach(self, model, rng):
         self.method.attach(model, rng)
         rows = self.method.parameters()
-        if len({p.shape[0] for p in rows}) != 1:
+        adds = type(self.method).past is not Adaptation.past or self.method.pseudo(1)
+        if not adds or len({p.shape[0] for p in rows}) != 1:
             raise ValueError(
                 f"{self.method!r} adds no rows of one number everywhere that a network could make"
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..adapt import Adaptation
+from ..nn import Embedding
 from ..ops import transpose
 
 
@@ -17,10 +18,15 @@ class IA3(Adaptation):
     inputs: str = r"mlp\.down$"  # those of them of which what they read is scaled
 
     def reads(self, layer):
-        return re.search(self.inputs, layer.path)
+        try:
+            return re.search(self.inputs, layer.path)
+        except re.error as error:
+            raise ValueError(f"inputs={self.inputs!r} is no pattern: {error}") from None
 
     def start(self, layer, rng):
         I, O = layer.shape
+        if self.reads(layer) and isinstance(layer, Embedding):
+            raise ValueError(f"{layer.path} reads token ids, which can't be scaled: leave it out")
         return [np.ones((1, I if self.reads(layer) else O))]
 
     def apply(self, layer, x, l):

@@ -38,6 +38,8 @@ class LoRA(Adaptation):
         for path, added in self.at.items() if self.fused else ():
             together = re.sub(r"attn\.[qkv]$", "attn.qkv", path)
             added[0] = first.setdefault(together, added[0])
+        if self.fused and len(first) == len(self.at):
+            raise ValueError(f"{self!r}: of q, k and v no two are adapted, so nothing is fused")
         return self
 
     def branch(self, layer, x, A, B):

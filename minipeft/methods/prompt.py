@@ -44,6 +44,10 @@ def start(γ, W, rng):
         raise ValueError(f"init={init!r}: there is uniform, vocabulary, text, labels")
     if not words:
         raise ValueError(f"init={init!r} starts from words=, which is empty")
+    nested = {isinstance(word, (tuple, list)) and len(word) > 0 for word in words}
+    if nested != {init == "labels"}:
+        like = "((5, 8), (3,))" if init == "labels" else "(5, 8)"
+        raise ValueError(f"init={init!r}: words are token ids such as {like}; got {words}")
     if np.hstack(words).min() < 0 or np.hstack(words).max() >= len(W):
         raise ValueError(f"words are token ids from 0 to {len(W) - 1}; got {words}")
     if init == "text":

@@ -26,6 +26,7 @@ class PseudoTokens(Adaptation):
     targets: str = r"^tokens$"  # which layers, by path: a regular expression
 
     rate = 3e-2
+    outermost = True
 
     def __post_init__(self):
         super().__post_init__()
