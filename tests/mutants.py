@@ -274,6 +274,8 @@ FAULTS = {
     "mixture.py": {
         f'test_methods.py test_laws.py -k "(chain or shares or merg) and {ONE} and not beams"': [
             ("layer = As(layer, method)", "layer = As(layer, self.methods[0])"),
+            ("later if later.innermost else", "None if later.innermost else"),
+            ("else m if m.outermost else", "else m if False else"),
             ("for method in self.methods:\n", "for method in self.methods[::-1]:\n"),
             ("r in zip(*rows)], np", "r in zip(*rows[::-1])], np"),
             ("sum(m.shift(layer, B) for m", "max(m.shift(layer, B).tolist() for m"),
@@ -297,6 +299,10 @@ FAULTS = {
             ("Each([self.methods[i] for i in rows])", "Each(self.methods[: len(rows)])"),
             ("if x is self.x:", "if True:"),
             ("        if layer.inner:\n", "        if False:\n"),
+        ],
+        "test_laws.py -k 'come_again and gpt2'": [
+            ("of(who[order])", "of(who)"),
+            ("own, where[order]", "own, where"),
         ],
         'test_methods.py -k "dropout or folded"': [
             ("Chain(*[m.now(rng) for", "Chain(*[m.now() for"),
@@ -606,7 +612,7 @@ FAULTS = {
         f'test_equations.py test_methods.py -k "(holds and LO) or dora and {ONE}"': [
             ("axis=-2)", "axis=-1)"),
             ("m / sqrt(sum_over(V * V, axis=-2))", "m / sum_over(V * V, axis=-2)"),
-            ("np.linalg.norm(W, axis=0", "0 * np.linalg.norm(W, axis=0"),
+            ("axis=0, keepdims=True)", "axis=0, keepdims=True) * 2"),
             ("- b + self.branch", "+ self.branch"),
             ("* times + b", "* times"),
             ('{"W": V * times}', '{"W": V}'),
@@ -623,10 +629,10 @@ FAULTS = {
         ],
     },
     "methods/bitfit.py": {
-        f'test_equations.py test_methods.py -k "(holds and BF) or (bitfit or random) and {ONE}"': [
+        'test_equations.py test_methods.py -k "(holds and BF) or bitfit or random"': [
             ("return layer(x) + δ", "return layer(x) - δ"),
             ('{"b": layer.b + δ}', '{"b": layer.b}'),
-            ("np.zeros((1, layer.b.shape[0]))", "np.ones((1, layer.b.shape[0]))"),
+            ("np.zeros((1, layer.b.shape[-1]))", "np.ones((1, layer.b.shape[-1]))"),
             ("{name: W + scatter", "{name: W - scatter"),
             ('"intermediate": r"mlp\.up$"', '"intermediate": r"mlp\.down$"'),
             ('"query": r"attn\.q$"', '"query": r"attn\.[qk]$"'),
@@ -635,9 +641,9 @@ FAULTS = {
     "template.py": {
         "test_template.py": [
             ("piece[4:] or 1", "piece[4:] or 2"),
-            ("self.length + many", "self.length + many + 1"),
+            ("self.length += many", "self.length += many + 1"),
             ("ids += [V + i for i in piece]", "ids += [V for i in piece]"),
-            ("row[: self.lead] + front", "front + row[: self.lead]"),
+            ("row[:n] + front", "front + row[:n]"),
             ("[NONE, *row[1:]]", "row"),
             ("add_special_tokens=False", "add_special_tokens=True"),
         ],

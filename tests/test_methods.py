@@ -533,6 +533,11 @@ def test_random_weights_are_as_many_as_biases(model):
     assert len({tuple(place) for place in at}) == layer.shape[1]
     assert np.array_equal(at, control.at_random(layer, layer.shape))
     assert not np.array_equal(at, RandomWeights(choice=2).at_random(layer, layer.shape))
+    (δ,), W = control.at[layer.path], host(layer.W.data).copy()
+    δ.data = δ.data + np.asarray(rng().normal(size=δ.shape), like=δ.data)
+    for (i, j), number in zip(at, host(δ.data)[0]):
+        W[i, j] += number
+    assert np.array_equal(host(control.weights(layer, δ)["W"].data), W)
 
 
 def test_subsets_of_biases_have_the_names_of_the_paper():
