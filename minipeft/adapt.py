@@ -64,7 +64,21 @@ class Adaptation:
     # -- what the network asks
 
     def __call__(self, layer, x):
-        return self.apply(layer, x, *self.at[layer.path]) if layer.path in self.at else layer(x)
+        return self.apply(layer, x, *self.added(layer)) if layer.path in self.at else layer(x)
+
+    def added(self, layer):
+        """The parameters at `layer`, if it may stand upon those that have adapted it before."""
+        under = layer
+        while isinstance(under, As):
+            if isinstance(other := under.answer, Adaptation):
+                if self.innermost or other.outermost:
+                    alone, side = (self, "before") if self.innermost else (other, "behind")
+                    raise ValueError(
+                        f"{alone!r} stands {side} the others that adapt {layer.path}: in a Chain "
+                        f"put it {side} {(other if alone is self else self)!r}"
+                    )
+            under = under.layer
+        return self.at[layer.path]
 
     def before(self, layer, B):
         """`past` for a batch of B: rows (B, P, D) each, and which of them are real, (B, P)."""
@@ -164,7 +178,7 @@ class Adaptation:
 
     def merged(self, layer):
         """The tensors of `layer` that the adaptation changes, changed, by name."""
-        return self.weights(layer, *self.at[layer.path]) if layer.path in self.at else {}
+        return self.weights(layer, *self.added(layer)) if layer.path in self.at else {}
 
     def kind(self):
         """Equal for two that differ in nothing but the numbers in their parameters."""

@@ -24,6 +24,10 @@ class Several(Adaptation):
         return all(m.shared for m in self.methods)
 
     @property
+    def outermost(self):
+        return any(m.outermost for m in self.methods)
+
+    @property
     def base(self):
         return next((m.base for m in self.methods if m.base is not None), None)
 
@@ -91,20 +95,7 @@ class Chain(Several):
         return own[0].pseudo(B) if own else 0
 
     def now(self, rng=None):
-        now = Chain(*[m.now(rng) for m in self.methods])
-        for i, later in enumerate(now.methods):
-            for m in now.methods[:i]:
-                if m.outermost and later.outermost:  # `pseudo` refuses them
-                    continue
-                alone = later if later.innermost else m if m.outermost else None
-                at = alone and next((p for p in alone.at if m.adapts(p) and later.adapts(p)), None)
-                if at is not None:
-                    side = "before" if alone is later else "behind"
-                    raise ValueError(
-                        f"{alone!r} stands {side} the others that adapt {at}: in a Chain put it "
-                        f"{side} {(m if alone is later else later)!r}"
-                    )
-        return now
+        return Chain(*[m.now(rng) for m in self.methods])
 
     def kind(self):
         return Chain, *[m.kind() for m in self.methods]
@@ -112,7 +103,9 @@ class Chain(Several):
     def merged(self, layer):
         new = {}
         for m in self.methods:
-            new |= m.merged(layer.replace(**new))
+            if changed := m.merged(layer):
+                new |= changed
+                layer = As(layer.replace(**changed), m)
         return new
 
     def of(self, rows):

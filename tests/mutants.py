@@ -235,7 +235,10 @@ FAULTS = {
     },
     "adapt.py": {
         'test_methods.py -k "equation or words or chain or start"': [
-            ("self.apply(layer, x, *self.at[layer.path]) if", "layer(x) if"),
+            ("self.apply(layer, x, *self.added(layer)) if", "layer(x) if"),
+            ("if self.innermost or other.outermost:", "if self.innermost:"),
+            ("if self.innermost or other.outermost:", "if other.outermost:"),
+            ("            under = under.layer", "            break"),
             ("np.ones(rows[0].shape[:2], bool)", "np.zeros(rows[0].shape[:2], bool)"),
             ("return b[1].sum(1) if b", "return b[1].sum(1) - 1 if b"),
             ("return b[1].sum(1) if b", "return 0 * b[1].sum(1) if b"),
@@ -267,20 +270,20 @@ FAULTS = {
             ("if t is not new.setdefault(id(old), t):", "if new.setdefault(id(old), t) is None:"),
             (".data.reshape(t.shape).copy()", ".data.reshape(t.shape)"),
             ("    adapt.fits(model.config)\n    new,", "    new,"),
-            ("self.weights(layer, *self.at[layer.path]) if", "{} if"),
+            ("self.weights(layer, *self.added(layer)) if", "{} if"),
             ("map(lambda t: Tensor(new[id(t)].data", "map(lambda t: Tensor(new[id(t)].data * 1.01"),
         ],
     },
     "mixture.py": {
         f'test_methods.py test_laws.py -k "(chain or shares or merg) and {ONE} and not beams"': [
             ("layer = As(layer, method)", "layer = As(layer, self.methods[0])"),
-            ("later if later.innermost else", "None if later.innermost else"),
-            ("else m if m.outermost else", "else m if False else"),
             ("for method in self.methods:\n", "for method in self.methods[::-1]:\n"),
             ("r in zip(*rows)], np", "r in zip(*rows[::-1])], np"),
             ("sum(m.shift(layer, B) for m", "max(m.shift(layer, B).tolist() for m"),
-            ("m.merged(layer.replace(**new))", "m.merged(layer)"),
-            ("            new |= m.merged", "            new = m.merged"),
+            ("As(layer.replace(**changed), m)", "As(layer, m)"),
+            ("As(layer.replace(**changed), m)", "layer.replace(**changed)"),
+            ("                new |= changed", "                new = changed"),
+            ("any(m.outermost for m in", "all(m.outermost for m in"),
             ("Chain(*[m.of(rows) for m in self.methods])", "self"),
         ],
         f'test_laws.py -k "mixture and {ONE} and not beams"': [

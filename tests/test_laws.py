@@ -89,8 +89,9 @@ def test_a_mixture_holds_users_of_a_bank_repeats_and_strangers(model):
 
 @networks
 def test_a_mixture_stands_on_what_all_its_rows_share(model):
-    shared, mix = attached("lora", model), mixture(model)
-    ids, labels, mask = batch(model, len(METHODS), mix)
+    shared = attached("lora", model)
+    mix = Each([attached(m, model) for m in METHODS if m not in ("dora", "random weights")])
+    ids, labels, mask = batch(model, len(mix.methods), mix)
     on_top, sums = Chain(shared, mix), 0
     z = model(ids, on_top, mask=mask)
     for i, m in enumerate(mix.methods):

@@ -402,13 +402,19 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
     for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
         first, second = (part(attached(name, model)) for name in names)
         for ask in (lambda γ: model(ids, γ), lambda γ: merge(model, γ)):
+            for wrong in (Chain(first, second), Chain(first, Chain(PLAIN, second))):
+                with pytest.raises(ValueError, match="stands before the others .* in a Chain put"):
+                    ask(wrong)
+        for wrong in (Chain(first, Each(None, second)), Chain(Each(None, first), second)):
             with pytest.raises(ValueError, match="stands before the others .* in a Chain put it"):
-                ask(Chain(first, second))
+                model(ids, wrong)
         assert from_applied(model, Chain(second, first)) <= 1e-12
     for after in ("full", "lora of embeddings"):
         pseudo, other = part(attached("p-tuning", model)), part(attached(after, model))
-        with pytest.raises(ValueError, match="stands behind the others that adapt tokens"):
-            model(ids, Chain(pseudo, other))
+        each = Chain(pseudo, Each(None, other)), Chain(Each(None, pseudo), other)
+        for wrong in (Chain(pseudo, other), Chain(Chain(pseudo, PLAIN), other), *each):
+            with pytest.raises(ValueError, match="stands behind the others that adapt tokens"):
+                model(ids, wrong)
         model(ids, Chain(other, pseudo))
 
 
