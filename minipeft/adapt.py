@@ -25,7 +25,7 @@ class Adaptation:
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
     rate = 3e-3  # of learning, to begin with
-    innermost = outermost = False  # in a Chain it stands before, or behind, the others of a layer
+    innermost = False  # in a Chain it stands before the others of a layer
     template = "{x}"  # how a text is laid out for it, among pseudo-tokens and words
     shift_positions = True  # the text's positions start after a prefix, as always after a prompt
 
@@ -71,7 +71,7 @@ class Adaptation:
         under = layer
         while isinstance(under, As):
             if isinstance(other := under.answer, Adaptation):
-                if self.innermost or other.outermost:
+                if self.innermost or other.outermost(layer.path):
                     alone, side = (self, "before") if self.innermost else (other, "behind")
                     raise ValueError(
                         f"{alone!r} stands {side} the others that adapt {layer.path}: in a Chain "
@@ -96,6 +96,10 @@ class Adaptation:
     def pseudo(self, B):
         """How many token ids V, V + 1, … it knows for the rows of a batch: a number, or (B, 1)."""
         return 0
+
+    def outermost(self, path):
+        """Does it stand behind the others of this layer in a Chain?"""
+        return False
 
     def shift(self, layer, B):
         """(B,): how much later each row's text starts, for what stands before it at `layer`."""

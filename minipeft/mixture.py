@@ -23,9 +23,8 @@ class Several(Adaptation):
     def shared(self):
         return all(m.shared for m in self.methods)
 
-    @property
-    def outermost(self):
-        return any(m.outermost for m in self.methods)
+    def outermost(self, path):
+        return any(m.outermost(path) for m in self.methods)
 
     @property
     def base(self):

@@ -236,8 +236,11 @@ FAULTS = {
     "adapt.py": {
         'test_methods.py -k "equation or words or chain or start"': [
             ("self.apply(layer, x, *self.added(layer)) if", "layer(x) if"),
-            ("if self.innermost or other.outermost:", "if self.innermost:"),
-            ("if self.innermost or other.outermost:", "if other.outermost:"),
+            ("if self.innermost or other.outermost(layer.path):", "if self.innermost:"),
+            (
+                "if self.innermost or other.outermost(layer.path):",
+                "if other.outermost(layer.path):",
+            ),
             ("            under = under.layer", "            break"),
             ("np.ones(rows[0].shape[:2], bool)", "np.zeros(rows[0].shape[:2], bool)"),
             ("return b[1].sum(1) if b", "return b[1].sum(1) - 1 if b"),
@@ -283,7 +286,7 @@ FAULTS = {
             ("As(layer.replace(**changed), m)", "As(layer, m)"),
             ("As(layer.replace(**changed), m)", "layer.replace(**changed)"),
             ("                new |= changed", "                new = changed"),
-            ("any(m.outermost for m in", "all(m.outermost for m in"),
+            ("any(m.outermost(path) for m in", "all(m.outermost(path) for m in"),
             ("Chain(*[m.of(rows) for m in self.methods])", "self"),
         ],
         f'test_laws.py -k "mixture and {ONE} and not beams"': [

@@ -140,7 +140,7 @@ def beside_all(p, rows):
 @pytest.mark.parametrize("of", [of_a_mixture, of_a_bank])
 @pytest.mark.parametrize("leak", [Leaky, LeaksBack])
 def test_a_leaking_layer_is_noticed(model, of, leak):
-    assert wrong(model, 10, of, over=lambda mix: Chain(leak(), mix)) > 0
+    assert wrong(model, 10, of, over=lambda mix: Chain(mix, leak())) > 0
 
 
 @models

@@ -416,6 +416,7 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
             with pytest.raises(ValueError, match="stands behind the others that adapt tokens"):
                 model(ids, wrong)
         model(ids, Chain(other, pseudo))
+        model(ids, Chain(Each(None, pseudo), attached("norms", model)))
 
 
 def part(adapt):

@@ -26,7 +26,6 @@ class PseudoTokens(Adaptation):
     targets: str = r"^tokens$"  # which layers, by path: a regular expression
 
     rate = 3e-2
-    outermost = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -36,6 +35,9 @@ class PseudoTokens(Adaptation):
 
     def pseudo(self, B):
         return self.length
+
+    def outermost(self, path):
+        return path in self.at
 
     def start(self, layer, rng):
         return [start(self, layer.W.data, rng)]
