@@ -1,6 +1,7 @@
 """How a frozen network is adapted.  Knows no method and no model."""
 
 import re
+from numbers import Integral
 
 import numpy as np
 
@@ -33,10 +34,15 @@ class Adaptation:
         """Fields of a method: an int counts something, so it is at least 1; a float is finite."""
         for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
-            must = {int: "at least 1", float: "finite"}.get(field.type)
-            good = value >= 1 if field.type is int else must is None or np.isfinite(value)
-            if name == "dropout":
+            good = True
+            if field.type is int:
+                must, good = "a whole number from 1", isinstance(value, Integral) and value >= 1
+            elif name == "dropout":
                 must, good = "from 0 to below 1", 0 <= value < 1
+            elif field.type is float:
+                must, good = "finite", np.isfinite(value)
+            elif field.type is tuple and isinstance(value, np.ndarray):
+                setattr(self, name, tuple(value.tolist()))
             if not good:
                 raise ValueError(f"{type(self).__name__}: {name}={value} must be {must}")
 
@@ -85,17 +91,21 @@ class Adaptation:
         rows = self.past(layer, *self.at[layer.path]) if layer.path in self.at else None
         if rows is None:
             return None
-        if (n := rows[0].data.shape[0] if rows[0].ndim == 3 else 1) not in (1, B):
-            raise ValueError(
-                f"{self!r} is a bank of {n}, and this is a batch of {B}: γ.of(rows) reads row i "
-                "as user rows[i]"
-            )
         rows = [stretch(p, (B, *p.shape[-2:])) for p in rows]
         return rows, np.ones(rows[0].shape[:2], bool)
 
     def pseudo(self, B):
         """How many token ids V, V + 1, … it knows for the rows of a batch: a number, or (B, 1)."""
         return 0
+
+    def serves(self, B):
+        """An error if it is a bank of others than the rows of a batch."""
+        n = next((len(p.data) for p in self.parameters() if p.ndim == 3), 1)
+        if n not in (1, B):
+            raise ValueError(
+                f"{self!r} is a bank of {n}, and this is a batch of {B}: γ.of(rows) reads row i "
+                "as user rows[i]"
+            )
 
     def outermost(self, path):
         """Does it stand behind the others of this layer in a Chain?"""
@@ -124,6 +134,8 @@ class Adaptation:
             try:
                 at[path] = [placed(p, model) for p in self.start(layer, rng)]
             except AttributeError as error:
+                if error.obj is not layer:  # no rng, say
+                    raise
                 raise self.misplaced(path, layer, model, error.name) from error
         return self.lay(at, model)
 
@@ -227,6 +239,7 @@ class Adaptation:
 
     def user(self, i):
         """What a bank has for user i, alone."""
+        self.of([i])
         return self.map(lambda p: trained(p.data[i].copy()) if p.ndim == 3 else p)
 
     def astype(self, dtype):
@@ -297,6 +310,8 @@ def stack(methods):
 def merge(model, adapt):
     """A new model with the adaptation in its weights.  The given one stays as it is."""
     adapt.fits(model.config)
+    if any(p.ndim == 3 for p in adapt.parameters()):
+        raise ValueError(f"{adapt!r} is a bank: merge what it has for one user, γ.user(i)")
     new, adapt = {}, adapt.now()
     for path, layer in model.modules():
         changed = adapt.merged(layer)

@@ -53,7 +53,7 @@ class Comparison:
             "parameters": self.size,
             "examples": {split: len(pairs) for split, pairs in task.splits.items()},
             "shortened": task.shortened,
-            "plan": asdict(self.plan),
+            "plan": asdict(self.plan) | {"batch": task.rows(self.plan.batch)},
             "baselines": {"majority": {test: task.majority(test) for test in task.tests}},
             "ceiling": task.ceiling,
             "results": [],

@@ -99,18 +99,21 @@ def pad(rows, filler=0):
 
 
 POOL = 16  # batches that are sorted together: padding falls from a third of a batch to a twentieth
+POOLS = 4  # an epoch has so many or more, so that a text meets others the next time
 
 
 def shuffled(examples, size, rng, length=lambda example: 0):
     """Endless lists of `size` examples of about one length, in another order every epoch."""
     while True:
         order, batches = rng.permutation(len(examples)).tolist(), []
-        for at in range(0, len(order), POOL * size):
-            pool = sorted(order[at : at + POOL * size], key=lambda i: length(examples[i]))
+        whole = max(1, len(order) // size)  # batches; what is left over waits, long or short
+        step = size * min(POOL, max(1, whole // POOLS))
+        for at in range(0, whole * size, step):
+            pool = order[at : min(at + step, whole * size)]
+            pool.sort(key=lambda i: length(examples[i]))
             batches += [pool[i : i + size] for i in range(0, len(pool), size)]
         for i in rng.permutation(len(batches)):
-            if len(batches[i]) == min(size, len(order)):
-                yield [examples[i] for i in batches[i]]
+            yield [examples[j] for j in batches[i]]
 
 
 def passages(ids, size, length, rng):

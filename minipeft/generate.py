@@ -4,7 +4,7 @@ import numpy as np
 
 from .adapt import PLAIN
 from .backend import host
-from .heads import POOLS
+from .heads import pooling
 from .reading import Memory
 from .tensor import no_grad
 from .transformer import checked
@@ -31,7 +31,7 @@ def generate(
     if max_new_tokens < 1 or temperature < 0 or top_k < 0:
         raise ValueError("max_new_tokens is at least 1, temperature and top_k are at least 0")
     ids, mask = checked(ids, mask, model.config.vocabulary, adapt)
-    last, _ = POOLS["last"](mask)
+    last, _ = pooling("last", mask)
     memory, new = Memory(adapt), []
     done = np.zeros(len(ids), bool)
     with no_grad():

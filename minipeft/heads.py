@@ -33,6 +33,13 @@ def mean(mask):
 POOLS = {"last": last, "mean": mean, "cls": first}
 
 
+def pooling(pool, mask):
+    """The columns and weights of a pool; an error for a row of which nothing is there to pool."""
+    if not mask.any(1).all():
+        raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
+    return POOLS[pool](mask)
+
+
 class Head(Module):
     """Scores of features that are already there: a frozen trunk's, computed once for a probe."""
 
@@ -42,6 +49,7 @@ class Head(Module):
     def __call__(self, features, adapt=PLAIN, mask=None, rng=None):
         """Logits (B, C) of features (B, 1, D)."""
         features = np.asarray(features, like=self.score.like)
+        adapt.serves(len(features))
         return self.logits(Tensor(features), adapt.now(rng))
 
     def logits(self, h, read):
@@ -124,9 +132,7 @@ class Classifier(Headed):
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T), and the reading."""
         ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
-        if not mask.any(1).all():
-            raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token to pool")
-        rows, weights = POOLS[self.pool](mask)
+        rows, weights = pooling(self.pool, mask)
         h, read = self.states(ids, adapt, mask, rng=rng, rows=rows, types=types)
         pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
         return self.pooler.pooled(pooled, read), read

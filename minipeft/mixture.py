@@ -23,6 +23,10 @@ class Several(Adaptation):
     def shared(self):
         return all(m.shared for m in self.methods)
 
+    def serves(self, B):
+        for m in self.methods:
+            m.serves(B)
+
     def outermost(self, path):
         return any(m.outermost(path) for m in self.methods)
 
@@ -56,7 +60,7 @@ class Chain(Several):
     """
 
     def __init__(self, *methods):
-        self.methods = methods
+        self.methods = tuple(PLAIN if m is None else m for m in methods)
 
     def __repr__(self):
         return f"Chain({', '.join(map(repr, self.methods))})"
@@ -75,7 +79,7 @@ class Chain(Several):
         return [concat(*r, axis=1) for r in zip(*rows)], np.concatenate(real, 1)
 
     def shift(self, layer, B):
-        return sum(m.shift(layer, B) for m in self.methods)
+        return sum((m.shift(layer, B) for m in self.methods), np.zeros(B, int))
 
     @property
     def template(self):
@@ -138,13 +142,8 @@ class Each(Several):
         self.back = np.argsort(np.concatenate([rows for _, rows in self.groups]))
         return self
 
-    def fit(self, B):
-        if B != (n := len(self.back)):
-            raise ValueError(f"a mixture of {n} can't read a batch of {B}: one for each row")
-
     def __call__(self, layer, x):
         """The layer is read once for all rows, and again only by who asks it something else."""
-        self.fit(x.shape[0])
         if not self.adapts(layer.path):
             return layer(x)
         if len(self.groups) == 1:
@@ -154,7 +153,6 @@ class Each(Several):
         return take(concat(*parts, axis=0), self.back)
 
     def before(self, layer, B):
-        self.fit(B)
         found = [(m.before(layer, len(rows)), len(rows)) for m, rows in self.groups]
         like = next((b[0] for b, _ in found if b), None)
         if like is None:
@@ -168,8 +166,13 @@ class Each(Several):
         rows = [take(concat(*r, axis=0), self.back) for r in zip(*rows)]
         return rows, np.concatenate(real)[self.back]
 
+    def serves(self, B):
+        if B != (n := len(self.back)):
+            raise ValueError(f"a mixture of {n} can't read a batch of {B}: one for each row")
+        for m, rows in self.groups:
+            m.serves(len(rows))
+
     def pseudo(self, B):
-        self.fit(B)
         return np.concatenate(
             [np.broadcast_to(m.pseudo(len(rows)), (len(rows), 1)) for m, rows in self.groups]
         )[self.back]

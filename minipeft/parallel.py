@@ -32,12 +32,14 @@ def gradients(loss, adapt, shards, pool):
     What depends on the parameters alone (an encoder) runs once, before the cut: its outputs are
     the leaves of every shard, and it is differentiated once, with the sum.
     """
-    now = adapt.now()
+    adapt.serves(sum(map(len, shards)))
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
+        now = adapt.now()
     leaves = now.map(lambda p: Tensor(p.data, requires_grad=True))
     wanted = leaves.parameters()
 
     def work(s):
-        with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
+        with np.errstate(over="ignore", invalid="ignore"):
             y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
             return [y.data, *grad(y, wanted)]
 

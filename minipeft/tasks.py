@@ -25,6 +25,18 @@ from .world.vocabulary import END
 ROOM = 32  # positions kept free for what stands before the text
 
 
+def cutting(tokenizer, model):
+    """The tokenizer, which cuts a text to what the model can read behind what is added."""
+    room = model.config.length - ROOM
+    if room < 1:
+        raise DataError(
+            f"a model of {room + ROOM} positions has none left: {ROOM} are for what is added"
+        )
+    own = Tokenizer.from_str(tokenizer.to_str())
+    own.enable_truncation(room)  # [SEP] stays
+    return own
+
+
 def answers(says, rows, size=64, each=iter):
     """says(part) for indices `part` of rows of about one length, in threads; in the rows' order.
 
@@ -62,16 +74,9 @@ class Task:
     metrics = {"accuracy": accuracy}  # {name: f(said, true)}; the first is the score
 
     def __init__(self, name, splits, base, tokenizer, ceiling=None):
-        room = base.config.length - ROOM
-        if room < 1:
-            raise DataError(
-                f"a model of {room + ROOM} positions has none left: {ROOM} are for what is added"
-            )
         self.name, self.splits, self.ceiling = name, splits, ceiling or {}
         self.tests = [split for split in splits if split not in ("train", "dev")]
-        self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        self.tokenizer.enable_truncation(room)
-        self.base, self.shortened = base, 0
+        self.tokenizer, self.base, self.shortened = cutting(tokenizer, base), base, 0
         self.learn_answers(self.true("train"))
         self.examples = {split: self.ready(pairs) for split, pairs in self.splits.items()}
         self.network = self.head(base)
@@ -104,6 +109,10 @@ class Task:
         return first + second if self.base.causal else (first, second)
 
     # -- training
+
+    def rows(self, size):
+        """How many a batch has where `size` are asked for."""
+        return size
 
     def attach(self, make, rng):
         """What trains: a method, from make(), and beside it the head if it leaves that out."""
@@ -292,6 +301,9 @@ class Imitate(Write):
     def attach(self, make, rng):
         """An adaptation each, in one bank."""
         return stack([super(Imitate, self).attach(make, rng) for _ in range(self.users)])
+
+    def rows(self, size):
+        return self.users
 
     def training(self, adapt, size, rng):
         """A batch has a row of each user, in their order."""

@@ -11,7 +11,8 @@ class Template:
     """Template("[P]*3 {x} [P]*3 [MASK] .")        Liu et al. 2021, §3
 
     [P] is a pseudo-token, [P]*3 are three, numbered from the left; {x} is a place for a text, of
-    any name; the rest are words as they are, anchors, with the blanks in front of them.
+    any name; the rest are words as they are, anchors, with the blanks in front of them.  A text
+    brings a blank of its own where it wants one: "Review: {x}" is "Review:" and the text.
     """
 
     def __init__(self, text):
@@ -25,7 +26,7 @@ class Template:
             elif re.fullmatch(r"\{\w+\}", piece):
                 self.names.append(piece[1:-1])
                 self.pieces.append((piece[1:-1],))
-            elif re.search(r"\[P|[{}]|^ *\*", piece):
+            elif re.search(r"\[P[\]*]|[{}]|^ *\*", piece):
                 raise ValueError(f"template={text!r}: write [P]*3 and {{x}}, not {piece.strip()!r}")
             elif piece.strip():
                 self.pieces.append(piece.rstrip())

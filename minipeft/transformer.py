@@ -272,7 +272,9 @@ def checked(ids, mask, vocabulary, adapt=PLAIN):
         raise ValueError(
             f"ids must be whole numbers (batch, length), neither empty; got {ids.dtype} {ids.shape}"
         )
-    known = vocabulary + (adapt or PLAIN).pseudo(len(ids))
+    adapt = adapt or PLAIN
+    adapt.serves(len(ids))
+    known = vocabulary + adapt.pseudo(len(ids))
     if len(stray := np.argwhere((ids < 0) | (ids >= known))):
         row, t = stray[0]
         more = np.broadcast_to(known, (len(ids), 1))[row, 0] - vocabulary

@@ -242,6 +242,8 @@ FAULTS = {
                 "if other.outermost(layer.path):",
             ),
             ("            under = under.layer", "            break"),
+            ("if n not in (1, B):", "if n > B:"),
+            ("if any(p.ndim == 3 for p in adapt.parameters()):", "if adapt is PLAIN:"),
             ("np.ones(rows[0].shape[:2], bool)", "np.zeros(rows[0].shape[:2], bool)"),
             ("return b[1].sum(1) if b", "return b[1].sum(1) - 1 if b"),
             ("return b[1].sum(1) if b", "return 0 * b[1].sum(1) if b"),
@@ -272,7 +274,7 @@ FAULTS = {
             ("t = changed.get(name, old)", "t = old"),
             ("if t is not new.setdefault(id(old), t):", "if new.setdefault(id(old), t) is None:"),
             (".data.reshape(t.shape).copy()", ".data.reshape(t.shape)"),
-            ("    adapt.fits(model.config)\n    new,", "    new,"),
+            ("    adapt.fits(model.config)\n    if", "    if"),
             ("self.weights(layer, *self.added(layer)) if", "{} if"),
             ("map(lambda t: Tensor(new[id(t)].data", "map(lambda t: Tensor(new[id(t)].data * 1.01"),
         ],
@@ -282,7 +284,7 @@ FAULTS = {
             ("layer = As(layer, method)", "layer = As(layer, self.methods[0])"),
             ("for method in self.methods:\n", "for method in self.methods[::-1]:\n"),
             ("r in zip(*rows)], np", "r in zip(*rows[::-1])], np"),
-            ("sum(m.shift(layer, B) for m", "max(m.shift(layer, B).tolist() for m"),
+            ("sum((m.shift(layer, B) for m", "max((m.shift(layer, B).tolist() for m"),
             ("As(layer.replace(**changed), m)", "As(layer, m)"),
             ("As(layer.replace(**changed), m)", "layer.replace(**changed)"),
             ("                new |= changed", "                new = changed"),
@@ -560,7 +562,7 @@ FAULTS = {
     },
     "lstm.py": {
         "test_ops.py -k lstm": [
-            ("return 1 / (1 + np.exp(-x))", "return 1 / (1 + np.exp(x))"),
+            ("return 0.5 * (1 + np.tanh(0.5 * x))", "return 1 / (1 + np.exp(x))"),
             ("c = f * c + i * g", "c = f * c + g"),
             ("h = o * np.tanh(c)", "h = o * c"),
             ("i, f, g, o = np.split(", "i, g, f, o = np.split("),
@@ -680,7 +682,17 @@ FAULTS = {
             ("(t - warmup) / max(1, steps - warmup)", "t / max(1, steps)"),
         ],
     },
+    "data.py": {
+        "test_data.py": [
+            ("whole = max(1, len(order) // size)", "whole = -(-len(order) // size)"),
+            ("min(POOL, max(1, whole // POOLS))", "min(POOL, whole)"),
+            ("pool.sort(key=lambda i: length(examples[i]))", "pool.sort()"),
+            ("for i in rng.permutation(len(batches))", "for i in range(len(batches))"),
+            ("min(at + step, whole * size)", "at + step"),
+        ],
+    },
     "parallel.py": {
+        "test_methods.py -k bank": [("    adapt.serves(sum(map(len, shards)))\n", "")],
         'test_train.py -k "shards"': [
             ("sums[i] = sums[i] + x", "sums[i] = x"),
             ("adapt.parameters(), sums)", "adapt.parameters())"),
@@ -689,7 +701,7 @@ FAULTS = {
     },
     "generate.py": {
         "test_generate.py": [
-            ('POOLS["last"]', 'POOLS["cls"]'),
+            ('pooling("last"', 'pooling("cls"'),
             ("host(z.argmax(-1))", "host(z.argmin(-1))"),
             ("z / temperature + noise", "z * temperature + noise"),
             ("z / temperature + noise", "z / temperature - noise"),

@@ -119,7 +119,7 @@ CONFIGS = {
     "method = 'lora'": "run.toml: method = 'lora' must be a table of its fields",
     "[lora]\nrnak = 3": "run.toml: lora: no flag is 'rnak'; did you mean 'rank'? there is rank, ",
     "[lora]\nrank = 'x'": "run.toml: lora: rank = 'x' must be a whole number",
-    "[lora]\nrank = 0": "LoRA: rank=0 must be at least 1",
+    "[lora]\nrank = 0": "LoRA: rank=0 must be a whole number from 1",
     "[lorra]\nrank = 3": "no flag is 'lorra'; did you mean 'lora'?",
     "lora = 3": "run.toml: lora must be a table of fields, not 3",
     "[lora]\n[prefix]": "run.toml: a command takes one method, not prefix and lora",

@@ -180,6 +180,7 @@ def test_each_user_has_a_folder(folder, tmp_path, monkeypatch, capsys):
     args = "--task", "style", "--model", folder, "--out", out, "--methods", "lora"
     assert run(*args, *SHORT) == 0
     assert sorted(p.name for p in (out / "lora").iterdir()) == ["000", "001", "002"]
+    assert json.loads((out / "compare.json").read_text())["plan"]["batch"] == 3
     one, other = (mp.load_adaptation(out / "lora" / u, mp.load(folder)) for u in ("000", "002"))
     assert any((p.data != q.data).any() for p, q in zip(one.parameters(), other.parameters()))
 

@@ -77,9 +77,20 @@ def test_a_batch_has_texts_of_about_one_length():
     texts = ["x" * n for n in rng.integers(1, 50, 320)]
     batches = list(islice(shuffled(texts, 10, rng, len), 32))
     spans = [max(map(len, texts)) - min(map(len, texts)) for texts in batches]
-    assert max(spans) <= 10 and sorted(sum(batches, [])) == sorted(texts)
+    assert max(spans) <= 15 and sorted(sum(batches, [])) == sorted(texts)
     first = [len(texts[0]) for texts in batches]
     assert first != sorted(first)  # neither the short ones first nor the long ones
+
+
+@pytest.mark.parametrize("n", [45, 100, 200])
+def test_long_and_short_texts_come_as_often_and_meet_others(n):
+    batches = list(islice(shuffled(range(n), 10, np.random.default_rng(0), lambda i: i), 50 * n))
+    assert {len(some) for some in batches} == {10}
+    times = np.bincount(np.ravel(batches), minlength=n)
+    assert times.min() > 0.9 * times.mean()
+    beside = [others for others in batches if 0 in others]
+    assert len({i for others in beside for i in others}) > 0.3 * n
+    assert len({frozenset(some) for some in batches}) > 0.9 * len(batches)
 
 
 def test_fewer_examples_than_a_batch_are_one_batch():

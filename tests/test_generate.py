@@ -64,3 +64,8 @@ def test_drawn_tokens_follow_the_distribution_and_the_generator():
     assert set(draw(0, temperature=2.0, top_k=3)[:, 0].tolist()) == top
     with pytest.raises(ValueError, match=r"rng=np.random.default_rng\(0\)"):
         mp.generate(MODEL, ids[:1], temperature=1.0)
+
+
+def test_a_row_without_tokens_has_nothing_to_go_on_from():
+    with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
+        mp.generate(MODEL, [[1, 2], [3, 4]], GAMMAS["prompt"], mask=[[1, 1], [0, 0]])

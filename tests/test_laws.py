@@ -178,6 +178,15 @@ def test_a_user_may_come_again(model, name):
     assert logits <= 1e-12 and grads <= 1e-11
 
 
+@decoders
+def test_users_whose_layers_share_otherwise_are_of_two_kinds(model):
+    ann, bob = (attached("ia3", model, user) for user in (0, 1))
+    for user, part in ((ann, "k"), (bob, "v")):  # as many parameters, but at other layers
+        user.at[f"blocks.1.attn.{part}"] = user.at[f"blocks.0.attn.{part}"]
+    logits, grads = from_alone(model, Each(ann, bob))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
 # -- a memory -----------------------------------------------------------------
 
 

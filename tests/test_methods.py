@@ -23,6 +23,7 @@ from families import (
 from minipeft import (
     IA3,
     PLAIN,
+    AdamW,
     Adaptation,
     Adapter,
     BitFit,
@@ -43,6 +44,7 @@ from minipeft import (
     PTuningV2,
     RandomWeights,
     Tensor,
+    Trainer,
     merge,
     nearest,
     stack,
@@ -260,6 +262,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
     slips = [
         (PromptTuning(init="zeros"), "init='zeros': there is uniform, vocabulary, text, labels"),
         (PromptTuning(init="text"), r"init='text' starts from words=, which is empty"),
+        (PromptTuning(words=np.array([1, 2])), r"init='vocabulary' starts from no words=: init="),
         (PromptTuning(init="labels"), r"init='labels' starts from words="),
         (
             PromptTuning(init="text", words=(1, -1)),
@@ -303,12 +306,17 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
     with pytest.raises(ValueError, match="no biases named: there is query"):
         biases()
     bank = MultitaskPrompt(3, tasks=3).attach(model, rng())
-    with pytest.raises(ValueError, match="is a bank of 3, and this is a batch of 2"):
-        model(np.ones((2, 4), int), bank)
     for rows in ([0, 3], [0, -1]):
         with pytest.raises(ValueError, match="from 0 to 2, of a bank of 3"):
             bank.of(rows)
-    numbers = [(LoRA, "rank", 0), (LoRA, "alpha", np.nan), (LoRA, "dropout", 1.0)]
+    with pytest.raises(ValueError, match="from 0 to 2, of a bank of 3"):
+        bank.user(-1)
+    numbers = [
+        (LoRA, "rank", 0),
+        (LoRA, "rank", 2.0),
+        (LoRA, "alpha", np.nan),
+        (LoRA, "dropout", 1.0),
+    ]
     numbers += [(PrefixTuning, "length", 0), (PromptTuning, "length", -1)]
     numbers += [(PTuningV2, "dropout", -0.1), (ParallelAdapter, "scale", np.inf)]
     for method, field, value in [*numbers, (Adapter, "bottleneck", 0)]:
@@ -397,6 +405,14 @@ def test_what_is_no_change_of_weights_says_so(model, name):
 
 
 @networks
+def test_a_chain_of_none_is_the_model(model):
+    lora, (ids, _, mask) = attached("lora", model), batch(model, 2)
+    read = lambda adapt: model(ids, adapt, mask=mask).data
+    assert np.array_equal(read(Chain()), read(None)) and Chain().parameters() == []
+    assert np.array_equal(read(Chain(None, lora)), read(lora))
+
+
+@networks
 def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
     ids = batch(model, 2)[0]
     for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
@@ -422,6 +438,22 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
 def part(adapt):
     """The method without the head beside it."""
     return adapt.methods[0] if isinstance(adapt, Chain) else adapt
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
+def test_a_bank_is_read_by_as_many_rows_as_it_has_users(name):
+    model = CLASSIFIERS["mean"] if name == "probe" else DECODERS["gpt2"]
+    users = stack([attached(name, model, who) for who in range(3)])
+    for wrong in (users, Chain(PLAIN, users), Each(None, users)):
+        ids, labels, mask = batch(model, 2)
+        says = "bank of 3, and this is a batch of [12]: γ.of"
+        with pytest.raises(ValueError, match=says):
+            model(ids, wrong, mask=mask)
+        trainer = Trainer(model, wrong, AdamW(users.parameters()), slices=2)
+        with pytest.raises(ValueError, match=says):
+            trainer.step(ids, labels, mask)
+    with pytest.raises(ValueError, match="is a bank: merge what it has for one user"):
+        merge(model, users)
 
 
 @networks

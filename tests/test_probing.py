@@ -73,6 +73,12 @@ def test_a_text_is_pooled_from_its_real_tokens():
         x = pool_states(states, mask, pool)
         literal = np.stack([one(states[:, i, real]) for i, real in enumerate(mask)], 1)
         assert x.shape == (S, 5, D) and np.abs(x - literal).max() <= 1e-14
+    whole = np.ones_like(mask)
+    assert np.array_equal(pool_states(states, None), pool_states(states, whole))
+    with pytest.raises(ValueError, match="mask .* must have the shape of the texts"):
+        pool_states(states, mask[:1])
+    with pytest.raises(ValueError, match="row 2 of the batch has no real token"):
+        pool_states(states, whole & (np.arange(5) != 2)[:, None])
 
 
 # -- training -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.commands.measure import encoded
 from minipeft.data import DataError
 from minipeft.tasks import NONE, TASKS, Classify, Imitate, Tag, Task, Write, built_in, parts
 from minipeft.world.vocabulary import END, train_tokenizer
@@ -181,6 +182,16 @@ def test_long_texts_are_cut_and_counted(base, tokenizer):
     task = Classify("long", {"train": long}, base, tokenizer)
     assert [len(ids) for ids, _, _ in task.examples["train"]][0] == 72 - 32
     assert task.shortened == 1
+
+
+def test_long_texts_are_measured_as_they_are_trained_on():
+    """Of an encoder [SEP] stays behind what is left."""
+    encoder, tokenizer = mp.load("encoder"), mp.load_tokenizer("encoder")
+    texts = ["The soup was cold. " * 60, "The soup was cold."]
+    task = Classify("long", {"train": list(zip(texts, "ab"))}, encoder, tokenizer)
+    rows, cut = encoded(texts, tokenizer, encoder)
+    assert rows == [ids for ids, _, _ in task.examples["train"]] and cut == task.shortened == 1
+    assert rows[0][-1] == rows[1][-1] == tokenizer.token_to_id("[SEP]")
 
 
 @pytest.mark.parametrize(

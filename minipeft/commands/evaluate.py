@@ -63,7 +63,7 @@ class Evaluate(Command):
         columns = self.text_column, self.label_column
         examples = read_examples(self.data, *columns, needed=self.predictions is None)
         texts, labels = zip(*examples)
-        rows, shortened = measure.encoded(texts, tokenizer, model.config.length)
+        rows, shortened = measure.encoded(texts, tokenizer, model)
         results = []
         for folder in self.adaptation:
             names = measure.labels_of(folder)

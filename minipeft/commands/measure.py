@@ -9,7 +9,7 @@ from ..adapt import PLAIN
 from ..backend import host
 from ..data import READERS, DataError, pad
 from ..parallel import Pool
-from ..tasks import ROOM, answers
+from ..tasks import answers, cutting
 from ..tensor import no_grad
 from .common import watching
 
@@ -87,10 +87,10 @@ def predicted(model, adapt, rows):
         return answers(says, rows, SIZE, each)
 
 
-def encoded(texts, tokenizer, length):
-    """Their token ids, cut to what the model can read behind what is added; how many were cut."""
-    rows, room = [code.ids for code in tokenizer.encode_batch(texts)], length - ROOM
-    return [row[:room] for row in rows], sum(len(row) > room for row in rows)
+def encoded(texts, tokenizer, model):
+    """Their token ids as in training, and how many were cut."""
+    codes = cutting(tokenizer, model).encode_batch(texts)
+    return [code.ids for code in codes], sum(bool(code.overflowing) for code in codes)
 
 
 def writer(folder, model):

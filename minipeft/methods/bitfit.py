@@ -58,7 +58,8 @@ class BitFit(Adaptation):
 class RandomWeights(BitFit):
     """W + δ, at as many random places as b has        δ = 0        Ben Zaken et al. 2022, §4
 
-    The control that tells whether biases are special.
+    The control that tells whether biases are special.  It leaves out a head, whose W is often the
+    embedding's: of a masked language model BitFit trains that bias too.
     """
 
     targets: str = r"^(?!head$)"  # which layers, by path: a regular expression

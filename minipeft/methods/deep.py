@@ -13,7 +13,8 @@ class DeepPrompt(PrefixTuning):
 
     What a block makes of its rows S_l is thrown away, so only their keys and values count:
     P_key = W_k LN(S_l) + b_k,  P_value = W_v LN(S_l) + b_v.  That is a prefix, but of half the
-    numbers, and one that W and LN can make; those of PrefixTuning are free.
+    numbers, and one that W and LN can make; those of PrefixTuning are free.  W, b and LN are the
+    frozen network's, also in a Chain with what changes them.
     """
 
     rate = 3e-2

@@ -33,7 +33,8 @@ class MultiHeadAdapter(ParallelAdapter):
     """head_i + s · relu(x W_down⁽ⁱ⁾) W_up⁽ⁱ⁾        W_up = 0        He et al. 2022, table 1
 
     An adapter for each head, of `bottleneck` columns each.  W_o is linear, so what is added to its
-    input is added to what it yields.
+    input is added to what it yields.  W_o is the frozen network's, also in a Chain with what
+    changes it.
     """
 
     targets: str = r"attn$"  # which layers, by path: a regular expression

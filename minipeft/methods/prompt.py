@@ -36,6 +36,8 @@ class PromptTuning(Adaptation):
 def start(γ, W, rng):
     """P (k, D) as γ.init says, γ.length being k; W (V, D) is the embedding."""
     k, init, words = γ.length, γ.init, γ.words
+    if words and init in ("uniform", "vocabulary"):
+        raise ValueError(f"init={init!r} starts from no words=: init='text' or 'labels' does")
     if init == "uniform":
         return rng.uniform(-0.5, 0.5, (k, W.shape[1]))
     if init == "vocabulary":
