@@ -444,9 +444,9 @@ def part(adapt):
 def test_a_bank_is_read_by_as_many_rows_as_it_has_users(name):
     model = CLASSIFIERS["mean"] if name == "probe" else DECODERS["gpt2"]
     users = stack([attached(name, model, who) for who in range(3)])
-    for wrong in (users, Chain(PLAIN, users), Each(None, users)):
-        ids, labels, mask = batch(model, 2)
-        says = "bank of 3, and this is a batch of [12]: γ.of"
+    says = "bank of 3, and this is a batch of [125]: γ.of"
+    for wrong, B in ((users, 2), (users, 5), (Chain(PLAIN, users), 2), (Each(None, users), 2)):
+        ids, labels, mask = batch(model, B)
         with pytest.raises(ValueError, match=says):
             model(ids, wrong, mask=mask)
         trainer = Trainer(model, wrong, AdamW(users.parameters()), slices=2)
