@@ -65,6 +65,7 @@ ASKED = {
         ["train", "prompt", "--length", "33", "--data", "two.csv", "--out", "new"],
         "a whole text: that takes 129 positions, 33 of them",
     ),
+    "many tasks at once": (["train", "multitask", *TEXT, "--tasks", "3"], "is a bank of 3, and"),
     "predictions of a text": (
         ["evaluate", "--data", "text.txt", "--predictions", "new"],
         "--predictions takes examples",

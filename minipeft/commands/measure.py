@@ -32,6 +32,7 @@ def causal(model):
 def added(model, adapt, layout):
     """How many positions the adaptation takes beside a text."""
     adapt = adapt.now()
+    adapt.serves(1)
     prompt = adapt.before(model.tokens, 1)
     ahead = int(adapt.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
     return ahead + len(layout([]))
