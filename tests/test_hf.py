@@ -488,15 +488,21 @@ def test_an_adaptation_of_another_base_is_refused(tmp_path, name):
 
 def test_a_probe_trained_on_features_loads_on_their_model(tmp_path):
     model = Classifier(MODEL, C)
-    save(Probe().attach(Head(model.score, model.config)), tmp_path / "a")
-    load_adaptation(tmp_path / "a", model)
+    probe = Probe().attach(Head(model.score, model.config))
+    trained = probe.map(lambda p: Tensor(p.data + 0.1, requires_grad=True))
+    save(trained, tmp_path / "a", dtype=np.float64)
+    same(load_adaptation(tmp_path / "a", model), trained)
 
 
 def test_an_adaptation_that_says_nothing_of_its_base_loads(tmp_path):
-    save(attached("lora", MODEL), tmp_path / "a")
+    γ = attached("lora", MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
     path = tmp_path / "a/adapter_model.safetensors"
     save_file(load_file(path), path)  # as PEFT saves it
-    load_adaptation(tmp_path / "a", decoder(GPT2))
+    model = decoder(GPT2).astype(np.float64)
+    again = load_adaptation(tmp_path / "a", model)
+    assert np.abs(logits(model, again) - logits(model, γ)).max() <= 1e-12
+    assert np.abs(logits(model, again) - logits(model)).max() > 1e-2
 
 
 def test_no_folder(tmp_path):

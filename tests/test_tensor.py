@@ -105,10 +105,13 @@ def test_twenty_thousand_operations_differentiate():
 
 
 def test_a_long_graph_can_be_forgotten():
-    y = leaf(2)
+    y = ops.tanh(leaf(2))
+    oldest = weakref.ref(y.data)
     for _ in range(100_000):
         y = y + 1.0
+    assert oldest() is not None
     del y
+    assert oldest() is None
 
 
 def test_every_node_is_passed_once():
