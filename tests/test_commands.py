@@ -10,7 +10,7 @@ import pytest
 import minipeft as mp
 from minipeft.commands import measure
 from minipeft.commands.common import watching
-from minipeft.equations import OPEN
+from minipeft.equations import OPEN, Result
 from minipeft.template import Layout
 
 
@@ -237,6 +237,15 @@ def test_verify_prints_every_equation_as_json(capsys, run):
 def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch, run):
     monkeypatch.setattr("minipeft.ops.np.exp", lambda x, out=None: np.exp2(x, out=out))
     assert run("verify", "--draws", 1, "--seed", 0, "--json") == 1
+
+
+def test_verify_shows_an_error_that_is_no_number(capsys, monkeypatch, run):
+    broken = Result("EQ-0", "x = x", "nowhere", 1, np.nan, False, "not finite")
+    monkeypatch.setattr("minipeft.commands.verify.verify", lambda draws, seed: [broken])
+    assert run("verify") == 1
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if "EQ-0" in line)
+    assert "nan" in row and "fails" in row and shown.count("nan") == 1
 
 
 def test_a_running_text_is_the_end_of_its_template(base, tmp_path, capsys, run):

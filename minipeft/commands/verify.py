@@ -36,7 +36,8 @@ class Verify(Command):
         for r in results:
             kind = {True: "ok", False: "fails: ", None: "open: "}[r["ok"]]
             mark = escape(kind + r["why"])
-            worst = "" if r["worst"] is None else f"{r['worst']:.1e}"
+            worst = "nan" if r["worst"] is None else f"{r['worst']:.1e}"
+            worst = worst if r["draws"] else ""
             table.add_row(
                 r["id"], escape(r["formula"]), escape(r["source"]), str(r["draws"]), worst, mark
             )
