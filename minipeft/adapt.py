@@ -100,8 +100,7 @@ class Adaptation:
 
     def serves(self, B):
         """An error if it is a bank of others than the rows of a batch."""
-        n = next((len(p.data) for p in self.parameters() if p.ndim == 3), 1)
-        if n not in (1, B):
+        if (n := self.users) not in (None, 1, B):
             raise ValueError(
                 f"{self!r} is a bank of {n}, and this is a batch of {B}: γ.of(rows) reads row i "
                 "as user rows[i]"
@@ -150,10 +149,7 @@ class Adaptation:
 
     def places(self, model):
         """[(path, layer)] of all that match `targets`."""
-        try:
-            return [(p, layer) for p, layer in model.modules() if re.search(self.targets, p)]
-        except re.error as error:
-            raise ValueError(f"targets={self.targets!r} is no pattern: {error}") from None
+        return [(p, layer) for p, layer in model.modules() if matches("targets", self.targets, p)]
 
     def lay(self, at, model):
         if not at:
@@ -191,6 +187,11 @@ class Adaptation:
     def shared(self):
         """Is it one and the same for every row of any batch?"""
         return self.rng is None and all(p.ndim == 2 for p in self.parameters())
+
+    @property
+    def users(self):
+        """How many it holds the parameters of, if it is a bank; else None."""
+        return next((len(p.data) for p in self.parameters() if p.ndim == 3), None)
 
     def merged(self, layer):
         """The tensors of `layer` that the adaptation changes, changed, by name."""
@@ -232,15 +233,14 @@ class Adaptation:
 
     def of(self, rows):
         """For these rows: what all share stays, what each row or user has is picked."""
-        n = next((len(p.data) for p in self.parameters() if p.ndim == 3), None)
+        n = self.users
         if n and len(rows) and not 0 <= np.min(rows) <= np.max(rows) < n:
             raise ValueError(f"rows are from 0 to {n - 1}, of a bank of {n}; got {rows}")
         return self.map(lambda p: take(p, rows) if p.ndim == 3 else p)
 
     def user(self, i):
         """What a bank has for user i, alone."""
-        self.of([i])
-        return self.map(lambda p: trained(p.data[i].copy()) if p.ndim == 3 else p)
+        return self.of([i]).map(lambda p: trained(p.data[0]) if p.ndim == 3 else p)
 
     def astype(self, dtype):
         return self.map(lambda p: trained(p.data.astype(dtype)))
@@ -249,6 +249,14 @@ class Adaptation:
         """The same adaptation on "cpu" or "cuda", for a model that is there."""
         move = backend.to(device)
         return self.map(lambda p: trained(move(p.data)))
+
+
+def matches(field, pattern, path):
+    """Does the pattern that a field holds occur in a layer's path?"""
+    try:
+        return re.search(pattern, path)
+    except re.error as error:
+        raise ValueError(f"{field}={pattern!r} is no pattern: {error}") from None
 
 
 def listed(paths):
@@ -310,7 +318,7 @@ def stack(methods):
 def merge(model, adapt):
     """A new model with the adaptation in its weights.  The given one stays as it is."""
     adapt.fits(model.config)
-    if any(p.ndim == 3 for p in adapt.parameters()):
+    if adapt.users is not None:
         raise ValueError(f"{adapt!r} is a bank: merge what it has for one user, γ.user(i)")
     new, adapt = {}, adapt.now()
     for path, layer in model.modules():

@@ -9,6 +9,7 @@ import numpy as np
 
 from .adapt import PLAIN
 from .methods import method
+from .nn import size
 from .optim import AdamW, schedule
 from .tasks import Task
 from .train import NonFinite, Trainer
@@ -41,7 +42,7 @@ class Comparison:
 
     def __post_init__(self):
         self.adapts = {}
-        self.size = sum(t.data.size for t in self.task.base.parameters())
+        self.size = size(self.task.base)
 
     def reports(self, methods):
         """The report, growing by the result of each method."""
@@ -110,7 +111,7 @@ class Comparison:
         rate = max(dev, key=lambda rate: (len(tried[rate][1]), dev[rate]))  # that came to its end
         more = [self.trained(name, rate, seed) for seed in range(1, plan.seeds)]
         adapts, losses, seconds = zip(tried[rate], *more)
-        trainable = sum(p.data.size for p in adapts[0].parameters())
+        trainable = size(adapts[0])
         found = {"method": name, "trainable": trainable, "share": trainable / self.size}
         found |= {"rate": rate, "dev": dev[rate], "seconds": float(np.mean(seconds))}
         found |= {"memory": self.memory(name), "losses": losses}

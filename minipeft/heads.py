@@ -33,11 +33,18 @@ def mean(mask):
 POOLS = {"last": last, "mean": mean, "cls": first}
 
 
+def known(pool):
+    """The pool of that name; an error if there is none."""
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
+    return POOLS[pool]
+
+
 def pooling(pool, mask):
     """The columns and weights of a pool; an error for a row of which nothing is there to pool."""
     if not mask.any(1).all():
         raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
-    return POOLS[pool](mask)
+    return known(pool)(mask)
 
 
 class Head(Module):
@@ -119,8 +126,7 @@ class Classifier(Headed):
     """
 
     def __init__(self, trunk, classes, pool="last"):
-        if pool not in POOLS:
-            raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
+        known(pool)
         if pool == "cls" and not hasattr(trunk, "pooler"):
             raise ValueError(
                 "pool='cls' is of an encoder with a pooler; there is 'last' and 'mean'"

@@ -83,10 +83,10 @@ class Chain(Several):
 
     @property
     def template(self):
-        own = {m.template for m in self.methods} - {"{x}"}
+        own = {m.template for m in self.methods} - {PLAIN.template}
         if len(own) > 1:
             raise ValueError(f"a text has one layout, but in this Chain are {', '.join(own)}")
-        return own.pop() if own else "{x}"
+        return own.pop() if own else PLAIN.template
 
     def pseudo(self, B):
         own = [m for m in self.methods if np.any(m.pseudo(B))]

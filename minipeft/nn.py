@@ -17,6 +17,11 @@ def but(thing, **changed):
     return other
 
 
+def size(thing):
+    """How many numbers the parameters of a model or an adaptation hold."""
+    return sum(p.data.size for p in thing.parameters())
+
+
 class Module:
     path = ""  # where it stands in its network
     inner = False  # a sub-layer: it asks `read` for the layers inside it

@@ -13,7 +13,7 @@ import numpy as np
 from .adapt import stack
 from .backend import host
 from .data import shuffled
-from .heads import POOLS, Head, TokenClassifier, TokenHead, pooling
+from .heads import Head, TokenClassifier, TokenHead, pooling
 from .methods import Probe
 from .optim import AdamW, schedule
 from .reading import Look
@@ -29,8 +29,6 @@ def every_layer(model, ids, mask=None, types=None):
 
 def pool_states(states, mask=None, pool="last"):
     """Features (S, B, D) of texts by their states (S, B, T, D); mask and pool as of Classifier."""
-    if pool not in POOLS:
-        raise ValueError(f"pool={pool!r}: there is {', '.join(POOLS)}")
     mask = np.ones(states.shape[1:3], bool) if mask is None else np.asarray(mask, bool)
     if mask.shape != states.shape[1:3]:
         raise ValueError(f"mask {mask.shape} must have the shape of the texts, {states.shape[1:3]}")

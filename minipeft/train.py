@@ -16,6 +16,7 @@ from . import checkpoint
 from .backend import on_host
 from .hf.folders import CheckpointError
 from .interrupt import interruptible
+from .nn import size
 from .optim import clip, measured
 from .parallel import Pool, cut, gradients
 
@@ -52,8 +53,7 @@ class Trainer:
         self.model, self.adapt, self.optimizer = model, adapt, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
         self.pool, self.slices = Pool(workers), slices
-        shared = model.parameters() if on_host(model.like) else []  # a device takes a batch whole
-        self.weights = sum(t.data.size for t in shared)
+        self.weights = size(model) if on_host(model.like) else 0  # a device takes a batch whole
         self.t, self.seen, self.best = 0, 0, Best()  # seen: a checksum of all batches
         self.logged, self.saved = None, None  # bytes of the log; the folder and step of a save
 

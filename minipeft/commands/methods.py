@@ -10,6 +10,7 @@ from .. import hf
 from ..methods import METHODS, Probe
 from ..methods.table import COLUMNS, rows
 from ..methods.unified import UNIFIED
+from ..nn import size
 from .common import Command, Config, Json, Model, out
 
 
@@ -23,16 +24,15 @@ class Methods(Command):
 
     def run(self):
         model, rng = hf.load(self.model), np.random.default_rng(0)
-        size = sum(t.data.size for t in model.parameters())
-        found = []
+        whole, found = size(model), []
         for row in rows():
             kind = METHODS[row[0]]
             adapt = None if kind is Probe else kind().attach(model, rng)  # a head's size is open
-            trained = sum(p.data.size for p in adapt.parameters()) if adapt else None
-            share = trained and trained / size
+            trained = size(adapt) if adapt else None
+            share = trained and trained / whole
             found.append(dict(zip(COLUMNS, row)) | {"trained": trained, "share": share})
         view = [{k: v for k, v in vars(d).items() if k != "example"} for d in UNIFIED]
-        self.tell({"parameters": size, "methods": found, "unified": view})
+        self.tell({"parameters": whole, "methods": found, "unified": view})
 
     def show(self, report):
         table = Table("name", "where", "equation", "starts as", "paper")

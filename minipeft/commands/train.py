@@ -20,6 +20,7 @@ from ..adapt import PLAIN, Adaptation
 from ..checkpoint import FILE
 from ..data import DataError, passages, read_examples, read_text
 from ..methods import METHODS, Probe
+from ..nn import size
 from ..optim import AdamW, schedule
 from ..tasks import ROOM, Classify
 from ..template import Layout
@@ -148,9 +149,8 @@ class Train(Command):
             if job.labels:
                 (new / measure.LABELS).write_text(json.dumps(job.labels))
         shutil.rmtree(part)
-        trained = sum(p.data.size for p in job.adapt.parameters())
-        size = sum(t.data.size for t in model.parameters())
-        report = {"method": repr(self.method), "trained": trained, "share": trained / size}
+        trained = size(job.adapt)
+        report = {"method": repr(self.method), "trained": trained, "share": trained / size(model)}
         report |= {"seconds": time.monotonic() - start, "out": str(self.out)}
         self.tell(report | job.before | job.measure(job.adapt))
 

@@ -4,9 +4,10 @@ import numpy as np
 
 from ..heads import Classifier
 from ..methods import Adapter, FullFineTuning, LoRA, PrefixTuning, PromptTuning
+from ..nn import size
 from ..optim import AdamW
 from ..tensor import grad
-from .draw import columns, flat, logits, size
+from .draw import columns, flat, logits
 from .entry import EXACT, Differs, equation
 from .literal import embed, gradient, language_model, log_p, prefixed
 

@@ -7,9 +7,9 @@ import numpy as np
 from ..adapt import PLAIN, merge, trained
 from ..methods import HOULSBY, PFEIFFER, Adapter, LoRA, ParallelAdapter, PrefixTuning
 from ..mixture import Chain
-from ..nn import but
+from ..nn import but, size
 from ..tensor import Tensor, grad
-from .draw import columns, logits, size, watch
+from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
     block,

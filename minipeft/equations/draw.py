@@ -129,8 +129,3 @@ def head_columns(y):
 def flat(arrays):
     """All their numbers in one row."""
     return np.concatenate([np.ravel(a.data if isinstance(a, Tensor) else a) for a in arrays])
-
-
-def size(γ):
-    """How many numbers are trained."""
-    return sum(p.data.size for p in γ.parameters())

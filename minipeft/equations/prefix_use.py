@@ -5,9 +5,9 @@ import numpy as np
 from ..adapt import stack, trained
 from ..methods import Encoded, LoRA, PrefixTuning, PromptTuning, PseudoTokens
 from ..mixture import Each
-from ..nn import but
+from ..nn import but, size
 from ..reading import Memory
-from .draw import columns, logits, size, watch, weights
+from .draw import columns, logits, watch, weights
 from .entry import EXACT, Differs, equation
 from .literal import (
     by_head,

@@ -10,10 +10,11 @@ from ..ensemble import ensemble, majority_vote, mean_probability
 from ..heads import Classifier
 from ..methods import PrefixTuning, Probe, PromptTuning, PseudoTokens, nearest
 from ..mixture import Chain, Each
+from ..nn import size
 from ..reading import Memory
 from ..template import Layout, Template
 from ..tensor import grad
-from .draw import columns, logits, size, watch
+from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
     attn_op,

@@ -11,9 +11,10 @@ import numpy as np
 from ..encoder import Bert, MaskedLM
 from ..methods import FullFineTuning, PseudoTokens, PTuning
 from ..mixture import Chain
+from ..nn import size
 from ..template import Template
 from ..tensor import grad
-from .draw import columns, logits, size
+from .draw import columns, logits
 from .entry import EXACT, Differs, equation
 from .literal import (
     embed,

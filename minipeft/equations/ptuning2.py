@@ -7,9 +7,10 @@ from ..encoder import Bert, Encoder
 from ..heads import Classifier, TokenClassifier
 from ..methods import Encoded, Probe, PTuningV2
 from ..mixture import Chain
+from ..nn import size
 from ..optim import AdamW
 from ..tensor import grad
-from .draw import columns, flat, logits, size
+from .draw import columns, flat, logits
 from .entry import EXACT, Differs, equation
 from .literal import (
     embed,

@@ -17,7 +17,8 @@ from ..methods import (
 )
 from ..methods.unified import GATED, SCALED, UNIFIED
 from ..mixture import Chain
-from .draw import columns, size, watch
+from ..nn import size
+from .draw import columns, watch
 from .entry import EXACT, Differs, equation
 from .literal import by_head, causal, gelu, linear, mlp, queries_keys_values, softmax
 from .prefix import gate

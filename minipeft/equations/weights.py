@@ -5,8 +5,9 @@ import numpy as np
 from ..adapt import merge, trained
 from ..methods import IA3, BitFit, DoRA, LayerNormTuning, LoRA, PrefixTuning, biases
 from ..mixture import Chain
+from ..nn import size
 from ..tensor import Tensor, grad
-from .draw import columns, logits, size, watch
+from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import gelu, linear
 

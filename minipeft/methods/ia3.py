@@ -1,11 +1,10 @@
 """(IA)³: Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning Is Better and Cheaper …"."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..adapt import Adaptation
+from ..adapt import Adaptation, matches
 from ..nn import Embedding
 from ..ops import transpose
 
@@ -18,10 +17,7 @@ class IA3(Adaptation):
     inputs: str = r"mlp\.down$"  # those of them of which what they read is scaled
 
     def reads(self, layer):
-        try:
-            return re.search(self.inputs, layer.path)
-        except re.error as error:
-            raise ValueError(f"inputs={self.inputs!r} is no pattern: {error}") from None
+        return matches("inputs", self.inputs, layer.path)
 
     def start(self, layer, rng):
         I, O = layer.shape
