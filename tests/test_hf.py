@@ -438,7 +438,7 @@ BROKEN_ADAPTATIONS = {  # of which method, what is done to its folder, what the 
     "no layers": ("lora", edited(target_modules=["q_proj"]), "no layer matches"),
     "more layers": ("lora", edited(target_modules=["c_attn", "c_fc"]), r"c_fc\.lora_A.* missing"),
     "fewer layers": ("lora", edited(layers_to_transform=[1]), r"no place for h\.0\.attn\.c_attn"),
-    "no pattern": ("lora", edited(target_modules="("), "holds no adaptation of this model"),
+    "no pattern": ("lora", edited(target_modules="("), r"target_modules='\(' is no pattern"),
     "alpha": ("lora", edited(lora_alpha=float("nan")), "lora_alpha=nan must be a finite float"),
     "patterns": ("lora", edited(rank_pattern=[3]), r"must hold a JSON object, not \[3\]"),
     "length": ("prefix of 2", edited(num_virtual_tokens=3), r"is \(2, 32\), but must be \(3, 32\)"),

@@ -83,15 +83,16 @@ def read(folder, settings):
     file = Tensors(folder / "model.safetensors", called)
     embedding = file.need("embeddings.word_embeddings.weight", (c.vocabulary, c.width))
     file.need("embeddings.position_embeddings.weight", (c.length, c.width))
-    last = f"encoder.layer.{c.layers - 1}.intermediate.dense.weight"
-    file.need(last, (c.hidden or 4 * c.width, c.width))  # before any claimed size is made
+    for n in reversed(range(c.layers)):  # before any claimed size is made
+        name = f"encoder.layer.{n}.intermediate.dense.weight"
+        file.need(name, (c.hidden or 4 * c.width, c.width))
     for kind, original in (("weight", embedding), ("bias", file.get("cls.predictions.bias"))):
         if not np.array_equal(file.pop(f"cls.predictions.decoder.{kind}", original), original):
             raise CheckpointError(f"{file.path}: the {kind} of cls.predictions.decoder is not tied")
     model = (MaskedLM if "cls.predictions.bias" in file else Encoder)(c, Unset())
     if "pooler.dense.weight" not in file:
         del model.pooler
-    new, dtype = {}, np.result_type(*file.values())
+    new, dtype = {}, file.dtype
     for name, (t, turned) in tensors(model).items():
         x = file.need(name, t.shape[::-1] if turned else t.shape)
         new[id(t)] = Tensor(np.asarray(x.T if turned else x, dtype))

@@ -108,12 +108,13 @@ def read(folder, settings):
     )
     embedding = file.need("wte.weight", (c.vocabulary, c.width))  # before any claimed size is made
     file.need("wpe.weight", (c.length, c.width))
-    file.need(f"h.{c.layers - 1}.mlp.c_fc.weight", (c.width, c.hidden or 4 * c.width))
+    for n in reversed(range(c.layers)):
+        file.need(f"h.{n}.mlp.c_fc.weight", (c.width, c.hidden or 4 * c.width))
     if c.tied and not np.array_equal(file.pop("lm_head.weight", embedding), embedding):
         raise CheckpointError(f"{file.path}: lm_head.weight is not wte.weight, so not tied to it")
     if "lm_head.weight" in file:  # the one that is (out, in)
         file["lm_head.weight"] = file["lm_head.weight"].T
-    model, new, dtype = Decoder(c, Unset()), {}, np.result_type(*file.values())
+    model, new, dtype = Decoder(c, Unset()), {}, file.dtype
     for name, ts in joined(model).items():
         whole = file.need(name, (*ts[0].shape[:-1], sum(t.shape[-1] for t in ts)))
         for t, part in zip(ts, np.split(whole, len(ts), axis=-1), strict=True):

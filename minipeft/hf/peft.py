@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from ..adapt import matches as search
 from ..adapt import trained
 from ..methods import Encoded, LoRA, PrefixTuning, Probe, PromptTuning
 from ..mixture import Chain
@@ -85,7 +86,7 @@ def apart(A, B, paths, known):
     """{path: [A, B]}: one A for all; or as it was before `stacked`, if that LoRA is known."""
     R, columns = A.shape[1], dict(zip(paths, np.split(B, len(paths), axis=1)))
     r, targets = (known.rank, known.targets) if known else (R, "")
-    own = [path for path in paths if re.search(targets, path)]
+    own = [path for path in paths if search("targets", targets, path)]
     starts = dict(zip(own, range(0, R, r) if R == r * len(own) else [0] * len(own)))
     Bs = {path: columns[path][i : i + r] for path, i in starts.items()}
     whole = np.count_nonzero(B) == sum(map(np.count_nonzero, Bs.values()))
@@ -131,18 +132,19 @@ def lora_to(γ, kind):
     return config, tensors
 
 
-def matches(pattern, module):
+def matches(settings, field, module, default=()):
     """PEFT's rule: a string is a pattern of the whole name, a list has endings of names."""
-    if isinstance(pattern, str):
-        return pattern == "all-linear" or re.fullmatch(pattern, module)
-    return any(f".{module}".endswith(f".{name}") for name in pattern or ())
+    said = settings.names(field, default)
+    if isinstance(said, str):
+        return said == "all-linear" or settings.matches(field, said, module)
+    return any(f".{module}".endswith(f".{name}") for name in said)
 
 
 def adapted(settings, module):
     layers, n = settings.get("layers_to_transform"), int(module.split(".")[2])
     return (
-        matches(settings.get("target_modules") or ["c_attn"], module)
-        and not matches(settings.get("exclude_modules"), module)
+        matches(settings, "target_modules", module, ["c_attn"])
+        and not matches(settings, "exclude_modules", module)
         and (layers in (None, []) or n in np.atleast_1d(layers))
     )
 
@@ -150,7 +152,7 @@ def adapted(settings, module):
 def of(module, settings, field, default, kind):
     """What rank_pattern or alpha_pattern says of the module."""
     said = Settings(settings.get(field) or {}, settings.path)
-    key = next((k for k in said if re.match(rf"(.*\.)?({k})$", module)), None)
+    key = next((k for k in said if said.matches(field, rf"(.*\.)?({k})", module)), None)
     return said.field(key, default, kind)
 
 

@@ -13,6 +13,7 @@ from ..adapt import matches
 
 TEXT = 2**22  # the bytes of JSON that are read at most
 LARGEST = float(np.finfo(np.float32).max)
+MANY = 4096  # names in a list
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -72,6 +73,15 @@ class Settings(dict):
             like = {int: "positive int", float: "finite float"}.get(kind, kind.__name__)
             raise CheckpointError(f"{self.path}: {name}={brief(value)} must be a {like}")
         return value
+
+    def names(self, field, default=()):
+        """The pattern, or the list of names, that a field holds."""
+        said = self.get(field) or default
+        named = isinstance(said, (list, tuple)) and all(isinstance(name, str) for name in said)
+        if not isinstance(said, str) and not (named and len(said) <= MANY):
+            told = f"must be a pattern, or a list of at most {MANY:,} names"
+            raise CheckpointError(f"{self.path}: {field}={brief(said)} {told}")
+        return said
 
     def only(self, table, hint=""):
         """An error for a field with another value than the known ones."""

@@ -105,12 +105,14 @@ class Tensors(MutableMapping):
     """The tensors of a safetensors file, or of the shards that an index beside it names.
 
     called: the name here of a name in the file; None leaves the tensor out.
+    dtype: what they all fit in, float32 or float64.
     """
 
     def __init__(self, path, called=lambda name: name):
         index = path.with_name(f"{path.name}.index.json")
         sharded = os.path.lexists(index) and not os.path.lexists(path)
         self.path, self.asked, self.there, self.metadata = path, set(), {}, {}
+        self.dtype = np.dtype("f4")
         if sharded:
             self.path = index
             for file, names in shards(index).items():
@@ -130,6 +132,7 @@ class Tensors(MutableMapping):
                 raise CheckpointError(f"{tensor.path}: {told}")
             if key is not None:
                 self.there[key] = tensor
+                self.dtype = np.dtype("f8") if tensor.dtype == "F64" else self.dtype
 
     def __getitem__(self, name):
         if isinstance(x := self.there[name], Stored):
@@ -147,6 +150,11 @@ class Tensors(MutableMapping):
 
     def __len__(self):
         return len(self.there)
+
+    @property
+    def size(self):
+        """How many numbers there are."""
+        return sum(math.prod(x.shape) for x in self.there.values())
 
     def need(self, name, shape):
         """The tensor of this name, which has this shape."""
