@@ -46,6 +46,8 @@ class Config:
         groups = self.key_heads or self.heads
         if min(self.vocabulary, self.width, self.heads, self.length, groups) < 1:
             raise ValueError(f"nothing in a configuration is less than 1: {self}")
+        if not self.eps > 0:
+            raise ValueError(f"eps={self.eps} must be more than 0")
         if self.width % self.heads or self.heads % groups:
             raise ValueError(
                 f"width {self.width} must be a multiple of heads {self.heads}, "

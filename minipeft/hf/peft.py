@@ -51,6 +51,9 @@ def rows_from(settings, file, model, known):
     paths, each = places(kind, c)
     count = len(paths) * each
     length = settings.field("num_virtual_tokens", len(file.get("prompt_embeddings", ())), int)
+    if length >= c.length and c.positions == "learned":
+        told = f"num_virtual_tokens={length} leaves no room for a text: the model has {c.length}"
+        raise CheckpointError(f"{settings.path}: {told} positions")
     P = file.need("prompt_embeddings", (length, count * c.width)).astype(model.dtype)
     parts = map(trained, map(np.copy, np.split(P, count, axis=1)))
     at = {path: [next(parts) for _ in range(each)] for path in paths}
@@ -161,7 +164,8 @@ def lora_from(settings, file, model, known):
     r, alpha = settings.field("r", 8, int), settings.field("lora_alpha", 8, float)
     stabilised = settings.field("use_rslora", False, bool)
     dropout = settings.field("lora_dropout", 0.0, float)
-    γ = known or LoRA(r, alpha, dropout, rank_stabilised=stabilised)
+    γ = LoRA(r, alpha, dropout, rank_stabilised=stabilised)
+    γ = known or γ
     at, layers, L = {}, dict(model.modules()), model.config.layers
     for name, paths in gpt2.modules(L).items():
         if not adapted(settings, module := f"transformer.{name}"):
@@ -260,16 +264,22 @@ def read(folder, model, resume):
     of_this_base(file, model)
     record = file.metadata.get("minipeft")
     known = made(parsed(file.path, record)) if record else None
+    kind = settings.field("peft_type", None, str)
+    if kind in FORMATS:
+        γ = from_peft(settings, kind, file, model, known)
+    else:
+        γ = filled(made(settings, FORMATS), file, model)
     if resume and known and has_encoder(known):
         return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
-    kind = settings.field("peft_type", None, str)
-    if kind not in FORMATS:
-        return filled(made(settings, FORMATS), file, model)
+    return γ
+
+
+def from_peft(settings, kind, file, model, known):
     gpt2.held(model.config)
-    method, _, from_peft, _ = FORMATS[kind]
+    method, _, made_of, _ = FORMATS[kind]
     known = known.methods[0] if isinstance(known, Chain) else known
     known = known.method if isinstance(known, Encoded) else known
-    γ = from_peft(settings, file, model, known if type(known) is method else None)
+    γ = made_of(settings, file, model, known if type(known) is method else None)
     if "score.weight" in file:
         γ = Chain(γ, head_from(file, model))
     file.end()
