@@ -1,20 +1,15 @@
 """How a frozen network is adapted.  Knows no method and no model."""
 
-import math
 import re
-import warnings
-from functools import lru_cache
 from numbers import Integral
 
 import numpy as np
-import regex
 
 from . import backend
 from .nn import but
 from .ops import stretch, take
+from .patterns import matches
 from .tensor import Tensor
-
-LONGEST = 20_000  # the letters of a pattern, times its {counts}
 
 
 class Adaptation:
@@ -255,33 +250,6 @@ class Adaptation:
         """The same adaptation on "cpu" or "cuda", for a model that is there."""
         move = backend.to(device)
         return self.map(lambda p: trained(move(p.data)))
-
-
-def matches(field, pattern, path, whole=False):
-    """Does the pattern that a field holds occur in a layer's path, or match it whole?"""
-    try:
-        found = compiled(pattern)
-        return (found.fullmatch if whole else found.search)(path, timeout=0.1)
-    except TimeoutError:
-        why = f"takes more than 0.1 s on {path!r}: have no repeats within repeats"
-    except (re.error, regex.error, OverflowError, RecursionError, ValueError, Warning) as error:
-        why = f"is no pattern: {error}"
-    raise ValueError(f"{field}={pattern!r:.99} {why}")
-
-
-@lru_cache
-def compiled(pattern):
-    """`re` says what is a pattern, `regex`, which can be stopped, looks for it."""
-    counts = lambda: (re.findall(r"\d+", part) for part in re.findall(r"\{[\d,]+\}", pattern))
-    times = lambda: math.prod(max(map(int, [*numbers, "1"])) for numbers in counts())
-    if len(pattern) > LONGEST or len(pattern) * times() > LONGEST:
-        raise ValueError(f"with its repeats it is more than {LONGEST:,} long")
-    if re.search(r"\{(?!\d*,?\d*\})", pattern):
-        raise ValueError("a { is for {2} or {2,5}")  # regex has more: {e<=3}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # [[: is something else for each
-        re.compile(pattern)
-    return regex.compile(pattern, regex.V0)
 
 
 def listed(paths):

@@ -8,9 +8,9 @@ What a fault leaves is refused with a CheckpointError, or loads and computes; no
 import argparse
 import json
 import os
-import pickle
 import random
 import re
+import resource
 import signal
 import tracemalloc
 import warnings
@@ -21,439 +21,72 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from families import BERT, GPT2, attached, decoder, encoder
-from safetensors import SafetensorError, deserialize
+from safetensors import deserialize
+from spoil import (
+    ADAPTER,
+    ADDED,
+    CONFIG,
+    ENCODER,
+    EXPLODES,
+    MODEL,
+    adaptations,
+    closed,
+    models,
+    opened,
+    safetensors,
+    tokenizers,
+)
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
-from minipeft.hf.bert import FIELDS as BERT_FIELDS
-from minipeft.hf.gpt2 import FIELDS as GPT2_FIELDS
 
 SECONDS, BYTES = 10, 2**26  # that reading a folder may take
-CONFIG, MODEL, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-ADAPTER, ADDED = "adapter_config.json", "adapter_model.safetensors"
-ENCODER = "reparametrization.safetensors"
-NESTED = '{"a":' * 900 + "1" + "}" * 900
-EXPLODES = r"(?:.|.|.|.|..)+[^\w.]$"
-
-FAMILIES = {  # a network, and what its folder calls the fields of its configuration
-    "gpt2": (lambda: decoder(GPT2), GPT2_FIELDS),
-    "bert": (lambda: encoder(BERT), BERT_FIELDS),
-}
+PLACE = "/dev/shm" if os.path.isdir("/dev/shm") else None  # 3 s instead of 10 on a disk
+FAMILIES = {"gpt2": lambda: decoder(GPT2), "bert": lambda: encoder(BERT)}
 METHODS = "lora", "prompt of 3", "prefix of 2", "houlsby", "encoded prefix", "chain"  # as there
-
-
-# -- what is done to a folder
-
-
-def put(file, content):
-    return lambda folder: (folder / file).write_bytes(content)
-
-
-def edited(file, change):
-    """The text of a file, changed."""
-    return lambda folder: (folder / file).write_text(change((folder / file).read_text()))
-
-
-def told(file, **fields):
-    """JSON with other fields; a text in angle brackets stands there as it is: "<1e999>"."""
-
-    def change(text):
-        text = json.dumps(json.loads(text) | fields)
-        for value in fields.values():
-            if str(value).startswith("<"):
-                text = text.replace(json.dumps(value), value[1:-1])
-        return text
-
-    return edited(file, change)
-
-
-def opened(path):
-    """The header of a safetensors file, and what follows it."""
-    raw = path.read_bytes()
-    start = 8 + int.from_bytes(raw[:8], "little")
-    return json.loads(raw[8:start]), raw[start:]
-
-
-def closed(path, header, data):
-    header = (header if isinstance(header, str) else json.dumps(header)).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
-
-
-def headed(file, change):
-    """Another header, and other bytes: change(header, data, name of the first tensor)."""
-
-    def apply(folder):
-        header, data = opened(folder / file)
-        name = next(name for name in header if name != "__metadata__")
-        closed(folder / file, *change(header, data, name))
-
-    return apply
-
-
-def about(file, **fields):
-    """Other things said about the first tensor; what is None is not said."""
-
-    def change(header, data, name):
-        said = header[name] | fields
-        header[name] = {key: value for key, value in said.items() if value is not None}
-        return header, data
-
-    return headed(file, change)
-
-
-def recorded(**fields):
-    """Other metadata."""
-
-    def change(header, data, name):
-        return header | {"__metadata__": header["__metadata__"] | fields}, data
-
-    return headed(ADDED, change)
-
-
-def instead(file, make):
-    """Something else of that name: make(path)."""
-
-    def apply(folder):
-        (folder / file).unlink()
-        make(folder / file)
-
-    return apply
-
-
-def outside(path):
-    """A file of another folder."""
-    other = path.parent.parent / "elsewhere" / path.name
-    other.parent.mkdir()
-    other.write_bytes(b"{}")
-    return other
-
-
-class Bomb:
-    """A pickle that makes a file as soon as it is opened."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-def bomb(file):
-    def apply(folder):
-        (folder / file).write_bytes(pickle.dumps(Bomb(folder.parent / "exploded")))
-
-    return apply
-
-
-def both(*changes):
-    def apply(folder):
-        for change in changes:
-            change(folder)
-
-    return apply
-
-
-def sharded(change=lambda said: said):
-    """The model in two files and an index, of which `change` makes another."""
-
-    def apply(folder):
-        header, data = opened(folder / MODEL)
-        (folder / MODEL).unlink()
-        names, weight_map = sorted(set(header) - {"__metadata__"}), {}
-        for i, part in enumerate((names[::2], names[1::2]), 1):
-            file, said, raw = f"model-0000{i}-of-00002.safetensors", {}, b""
-            for name in part:
-                begin, end = header[name]["data_offsets"]
-                offsets = [len(raw), len(raw) + end - begin]
-                said[name], raw = header[name] | {"data_offsets": offsets}, raw + data[begin:end]
-            closed(folder / file, said, raw)
-            weight_map |= dict.fromkeys(part, file)
-        (folder / INDEX).write_text(json.dumps(change({"weight_map": weight_map})))
-
-    return apply
-
-
-# -- named folders: what is done, and what the error says besides the name of the file
-
-
-def files_of(file):
-    """What can be wrong with any file."""
-    yield "none", lambda folder: (folder / file).unlink(), "no such file"
-    yield "a folder", instead(file, os.mkdir), "is no file"
-    yield "a pipe", instead(file, os.mkfifo), "is no file"
-    yield "a device", instead(file, lambda path: path.symlink_to("/dev/zero")), "out of its folder"
-    yield "itself", instead(file, lambda path: path.symlink_to(path)), "is no file"
-    yield "a link out", instead(file, lambda path: path.symlink_to(outside(path))), "out of its"
-    out = lambda path: path.symlink_to(os.path.relpath(outside(path), path.parent))
-    yield "a relative link out", instead(file, out), "out of its folder"
-
-
-def jsons(file):
-    yield from files_of(file)
-    yield "empty", put(file, b""), "is not JSON"
-    yield "no JSON", put(file, b"{'a': 1}"), "is not JSON"
-    yield "no text", put(file, b"\xff\xfe{}"), "is not JSON"
-    yield "a pickle", bomb(file), "is not JSON"
-    yield "a list", put(file, b"[1]"), "must hold a JSON object"
-    yield "a number", put(file, b"1e999"), "must hold a JSON object"
-    yield "many digits", put(file, b"1" * 5000), "must hold a JSON object"
-    yield "deep", put(file, b"[" * 10**5), "is not JSON"
-    yield "twice", edited(file, lambda text: '{"a": 1, "a": 2, ' + text[1:]), "'a' twice"
-    yield "twice within", edited(file, lambda text: '{"z": [{"a": 1, "a": 2}],' + text[1:]), "twice"
-    yield "large", edited(file, lambda text: text + " " * 2**22), "bytes; at most"
-
-
-def lengths(file, field):
-    """What a positive whole number can be instead."""
-    for value in (True, "8", 8.5, -8, 0, 10**30, [8], {}, f"<{NESTED}>", "<NaN>", "<1e999>"):
-        yield f"{field} {value!r:.9}", told(file, **{field: value}), f"{field}=.* must be a pos"
-    yield f"{field} of digits", told(file, **{field: f"<{'1' * 5000}>"}), f"{field}=inf must be"
-    beyond = f"must be \\(|missing|larger|{field}=1000"
-    yield f"{field} 10¹²", told(file, **{field: 10**12}), beyond
-
-
-def safetensors(file):
-    yield from files_of(file)
-    whole = "is no whole safetensors"
-    yield "empty", put(file, b""), whole
-    yield "three bytes", put(file, b"abc"), whole
-    yield "a pickle", bomb(file), whole
-    pickled = file.replace(".safetensors", ".bin")
-    yield "a pickle beside", both(lambda folder: (folder / file).unlink(), bomb(pickled)), "never"
-    other = both(lambda folder: (folder / file).unlink(), bomb("weights.pt"))
-    yield "another pickle beside", other, "never opened"
-    cut = lambda folder: os.truncate(folder / file, (folder / file).stat().st_size - 3)
-    yield "truncated", cut, whole
-    yield "longer", lambda folder: (folder / file).open("ab").write(bytes(8)), whole
-    yield "sparse", lambda folder: os.truncate(folder / file, 2**40), whole
-    for length in (0, 2**22 + 1, 2**63, 2**64 - 1):
-        start = length.to_bytes(8, "little")
-        yield f"a header of {length}", put(file, start + b"{}" + bytes(99)), whole
-    yield "no header", headed(file, lambda h, data, name: ("{]", data)), "header of .* is not JSON"
-    yield "a list", headed(file, lambda h, data, name: ("[1]", data)), "must hold a JSON object"
-    yield "deep", headed(file, lambda h, data, name: (NESTED, data)), "'a' can't be"
-    twice = lambda h, data, name: (f'{{"{name}": 1,' + json.dumps(h)[1:], data)
-    yield "twice", headed(file, twice), "twice in one object"
-    yield "overlapping", headed(file, lambda h, d, name: (h | {"zz": h[name]}, d)), "begins at byte"
-    gap = lambda h, d, name: (h | {"zz": h[name] | dict(shape=[0], data_offsets=[2**20] * 2)}, d)
-    yield "a gap", headed(file, gap), "zz begins at byte"
-    for end in ([0, 2**62], [8, 4], [-4, 0], ["0", "4"], [0.0, 4.0], [False, 4], [0], 4, None):
-        yield f"bytes {end}", about(file, data_offsets=end), "can't be"
-    for shape in ([3], [-1, -1], [2**32, 2**32], [0, 2**80], [True], ["3"], "3", [[3]], [1] * 99):
-        yield f"shape {shape!r:.20}", about(file, shape=shape), "can't be"
-    for dtype in ("F64", "F99", "f4", 4, [], None):
-        yield f"type {dtype}", about(file, dtype=dtype), "can't be"
-    for dtype in ("I32", "U32"):
-        yield f"type {dtype}", about(file, dtype=dtype), f"is {dtype}, not one of"
-    for number in (np.nan, np.inf, -np.inf):
-        bad = np.float32(number).tobytes()
-        change = lambda h, data, name, bad=bad: (h, data[:-4] + bad)
-        yield f"holds {number}", headed(file, change), "holds NaN or infinity"
-    renamed = lambda h, data, name: ({"x" if n == name else n: a for n, a in h.items()}, data)
-    yield "renamed", headed(file, renamed), "missing|no place for x"
-    more = lambda h, data, name: (h | {"zz": place(data, 4)}, data + bytes(4))
-    yield "left over", headed(file, more), "no place for zz"
-    odd = lambda h, data, name: (h | {"a\x1b[2J": place(data, 4)}, data + bytes(4))
-    yield "a name that prints as none", headed(file, odd), r"'a\\x1b\[2J' can't be"
-    yield (
-        "metadata of numbers",
-        headed(file, lambda h, d, n: (h | {"__metadata__": {"a": 1}}, d)),
-        ("__metadata__ must hold texts"),
-    )
-
-
-def place(data, size):
-    """About one more float at the end of the data."""
-    return {"dtype": "F32", "shape": [1], "data_offsets": [len(data), len(data) + size]}
-
-
-def models(family):
-    """(name, change, the file that is to blame, what is said of it)"""
-    _, fields = FAMILIES[family]
-    theirs = {ours: name for ours, (name, *_) in fields.items()}
-    for name, change, says in jsons(CONFIG):
-        yield f"config: {name}", change, CONFIG, says
-    for name, change, says in safetensors(MODEL):
-        yield f"tensors: {name}", change, MODEL, says
-    for ours in ("vocabulary", "width", "layers", "heads"):
-        for name, change, says in lengths(CONFIG, theirs[ours]):
-            yield name, change, "", says + "|multiple of heads"
-    for value in (True, "1", "<NaN>", "<1e999>", 10**400, [], 1e39, -1e-5, 0):
-        yield f"eps {value!r:.9}", told(CONFIG, **{theirs["eps"]: value}), CONFIG, "eps"
-    yield "heads", told(CONFIG, **{theirs["heads"]: 3}), CONFIG, "multiple of heads"
-    for value in ("t5", ["gpt2"], True, {}, 3):
-        yield f"model_type {value}", told(CONFIG, model_type=value), CONFIG, "model_type="
-    last = lambda h, data, name: ({n: h[n] for n in [*h][:3]}, data)
-    yield "most is missing", headed(MODEL, last), MODEL, "is no whole|begins at byte"
-    alias = lambda h, d, n: (h | {n.split(".", 1)[1]: place(d, 4)}, d + bytes(4))
-    yield "one name in two ways", headed(MODEL, alias), MODEL, "are both|no place for"
-    yield from indexes()
-
-
-def indexes():
-    one, two = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
-    mapped = lambda change: sharded(lambda said: {"weight_map": change(said["weight_map"])})
-    gone = both(sharded(), lambda folder: (folder / two).unlink())
-    yield "a shard is missing", gone, two, "no such file"
-    for value in ([], [[1]], "x", 3, True):
-        yield (
-            f"map {value}",
-            sharded(lambda s, v=value: {"weight_map": v}),
-            INDEX,
-            "weight_map|miss",
-        )
-    yield "no map", sharded(lambda said: {}), INDEX, "missing"
-    yield "an index that is a list", sharded(lambda said: [said]), INDEX, "must hold a JSON object"
-    for file in ("../x.safetensors", "/tmp/x.safetensors", "a/b.safetensors", "x.bin", 3, None, ""):
-        change = mapped(lambda said, file=file: said | {min(said): file})
-        yield f"a shard called {file}", change, INDEX, "weight_map puts"
-    yield "a null in a name", mapped(lambda s: s | {min(s): "a\0.safetensors"}), INDEX, "weight_map"
-    yield "in the other shard", mapped(lambda s: s | {min(s): two}), "", "has a '|has no '"
-    yield "in no shard", mapped(lambda s: s | {"zz": one}), one, "has no 'zz'"
-    less = mapped(lambda s: {name: s[name] for name in s if name != min(s)})
-    yield "not in the map", less, one, "has a "
-    change = both(sharded(), headed(two, lambda h, data, name: (h, data + bytes(4))))
-    yield "a longer shard", change, two, "is no whole safetensors"
-    link = both(sharded(), instead(two, lambda path: path.symlink_to(outside(path))))
-    yield "a shard that is a link out", link, two, "out of its folder"
-    yield "a shard that is a pickle", both(sharded(), bomb(two)), two, "is no whole safetensors"
-
-
-def adaptations(kind):
-    for name, change, says in jsons(ADAPTER):
-        yield f"config: {name}", change, ADAPTER, says
-    for name, change, says in safetensors(ADDED):
-        yield f"tensors: {name}", change, ADDED, says
-    for value in ("VERA", "MINIPEFT_NONE", "MINIPEFT_ENCODED", "lora", ["LORA"], True, 3, {}, None):
-        change = told(ADAPTER, peft_type=value)
-        yield f"peft_type {value}", change, ADAPTER, "peft_type|must hold a JSON object"
-    field, more = KINDS[kind]
-    for name, change, says in lengths(ADAPTER, field) if field else ():
-        yield name, change, "", says
-    yield from more()
-    nested = '{"peft_type": "MINIPEFT_ENCODED", "method":' * 300 + "1" + "}" * 300
-    yield (
-        "methods in methods",
-        put(ADAPTER, nested.encode()),
-        ADAPTER,
-        "must be a dict|must hold|deep|recursion",
-    )
-    for field in ("minipeft", "base"):
-        for text in ("{", "[]", NESTED[:-3], '{"a": 1, "a": 2}', "1" * 5000):
-            says = "JSON|twice"
-            yield f"recorded {field} {text:.9}", recorded(**{field: text}), ADDED, says
-    yield "of another base", recorded(base='{"width": 64}'), ADDED, "another base: width=64"
-
-
-def loras():
-    many = "transformer.h.0.attn.c_attn|" * 10**3
-    for field in ("target_modules", "exclude_modules"):
-        for value in (EXPLODES, "(", "(" * 5000, "a{99999}", "a{9999999999999}", many, "[[:a:]]"):
-            yield f"{field} {value:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
-        for value in (["a"] * 5000, [1], [["a"]], 3, True, {"a": 1}):
-            yield f"{field} {value!r:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
-    for field in ("rank_pattern", "alpha_pattern"):
-        for key in (EXPLODES, "(", "a{99999}"):
-            yield f"{field} {key}", told(ADAPTER, **{field: {key: 2}}), ADAPTER, f"{field}="
-        for value in (True, "2", [2], {}, "<NaN>", "<1e999>"):
-            change = told(ADAPTER, **{field: {"c_attn": value}})
-            yield f"{field} of {value}", change, ADAPTER, "c_attn=.* must be a"
-        yield (
-            f"{field} as a list",
-            told(ADAPTER, **{field: [3]}),
-            ADAPTER,
-            "must hold a JSON object",
-        )
-    for value in (True, "1", [], "<NaN>", "<1e999>", 10**400, 1e39):
-        yield f"alpha {value!r:.9}", told(ADAPTER, lora_alpha=value), ADAPTER, "lora_alpha="
-    for value in (True, "1", -0.5, 1.5, "<NaN>"):
-        yield f"dropout {value}", told(ADAPTER, lora_dropout=value), ADAPTER, "dropout="
-    for value in (1, "true", []):
-        yield f"rslora {value}", told(ADAPTER, use_rslora=value), ADAPTER, "use_rslora="
-    record = {"peft_type": "MINIPEFT_LORA", "rank": 2, "alpha": 3, "targets": EXPLODES}
-    yield "recorded targets", recorded(minipeft=json.dumps(record)), "", "targets="
-
-
-def prompts():
-    def longer(header, data, name):
-        rows, columns = header[name]["shape"]
-        raw, said = bytes(4 * 32 * columns), {"dtype": "F32", "shape": [32, columns]}
-        return {name: said | {"data_offsets": [0, len(raw)]}}, raw
-
-    change = both(headed(ADDED, longer), told(ADAPTER, num_virtual_tokens=32))
-    yield "as long as the model", change, ADAPTER, "num_virtual_tokens=32"
-    for field in ("token_dim", "num_layers", "num_attention_heads"):
-        for value in (64, True, "8"):
-            yield f"{field} {value}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
-
-
-def targets():
-    for value in (EXPLODES, "(", "a{99999}", 3, ["a"], "^nothing$"):
-        yield f"targets {value}", told(ADAPTER, targets=value), ADAPTER, "targets=|no layer matches"
-
-
-def chains():
-    for value in ([], [1], [[]], {}, "x", [{}], [{"peft_type": "MINIPEFT_CHAIN"}]):
-        yield f"methods {value}", told(ADAPTER, methods=value), ADAPTER, "method|peft_type|JSON obj"
-
-
-KINDS = {  # peft_type: a field that is a length, and what else can be wrong
-    "LORA": ("r", loras),
-    "PROMPT_TUNING": ("num_virtual_tokens", prompts),
-    "PREFIX_TUNING": ("num_virtual_tokens", prompts),
-    "MINIPEFT_LORA": ("rank", targets),
-    "MINIPEFT_PROMPTTUNING": ("length", targets),
-    "MINIPEFT_PREFIXTUNING": ("length", targets),
-    "MINIPEFT_ADAPTER": ("bottleneck", targets),
-    "MINIPEFT_CHAIN": (None, chains),
-}
-
-
-def tokenizers():
-    file = "tokenizer.json"
-    for name, change, says in files_of(file):
-        yield name, change, file, says
-    for content in (b"", b"{}", b"[1]", b"\xff", b"[" * 10**5, NESTED.encode()):
-        yield f"{content!r:.20}", put(file, content), file, "is no tokenizer"
-    yield "a pickle", bomb(file), file, "is no tokenizer"
-    yield "sparse", lambda folder: os.truncate(folder / file, 2**40), file, "bytes; at most"
-    yield "no model", told(file, model=None), file, "is no tokenizer"
+RESUMED = ", resumed"
+FOLDERS = ["tokenizer", *FAMILIES] + [
+    f"{method} of {family}{way}"
+    for family in FAMILIES
+    for method in METHODS
+    for way in ("", *[RESUMED] * (method in ("encoded prefix", "chain")))
+]
 
 
 # -- reading
 
 
-def folders(place):
-    """{name: (folder, how it is read)} of valid ones."""
-    found, tokenizer = {}, Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a"))
-    for family, (make, _) in FAMILIES.items():
-        save(model := make(), place / family, tokenizer)
-        found[family] = place / family, reads_model
-        for method in METHODS:
-            folder = place / f"{method} of {family}"
-            save(attached(method, model), folder)
-            found[folder.name] = folder, partial(reads_adaptation, model)
-            if (folder / ENCODER).exists():
-                found[f"{folder.name}, resumed"] = (
-                    folder,
-                    partial(reads_adaptation, model, resume=True),
-                )
-    found["tokenizer"] = place / "gpt2", load_tokenizer
-    return found
-
-
-def computed(model, *adapt):
-    assert all(np.isfinite(p.data).all() for x in (model, *adapt) for p in x.parameters())
-    return model(np.array([[1, 2, 3, 4]]), *adapt).data
+def valid(of, place):
+    """A folder that is none of these, and how it is read."""
+    method, _, family = of.removesuffix(RESUMED).rpartition(" of ")
+    if of == "tokenizer":
+        save(decoder(GPT2), place, Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a")))
+        return place, reads_tokenizer
+    make = FAMILIES[family]
+    save(attached(method, make()) if method else make(), place)
+    resume = of.endswith(RESUMED)
+    return place, partial(reads_adaptation, make(), resume=resume) if method else reads_model
 
 
 def reads_model(folder):
-    return computed(load(folder))
+    return (load(folder),)
 
 
 def reads_adaptation(model, folder, resume=False):
-    return computed(model, load_adaptation(folder, model, resume))
+    return model, load_adaptation(folder, model, resume)
+
+
+def reads_tokenizer(folder):
+    load_tokenizer(folder)
+    return ()
+
+
+def computes(model, *adapt):
+    """Are all its numbers finite, and what it makes of a text?"""
+    parts = (model, *adapt)
+    assert all(np.isfinite(p.data).all() for part in parts for p in part.parameters())
+    return np.isfinite(model(np.array([[1, 2, 3, 4]]), *adapt).data).all()
 
 
 class Late(BaseException):
@@ -480,19 +113,17 @@ def bounded():
         signal.alarm(0)
 
 
-def named(valid):
-    """(of which valid folder, name, change, file, what is said)"""
-    for of, (folder, _) in valid.items():
-        if of in FAMILIES:
-            cases = models(of)
-        elif of == "tokenizer":
-            cases = tokenizers()
-        elif of.endswith("resumed"):
-            cases = (case[:2] + (ENCODER,) + case[2:] for case in safetensors(ENCODER))
-        else:
-            cases = adaptations(json.loads((folder / ADAPTER).read_text())["peft_type"])
-        for case in cases:
-            yield of, *case
+def named(of, folder):
+    """(name, change, file, what is said) of each way to spoil the valid folder."""
+    if of in FAMILIES:
+        yield from models(of)
+    elif of == "tokenizer":
+        yield from tokenizers()
+    elif of.endswith(RESUMED):
+        for name, change, says in safetensors(ENCODER):
+            yield name, change, ENCODER, says
+    else:
+        yield from adaptations(json.loads((folder / ADAPTER).read_text())["peft_type"])
 
 
 def copied(folder, to):
@@ -505,7 +136,7 @@ def copied(folder, to):
 def refused(valid, change, file, says):
     """What is said; an AssertionError if it is not refused as it should be."""
     folder, read = valid
-    with TemporaryDirectory() as place:
+    with TemporaryDirectory(dir=PLACE) as place:
         copy = copied(folder, Path(place, "copy"))
         change(copy)
         try:
@@ -519,3 +150,123 @@ def refused(valid, change, file, says):
         assert len(found) < 2000, f"{len(found)} letters"
         assert not Path(place, "exploded").exists(), "a pickle was opened"
     return found
+
+
+# -- faults at random
+
+VALUES = (
+    *(None, True, False, 0, -1, 1, 2, 3, 31, 10**9, 10**12, 10**30, 1.5, -0.5, 1e-30, 1e39),
+    *("", "x", "(", EXPLODES, "\0", "F64", [], [1], [[]], {}, {"a": 1}, np.nan, np.inf),
+)
+
+
+def spots(said):
+    """Every place in a JSON value: what holds it, and its key or index there."""
+    for key in said if isinstance(said, dict) else range(len(said)):
+        yield said, key
+        if isinstance(said[key], (dict, list)):
+            yield from spots(said[key])
+
+
+def misstated(text, draw):
+    """JSON in which one value is another, has gone, or has another name."""
+    said = json.loads(text)
+    for key, value in (metadata := said.get("__metadata__", {})).items():
+        metadata[key] = json.loads(value) if value[:1] == "{" else value
+    where, key = draw.choice([*spots(said)])
+    how = draw.random()
+    if how < 0.7:
+        where[key] = draw.choice(VALUES)
+    else:
+        value = where.pop(key)
+        if how < 0.8 and isinstance(where, dict):
+            where[draw.choice(["x", key.upper(), key[1:], "r"])] = value
+    metadata = said.get("__metadata__")
+    for key, value in metadata.items() if isinstance(metadata, dict) else ():
+        metadata[key] = json.dumps(value) if isinstance(value, dict) else value
+    return json.dumps(said)
+
+
+def garbled(raw, draw):
+    """Bytes of which some are others, have gone, are more, or have changed places."""
+    head = min(len(raw), 8 + int.from_bytes(raw[:8], "little"))
+    i, j = sorted(draw.randrange(draw.choice([head, len(raw)])) for _ in range(2))
+    n = draw.choice([1, 4, 8, 50])
+    return draw.choice(
+        [
+            raw[:i] + bytes([raw[i] ^ 1 << draw.randrange(8)]) + raw[i + 1 :],
+            raw[:i] + raw[i + n :],
+            raw[:i],
+            raw[:i] + draw.randbytes(n) + raw[i:],
+            raw[:i] + raw[j : j + n] + raw[i + n : j] + raw[i : i + n] + raw[j + n :],
+        ]
+    )
+
+
+def fault(path, draw):
+    """Change a file; is what it says changed, and no number?"""
+    if draw.random() < 0.5:
+        path.write_bytes(garbled(path.read_bytes(), draw))
+        return False
+    if path.suffix == ".json":
+        path.write_text(misstated(path.read_text(), draw))
+    else:
+        header, data = opened(path)
+        closed(path, misstated(json.dumps(header), draw), data)
+    return True
+
+
+def survived(of, valid, draw):
+    """Is a folder with a fault refused?  If not, it computes."""
+    folder, read = valid
+    files = [CONFIG, MODEL] if of in FAMILIES else [ADAPTER, ADDED]
+    files = ["tokenizer.json"] if of == "tokenizer" else files
+    files = [ENCODER] if of.endswith(RESUMED) else files
+    with TemporaryDirectory(dir=PLACE) as place:
+        copy = copied(folder, Path(place, "copy"))
+        said = fault(copy / draw.choice(files), draw)
+        try:
+            with bounded():
+                found = read(copy)
+        except CheckpointError as e:
+            assert str(copy) in str(e), e
+            return True
+        for file in (copy / name for name in files if name.endswith(".safetensors")):
+            deserialize(file.read_bytes())  # what the library refuses, so do we
+        how = "raise" if said else "ignore"
+        with np.errstate(over=how, invalid=how, divide=how):
+            finite = computes(*found) if found else True
+        assert finite or not said, "it computes no number"
+    return False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with TemporaryDirectory(dir=PLACE) as place:
+        ready = {of: valid(of, Path(place, of)) for of in FOLDERS}
+        cases = [(of, *case) for of in FOLDERS for case in named(of, ready[of][0])]
+        for of, name, *case in cases:
+            try:
+                refused(ready[of], *case)
+            except BaseException:
+                print(f"{of}, {name}:")
+                raise
+        print(f"{len(cases)} hostile folders are refused")
+        count = 0
+        for i in range(args.times):
+            draw = random.Random(f"{args.seed} {i}")
+            of = draw.choice(FOLDERS)
+            try:
+                count += survived(of, ready[of], draw)
+            except BaseException:
+                print(f"seed {args.seed}, time {i}, {of}:")
+                raise
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{args.times} faults: {count} refused, {args.times - count} compute; {most} MiB at most")
+
+
+if __name__ == "__main__":
+    main()

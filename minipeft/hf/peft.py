@@ -13,10 +13,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ..adapt import matches as search
 from ..adapt import trained
 from ..methods import Encoded, LoRA, PrefixTuning, Probe, PromptTuning
 from ..mixture import Chain
+from ..patterns import matches as search
 from . import gpt2
 from .folders import CheckpointError, Settings, Tensors, parsed, present
 from .own import described, filled, has_encoder, made, named

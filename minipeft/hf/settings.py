@@ -9,7 +9,7 @@ from reprlib import repr as brief
 
 import numpy as np
 
-from ..adapt import matches
+from ..patterns import matches
 
 TEXT = 2**22  # the bytes of JSON that are read at most
 LARGEST = float(np.finfo(np.float32).max)
