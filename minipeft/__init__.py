@@ -4,7 +4,7 @@ from .adapt import PLAIN, Adaptation, merge, stack
 from .encoder import Bert, Encoder, MaskedLM
 from .ensemble import ensemble, majority_vote, mean_probability
 from .generate import generate
-from .heads import Classifier, TokenClassifier
+from .heads import Classifier, Features, SpanClassifier, TokenClassifier
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (
     IA3,
@@ -63,6 +63,7 @@ __all__ = [
     "Each",
     "Encoded",
     "Encoder",
+    "Features",
     "FullFineTuning",
     "IA3",
     "LayerNormTuning",
@@ -82,6 +83,7 @@ __all__ = [
     "PromptTuning",
     "PseudoTokens",
     "RandomWeights",
+    "SpanClassifier",
     "Template",
     "Tensor",
     "TokenClassifier",

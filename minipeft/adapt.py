@@ -24,6 +24,7 @@ class Adaptation:
     at: dict = None  # path of a layer -> the tensors added there, from `attach`
     base = None  # the configuration of the network it was attached to
     mark = None  # and which of these networks it was
+    network = None  # and of which class
     dropout = 0.0  # of a method that has any
     rng = None  # what draws it, given for one forward; otherwise there is none
     rate = 3e-3  # of learning, to begin with
@@ -116,6 +117,14 @@ class Adaptation:
         b = self.before(layer, B) if self.shift_positions else None
         return b[1].sum(1) if b else np.zeros(B, int)
 
+    def counted(self, real):
+        """Which of the rows (B, S) read so far a position counts."""
+        return real
+
+    def shown(self, real):
+        """Which of the rows (B, S) a head stands on are real: the text's (B, T) are the last."""
+        return real
+
     def now(self, rng=None):
         """This adaptation for one forward: what depends on γ alone is computed once."""
         self.attached()
@@ -157,6 +166,7 @@ class Adaptation:
             paths = listed(path for path, _ in model.modules() if path)
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
         self.at, self.base, self.mark = at, model.config, model.mark()
+        self.network = type(model)
         return self
 
     def fits(self, config):

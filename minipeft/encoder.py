@@ -8,9 +8,9 @@ from functools import partial
 from .adapt import PLAIN
 from .nn import Linear, Module, Tied, full
 from .ops import cross_entropy, tanh
-from .transformer import GELUS, NORMS, Config, Stack, asked, checked, labelled
+from .transformer import ACTIVATIONS, NORMS, Config, Stack, asked, checked, labelled
 
-Bert = partial(Config, eps=1e-12, gelu="exact", post=True, causal=False, types=2)
+Bert = partial(Config, eps=1e-12, activation="gelu", post=True, causal=False, types=2)
 
 
 class Pooler(Linear):
@@ -34,16 +34,16 @@ class Encoder(Stack):
 
 
 class Transform(Module):
-    """ln(gelu(W h + b)): what stands between a state and the words it is compared with"""
+    """ln(σ(W h + b)): what stands between a state and the words it is compared with"""
 
     inner = True
 
     def __init__(self, rng, c):
         self.dense, self.ln = Linear(rng, c.width, c.width), NORMS[c.norm](c.width, c.eps)
-        self.gelu = GELUS[c.gelu]
+        self.σ = ACTIVATIONS[c.activation]
 
     def __call__(self, h, read):
-        return read(self.ln, self.gelu(read(self.dense, h)))
+        return read(self.ln, self.σ(read(self.dense, h)))
 
 
 class Words(Tied):

@@ -1,10 +1,10 @@
-"""Heads other than a language model's: a class for each text, or for each of its tokens."""
+"""Heads other than a language model's: a class for each text or token, a span of it, or none."""
 
 import numpy as np
 
 from .adapt import PLAIN
 from .nn import Linear, Module
-from .ops import cross_entropy, matmul, reshape
+from .ops import cross_entropy, matmul, reshape, transpose
 from .tensor import Tensor
 from .transformer import Stack, checked, labelled
 
@@ -94,16 +94,64 @@ class TokenHead(Head):
         return labelled(labels, mask, self.score.W.shape[1])[0]
 
 
+class SpanHead(TokenHead):
+    """Scores of each token as the first, and as the last, of an answer: logits (B, T, 2)."""
+
+    def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None, **more):
+        """Mean of -log p(start | text) and -log p(end | text) of labels (B, 2), -100 for none."""
+        z = transpose(self(x, adapt, mask, rng=rng, **more))  # (B, 2, T)
+        real = np.ones(np.shape(x)[:2], bool) if mask is None else np.asarray(mask).astype(bool)
+        target = self.targets(labels, real)
+        hidden = ~(adapt or PLAIN).shown(real)[:, None]
+        never = np.asarray(hidden * np.finfo(z.dtype).min / 2, z.dtype, like=z.data)
+        return cross_entropy(z + never, target, count or max(1, (target >= 0).sum()))
+
+    def targets(self, labels, mask=None):
+        """The columns (B, 2) where an answer starts and where it ends."""
+        labels = np.asarray(labels)
+        if labels.dtype.kind not in "iu" or labels.ndim != 2 or labels.shape[1] != 2:
+            raise ValueError(f"labels are (batch, 2), a start and an end; got {labels!r}")
+        if mask is not None and not spoken(labels, np.asarray(mask)):
+            raise ValueError(
+                f"labels are columns of real tokens, one row a text, or -100: {labels}"
+            )
+        return labels
+
+
+def spoken(labels, real):
+    """Does each label (B, 2) name a column of its row that is real, or none?"""
+    if len(labels) != len(real) or (labels >= real.shape[1]).any():
+        return False
+    there = np.take_along_axis(real != 0, np.maximum(labels, 0), 1)
+    return ((labels == -100) | (labels >= 0) & there).all()
+
+
+def trunk_of(model):
+    """What heads stand on: its parts, by name."""
+    return {name: part for name, part in vars(model).items() if name not in NO_TRUNK}
+
+
+class Features(Stack):
+    """The states of a model's trunk."""
+
+    def __init__(self, trunk):
+        vars(self).update(trunk_of(trunk))
+        self.frozen()
+
+    def __call__(self, ids, adapt=PLAIN, mask=None, memory=None, rng=None, rows=None, types=None):
+        """States (B, T, D) of ids (B, T); with rows (B, R) (B, R, D).  Arguments as of `states`."""
+        return self.states(ids, adapt, mask, memory, rng, rows, types)[0]
+
+
 class Headed(Stack, Head):
-    """The trunk of a model under a head of its own, W = 0 at first."""
+    """The trunk of a model under a head of its own, W = 0 at first, and b, if it has a bias."""
 
     alone = Head  # what scores its features, once they are there
 
-    def __init__(self, trunk, classes):
-        own = vars(trunk).items()
-        vars(self).update({name: part for name, part in own if name not in NO_TRUNK})
+    def __init__(self, trunk, classes, bias=False):
+        vars(self).update(trunk_of(trunk))
         nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
-        score = Linear(nothing, self.config.width, classes, std=0.0, bias=False)
+        score = Linear(nothing, self.config.width, classes, std=0.0, bias=bias)
         self.score = score.map(lambda t: Tensor(np.array(t.data, self.dtype, like=self.like)))
         self.frozen()
 
@@ -125,20 +173,22 @@ class Classifier(Headed):
     Of an encoder the first is [CLS], which its pooler has read: part of θ, as BERT's heads have it.
     """
 
-    def __init__(self, trunk, classes, pool="last"):
+    def __init__(self, trunk, classes, pool="last", bias=False):
         known(pool)
         if pool == "cls" and not hasattr(trunk, "pooler"):
             raise ValueError(
                 "pool='cls' is of an encoder with a pooler; there is 'last' and 'mean'"
             )
-        super().__init__(trunk, classes)
+        super().__init__(trunk, classes, bias)
         self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else Unpooled()
         self.frozen()
 
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T), and the reading."""
         ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
-        rows, weights = pooling(self.pool, mask)
+        shown = (adapt or PLAIN).shown(mask)
+        rows, weights = pooling(self.pool, shown)
+        rows = rows - (shown.shape[1] - mask.shape[1])  # the text's first is column 0
         h, read = self.states(ids, adapt, mask, rng=rng, rows=rows, types=types)
         pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
         return self.pooler.pooled(pooled, read), read
@@ -152,3 +202,12 @@ class TokenClassifier(Headed, TokenHead):
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """States (B, T, D) of ids (B, T), and the reading."""
         return self.states(ids, adapt, mask, rng=rng, types=types)
+
+
+class SpanClassifier(TokenClassifier, SpanHead):
+    """softmax(W h_t) over the tokens t: where an answer starts and ends        Devlin 2019, §4.2"""
+
+    alone = SpanHead
+
+    def __init__(self, trunk, bias=True):
+        super().__init__(trunk, 2, bias)

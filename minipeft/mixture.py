@@ -1,5 +1,7 @@
 """Several adaptations at once: a Chain of them for every row, or Each row through its own."""
 
+from functools import reduce
+
 import numpy as np
 
 from .adapt import PLAIN, Adaptation, As, bank
@@ -38,6 +40,10 @@ class Several(Adaptation):
     def mark(self):
         return next((m.mark for m in self.methods if m.mark is not None), None)
 
+    @property
+    def network(self):
+        return next((m.network for m in self.methods if m.network is not None), None)
+
     def fits(self, config):
         for m in self.methods:
             m.fits(config)
@@ -63,7 +69,7 @@ class Chain(Several):
         self.methods = tuple(PLAIN if m is None else m for m in methods)
 
     def __repr__(self):
-        return f"Chain({', '.join(map(repr, self.methods))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.methods))})"
 
     def __call__(self, layer, x):
         for method in self.methods:
@@ -80,6 +86,12 @@ class Chain(Several):
 
     def shift(self, layer, B):
         return sum((m.shift(layer, B) for m in self.methods), np.zeros(B, int))
+
+    def counted(self, real):
+        return reduce(lambda real, m: m.counted(real), self.methods, real)
+
+    def shown(self, real):
+        return reduce(lambda real, m: m.shown(real), self.methods, real)
 
     @property
     def template(self):
@@ -98,10 +110,10 @@ class Chain(Several):
         return own[0].pseudo(B) if own else 0
 
     def now(self, rng=None):
-        return Chain(*[m.now(rng) for m in self.methods])
+        return type(self)(*[m.now(rng) for m in self.methods])
 
     def kind(self):
-        return Chain, *[m.kind() for m in self.methods]
+        return type(self), *[m.kind() for m in self.methods]
 
     def merged(self, layer):
         new = {}
@@ -112,7 +124,7 @@ class Chain(Several):
         return new
 
     def of(self, rows):
-        return Chain(*[m.of(rows) for m in self.methods])
+        return type(self)(*[m.of(rows) for m in self.methods])
 
 
 class Each(Several):
@@ -164,7 +176,7 @@ class Each(Several):
             rows.append([front(r, P) for r in own])
             real.append(np.pad(true, ((0, 0), (P - true.shape[1], 0))))
         rows = [take(concat(*r, axis=0), self.back) for r in zip(*rows)]
-        return rows, np.concatenate(real)[self.back]
+        return rows, self.ordered(real)
 
     def serves(self, B):
         if B != (n := len(self.back)):
@@ -173,12 +185,28 @@ class Each(Several):
             m.serves(len(rows))
 
     def pseudo(self, B):
-        return np.concatenate(
-            [np.broadcast_to(m.pseudo(len(rows)), (len(rows), 1)) for m, rows in self.groups]
-        )[self.back]
+        return self.ordered(
+            np.broadcast_to(m.pseudo(len(rows)), (len(rows), 1)) for m, rows in self.groups
+        )
 
     def shift(self, layer, B):
-        return np.concatenate([m.shift(layer, len(rows)) for m, rows in self.groups])[self.back]
+        return self.ordered(m.shift(layer, len(rows)) for m, rows in self.groups)
+
+    def counted(self, real):
+        return self.ordered(m.counted(real[rows]) for m, rows in self.groups)
+
+    def shown(self, real):
+        found = [m.shown(real[rows]) for m, rows in self.groups]
+        if len({s.shape[1] for s in found}) > 1:
+            raise ValueError(
+                "rows that show their prompts, as PEFT has it, can't stand beside others: read "
+                "them alone"
+            )
+        return self.ordered(found)
+
+    def ordered(self, parts):
+        """What the groups say of their rows, one array for the batch."""
+        return np.concatenate([*parts])[self.back]
 
     def now(self, rng=None):
         """Those that differ in nothing but the numbers in their parameters become one bank."""

@@ -166,6 +166,18 @@ def exact_gelu(x):
     return x * Φ, dx
 
 
+def sigmoid(x):
+    return 0.5 * (1 + np.tanh(0.5 * x))  # never overflows
+
+
+@op
+def silu(x):
+    """y = x σ(x),  σ(x) = 1 / (1 + exp(-x))        Hendrycks & Gimpel 2016, §4"""
+    σ = sigmoid(x)
+    y = x * σ
+    return y, lambda g: g * (σ + y * (1 - σ))
+
+
 @op
 def sum(x, axis=None):
     shape = x.shape
@@ -400,9 +412,9 @@ def join_heads(x):
     )
 
 
-def angles(at, d, like, base=10000.0):
-    """cos and sin of at · base^(-2i/d), (B, T, 1, d/2), for at (B, T), i = 0 … d/2 - 1"""
-    angle = at[..., None, None] * base ** (-np.arange(0, d, 2) / d)
+def angles(at, ω, like):
+    """cos and sin of at · ω, (B, T, 1, d/2), for at (B, T) and frequencies ω (d/2,)"""
+    angle = at[..., None, None] * ω
     return [np.asarray(f(angle), like.dtype, like=like) for f in (np.cos, np.sin)]
 
 

@@ -5,6 +5,9 @@ follows: a row's position is the number of real ones before it, and it sees thos
 lies, however long the prompts and prefixes of the other rows are, and whatever a cache holds.
 """
 
+from functools import reduce
+from operator import or_
+
 import numpy as np
 
 from .adapt import PLAIN, Adaptation, As
@@ -41,8 +44,8 @@ class Memory:
 class Reading:
     """One forward: how the network asks for a layer, and where each row stands."""
 
-    def __init__(self, memory, causal, last, rows=None):
-        self.memory, self.causal = memory, causal
+    def __init__(self, memory, config, last, rows=None):
+        self.memory, self.causal, self.window = memory, config.causal, config.window
         self.last, self.rows, self.hidden = last, rows, {}
 
     def __call__(self, layer, x):
@@ -52,14 +55,17 @@ class Reading:
 
     def lead(self, layer, h, real, first):
         """h behind the prompt of `layer`, once; positions, after the prefix of `first`."""
-        m, (B, T) = self.memory, real.shape
+        m, (B, T), shown = self.memory, real.shape, real
         if m.real is None:
+            shown = m.adapt.shown(real)
             (h,), real = after(m.adapt.before(layer, B), [h], real)
             m.start, m.real = m.adapt.shift(first, B), real
         else:
             m.real = np.concatenate([m.real, real], 1)
         self.real, self.prompt = real, real.shape[1] - T
-        self.at = np.maximum(m.start[:, None] + m.real.cumsum(1)[:, -real.shape[1] :] - 1, 0)
+        self.first = real.shape[1] - shown.shape[1]  # row that is shown
+        count = m.adapt.counted(m.real).cumsum(1)[:, -real.shape[1] :]
+        self.at = m.start[:, None] + np.maximum(count - 1, 0)
         return h
 
     def extend(self, layer, k, v):
@@ -80,19 +86,24 @@ class Reading:
         return self.hidden[key]
 
     def hiding(self, real):
-        """The keys that rows may not see: padding and, if causal, younger ones; or None."""
+        """The keys that rows may not see: padding, younger ones, those too far away; or None."""
         T, S = self.real.shape[1], real.shape[1]
         age = np.arange(S)
-        late = age > age[S - T :, None] if self.causal and T > 1 else None  # (T, S)
-        pad = None if real.all() else ~real[:, None, None, None, :]  # (B, 1, 1, 1, S)
-        return late if pad is None else pad if late is None else pad | late
+        parts = [age > age[S - T :, None]] if self.causal and T > 1 else []  # (T, S)
+        if not real.all():
+            parts.append(~real[:, None, None, None, :])  # (B, 1, 1, 1, S)
+        if self.window and S > self.window:
+            at = self.memory.adapt.counted(real).cumsum(1)
+            far = at[:, S - T :, None] - at[:, None] >= self.window  # (B, T, S)
+            parts.append(far[:, None, None])
+        return reduce(or_, parts) if parts else None
 
     def asked(self, block, h):
         """The text's rows, or `rows` of it: what is asked, once no later attention needs more."""
         if block is not self.last or not self.prompt and self.rows is None:
             return h
         if self.rows is None:
-            return cut(h, self.prompt, None, axis=1)
+            return cut(h, self.first, None, axis=1)
         return lookup(h, self.rows + self.prompt)
 
 

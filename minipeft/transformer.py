@@ -1,6 +1,6 @@
 """Transformers that know nothing of the methods that adapt them.
 
-B batch   T queries   S keys   D width   K key heads   G heads to each   d = D/(K G)   V vocabulary
+B batch   T queries   S keys   D width   K key heads   G heads to each   d of a head   V vocabulary
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,11 @@ import numpy as np
 
 from .adapt import PLAIN
 from .nn import Embedding, Linear, Module, Norm, RMSNorm, Tied, but
-from .ops import (
-    angles,
-    attention,
-    cross_entropy,
-    exact_gelu,
-    gelu,
-    join_heads,
-    rotate,
-    split_heads,
-)
+from .ops import attention, cross_entropy, exact_gelu, gelu, join_heads, silu, split_heads
+from .positions import POSITIONS
 from .reading import Memory, Reading
+
+LINEARS = "q", "k", "v", "o", "gate", "up", "down"
 
 
 @dataclass(frozen=True)
@@ -32,86 +26,48 @@ class Config:
     heads: int
     length: int  # the longest text, in tokens
     key_heads: int | None = None  # grouped-query attention; None: as many as heads
+    head_width: int | None = None  # None: width / heads
     hidden: int | None = None  # None: 4 · width
     positions: str = "learned"  # learned | rotary | none
+    theta: float = 10000.0  # of rotary positions, and
+    stretch: tuple = ()  # for longer texts than in training: see Rotary
+    window: int | None = None  # a token sees so many, itself among them; None: all
     norm: str = "layer"  # layer | rms
     eps: float = 1e-5
     tied: bool = True  # the head is the embedding, read backwards
-    gelu: str = "tanh"  # tanh | exact
+    activation: str = "gelu_tanh"  # gelu_tanh | gelu | silu
+    gated: bool = False  # the activation of one matrix times another
+    biased: tuple = LINEARS  # which of these have a bias
     post: bool = False  # norms after each part, not before
     causal: bool = True  # nobody sees younger tokens
     types: int = 0  # of tokens, as the two texts of a pair
 
     def __post_init__(self):
-        groups = self.key_heads or self.heads
-        if min(self.vocabulary, self.width, self.heads, self.length, groups) < 1:
+        groups, window = self.key_heads or self.heads, self.window or 1
+        if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
             raise ValueError(f"nothing in a configuration is less than 1: {self}")
         if not self.eps > 0:
             raise ValueError(f"eps={self.eps} must be more than 0")
-        if self.width % self.heads or self.heads % groups:
+        if self.heads % groups or not self.head_width and self.width % self.heads:
             raise ValueError(
                 f"width {self.width} must be a multiple of heads {self.heads}, "
                 f"and heads of key_heads {groups}"
             )
-        for field, known in (("positions", POSITIONS), ("norm", NORMS), ("gelu", GELUS)):
+        choices = {"positions": POSITIONS, "norm": NORMS, "activation": ACTIVATIONS}
+        for field, known in choices.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field}={getattr(self, field)!r}: there is {', '.join(known)}")
+        if self.positions == "rotary" and self.d % 2:
+            raise ValueError(f"rotary positions turn pairs: a head can't have {self.d} numbers")
+
+    @property
+    def d(self):
+        """Numbers of a head."""
+        return self.head_width or self.width // self.heads
 
 
-class Positions(Module):
-    """No positions; a scheme says what it adds to rows or scores, or how it turns q and k."""
-
-    def place(self, h, read):
-        return h
-
-    def turn(self, x, read):
-        return x
-
-    def front(self, k):
-        """Keys (B, P, K d) of rows that stand first, at positions 0, 1, …"""
-        return k
-
-    def bias(self, read, real):
-        return None
-
-
-class Learned(Positions, Embedding):
-    """h + W[position]"""
-
-    def place(self, h, read):
-        have, need = len(self.W.data), int(read.at.max(initial=-1)) + 1
-        if need > have:
-            raise ValueError(
-                f"the text, with what stands before it, is {need} long; "
-                f"the model has {have} positions: shorten it"
-            )
-        return h + read(self, read.at)
-
-
-class Rotary(Positions):
-    """q and k turned by their position        Su et al. 2021"""
-
-    def __init__(self, d):
-        self.d = d
-
-    def place(self, h, read):
-        read.angles = angles(read.at, self.d, like=h.data)
-        return h
-
-    def turn(self, x, read):
-        return rotate(x, *read.angles)
-
-    def front(self, k):
-        return rotate(k, *angles(np.arange(k.shape[1])[None], self.d, like=k.data))
-
-
-POSITIONS = {
-    "learned": lambda rng, c: Learned(rng, c.length, c.width, std=0.01),
-    "rotary": lambda rng, c: Rotary(c.width // c.heads),
-    "none": lambda rng, c: Positions(),
-}
 NORMS = {"layer": Norm, "rms": RMSNorm}
-GELUS = {"tanh": gelu, "exact": exact_gelu}
+ACTIVATIONS = {"gelu_tanh": gelu, "gelu": exact_gelu, "silu": silu}
 
 
 class Untyped(Module):
@@ -135,6 +91,11 @@ class Same(Module):
         return x
 
 
+def last(c):
+    """The deviation at the start of what is added to the stream        Radford et al. 2019, §2.3"""
+    return 0.02 * (2 * c.layers) ** -0.5
+
+
 class Attention(Module):
     """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2
 
@@ -145,11 +106,11 @@ class Attention(Module):
 
     def __init__(self, rng, c, positions, norm):
         self.width, self.positions, self.norm = c.width, positions, norm
-        self.K, self.d = c.key_heads or c.heads, c.width // c.heads
-        self.q, self.k, self.v = (
-            Linear(rng, c.width, n * self.d) for n in (c.heads, self.K, self.K)
-        )
-        self.o = Linear(rng, c.width, c.width, std=0.02 * (2 * c.layers) ** -0.5)
+        self.K, self.d, D = c.key_heads or c.heads, c.d, c.width
+        self.q = Linear(rng, D, c.heads * c.d, bias="q" in c.biased)
+        self.k = Linear(rng, D, self.K * c.d, bias="k" in c.biased)
+        self.v = Linear(rng, D, self.K * c.d, bias="v" in c.biased)
+        self.o = Linear(rng, c.heads * c.d, D, last(c), bias="o" in c.biased)
 
     def __call__(self, x, read):
         q = self.positions.turn(read(self.q, x), read)  # (B, T, D)
@@ -163,17 +124,28 @@ class Attention(Module):
 
 
 class Mlp(Module):
-    """W_down gelu(W_up x)"""
+    """W_down σ(W_up x)"""
 
     inner = True
 
     def __init__(self, rng, c):
-        self.width, F, self.gelu = c.width, c.hidden or 4 * c.width, GELUS[c.gelu]
-        self.up = Linear(rng, c.width, F)
-        self.down = Linear(rng, F, c.width, std=0.02 * (2 * c.layers) ** -0.5)
+        self.width, F, self.σ = c.width, c.hidden or 4 * c.width, ACTIVATIONS[c.activation]
+        self.up = Linear(rng, c.width, F, bias="up" in c.biased)
+        self.down = Linear(rng, F, c.width, last(c), bias="down" in c.biased)
 
     def __call__(self, x, read):
-        return read(self.down, self.gelu(read(self.up, x)))
+        return read(self.down, self.σ(read(self.up, x)))
+
+
+class GatedMlp(Mlp):
+    """W_down (σ(W_gate x) ⊙ W_up x)        Shazeer 2020, eq. 6"""
+
+    def __init__(self, rng, c):
+        super().__init__(rng, c)
+        self.gate = Linear(rng, *self.up.shape, bias="gate" in c.biased)
+
+    def __call__(self, x, read):
+        return read(self.down, self.σ(read(self.gate, x)) * read(self.up, x))
 
 
 class Block(Module):
@@ -185,7 +157,7 @@ class Block(Module):
         norm = NORMS[c.norm]
         self.ln1 = norm(c.width, c.eps)
         self.attn = Attention(rng, c, positions, self.ahead())
-        self.ln2, self.mlp = norm(c.width, c.eps), Mlp(rng, c)
+        self.ln2, self.mlp = norm(c.width, c.eps), (GatedMlp if c.gated else Mlp)(rng, c)
 
     def ahead(self):
         """What stands between the block's input and its attention."""
@@ -244,7 +216,7 @@ class Stack(Module):
         return self.stream(ids, real, memory or self.prompted(given, len(ids)), rows, types)
 
     def stream(self, ids, real, memory, rows=None, types=None):
-        read = Reading(memory, self.causal, self.blocks[-1], rows)
+        read = Reading(memory, self.config, self.blocks[-1], rows)
         h = read.lead(self.tokens, read(self.tokens, ids), real, self.blocks[0].attn)
         h = self.types.place(self.positions.place(h, read), types, read)
         for layer in self.order:
@@ -320,13 +292,16 @@ def labelled(labels, real, classes):
     return np.where(real, labels, -100), real
 
 
-def asked(target):
-    """The columns (B, R) that carry a label, and `target` there; all, if that spares no tenth."""
+def asked(target, front=0):
+    """The columns (B, R) that carry a label, and `target` there; all, if that spares no tenth.
+
+    front: so many of them stand before the text's, whose first is column 0.
+    """
     R = max(1, (target >= 0).sum(1).max())
     if R >= 0.9 * target.shape[1]:
         return None, target
     rows = np.sort(np.argsort(target < 0, axis=1, kind="stable")[:, :R], axis=1)
-    return rows, np.take_along_axis(target, rows, 1)
+    return rows - front, np.take_along_axis(target, rows, 1)
 
 
 class Decoder(Stack):
@@ -352,7 +327,10 @@ class Decoder(Stack):
         count: divide the sum by this instead of the number of labels: a shard's part of a batch.
         """
         ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
-        rows, target = asked(self.targets(labels, mask))
+        shown = (adapt or PLAIN).shown(mask)
+        front = shown.shape[1] - mask.shape[1]
+        labels = np.pad(labels, ((0, 0), (front, 0)), constant_values=-100) if front else labels
+        rows, target = asked(self.targets(labels, shown), front)
         z = self(ids, adapt, mask, rng=rng, rows=rows)
         return cross_entropy(z, target, count or max(1, (target >= 0).sum()))
 

@@ -321,8 +321,11 @@ FAULTS = {
         'test_methods.py -k "equation or words or text or chain"': [
             ("= m.adapt.shift(first, B), real", "= np.zeros(B, int), real"),
             ("- 1, 0)", ", 0)"),
-            ("m.start[:, None] + m.real", "m.real"),
-            ("m.real.cumsum(1)[:, -real.shape[1] :]", "np.arange(1, real.shape[1] + 1)"),
+            ("m.start[:, None] + np.maximum(count", "np.maximum(count"),
+            (
+                "m.adapt.counted(m.real).cumsum(1)[:, -real.shape[1] :]",
+                "np.arange(1, real.shape[1] + 1)",
+            ),
             ("[concat(r, x, axis=1) for", "[concat(x, r, axis=1) for"),
             ("np.concatenate([true, real], 1)", "np.concatenate([real, true], 1)"),
             ("past = m.kv.get(layer.path) or m.adapt.before(layer, k.shape[0])", "past = None"),

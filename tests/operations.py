@@ -174,6 +174,7 @@ TABLE = [
     Row(ops.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
     Row(ops.gelu, "B,T,D", gelu),
     Row(ops.exact_gelu, "B,T,D", exact_gelu, analytic=False),
+    Row(ops.silu, "B,T,D", lambda x: x / (1 + np.exp(-x))),
     Row(
         ops.sum,
         "B,T,D",

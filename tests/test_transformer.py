@@ -390,7 +390,7 @@ def test_a_text_ends_where_positions_do():
         ({"key_heads": 3}, "heads of key_heads 3"),
         ({"positions": "sinus"}, "positions='sinus': there is learned, rotary, none"),
         ({"norm": "batch"}, "norm='batch': there is layer, rms"),
-        ({"gelu": "erf"}, "gelu='erf': there is tanh, exact"),
+        ({"activation": "erf"}, "activation='erf': there is gelu_tanh, gelu, silu"),
     ],
 )
 def test_a_slip_in_a_config_is_one_clear_error(slip, says):

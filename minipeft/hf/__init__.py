@@ -7,16 +7,15 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ..adapt import Adaptation
-from ..encoder import Encoder
-from ..transformer import Decoder
-from . import bert, gpt2, peft
+from ..transformer import Stack
+from . import peft
+from .families import FAMILIES, family_of
 from .folders import CheckpointError, contents, packed, parsed, present, replacing
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 
 BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in ones
 BUILT_IN = {None: BASE, "encoder": BASE.with_name("encoder")}
-FAMILIES = {"gpt2": gpt2, "bert": bert}
 TOKENIZER = "tokenizer.json", "tokenizer_config.json"
 MODEL = "model.safetensors", "config.json", *TOKENIZER  # what a folder may hold, its mark first
 WRONG = ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError
@@ -31,10 +30,12 @@ ADAPTATION = (
 )
 
 
-def load(folder=None) -> Decoder | Encoder:
+def load(folder=None) -> Stack:
     """The model in a folder, or a built-in one: load() decodes, load("encoder") reads both ways.
 
-    It computes in float32, or a float64 file's.
+    Of a language model it is a Decoder or a MaskedLM; a Classifier, TokenClassifier or
+    SpanClassifier; and where there is no head Features or an Encoder: what the folder's
+    `architectures` say.  It computes in float32, or a float64 file's.
     """
     folder = Path(BUILT_IN.get(folder, folder))
     settings = parsed(present(folder / "config.json"))
@@ -52,10 +53,14 @@ def load_tokenizer(folder=None) -> Tokenizer:
         raise CheckpointError(f"{path} is no tokenizer: {e}") from None
 
 
-def load_adaptation(folder, model, resume=False) -> Adaptation:
-    """The adaptation in a folder, attached to the model.  resume: with its encoder, to train on."""
+def load_adaptation(folder, model, resume=False, compat=None) -> Adaptation:
+    """The adaptation in a folder, attached to the model.
+
+    resume: with its encoder, to train on.  compat="peft": with PEFT's numbers also where these are
+    a fault of it, as for padding before a prompt: docs/differences-from-peft.md lists them.
+    """
     try:
-        return peft.read(Path(folder), model, resume)
+        return peft.read(Path(folder), model, resume, compat)
     except CheckpointError:
         raise
     except WRONG as e:
@@ -65,16 +70,12 @@ def load_adaptation(folder, model, resume=False) -> Adaptation:
 
 def save(thing, folder, tokenizer=None, dtype=np.float32):
     """Write a model, or an adaptation, as a folder: whole, or not at all."""
-    if isinstance(thing, Decoder | Encoder):
-        family = bert if isinstance(thing, Encoder) else gpt2
-        names, files = MODEL, family.files(thing, dtype)
+    if isinstance(thing, Stack):
+        names, files = MODEL, family_of(thing.config).files(thing, dtype)
     elif isinstance(thing, Adaptation):
         names, files = ADAPTATION, peft.files(thing.to("cpu"))
     else:
-        raise TypeError(
-            f"save takes a model or an adaptation, not a {type(thing).__name__}; a Classifier's "
-            "head is saved with what adapts it: Chain(method, Probe())"
-        )
+        raise TypeError(f"save takes a model or an adaptation, not a {type(thing).__name__}")
     if tokenizer is not None:
         files |= dict(zip(TOKENIZER, (tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"})))
     with replacing(folder, *names) as new:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..adapt import Adaptation, listed
+from ..backend import host
 from ..ops import scatter
 
 SUBSETS = {  # as the authors name them
@@ -52,6 +53,23 @@ class BitFit(Adaptation):
 
     def weights(self, layer, δ):
         return {"b": layer.b + δ}
+
+
+@dataclass
+class BiasTuning(BitFit):
+    """W x + b'        b' = b        Ben Zaken et al. 2022, §3
+
+    BitFit that keeps the new biases, not what was added to the old: PEFT's LoRA has it so.
+    """
+
+    def start(self, layer, rng):
+        return [host(layer.b.data)[None]]
+
+    def apply(self, layer, x, b):
+        return layer(x) + (b - layer.b)
+
+    def weights(self, layer, b):
+        return {"b": b}
 
 
 @dataclass

@@ -21,9 +21,13 @@ class FullFineTuning(Adaptation):
         own = {path: layer.tensors() for path, layer in self.places(model) if layer.tensors()}
         θ = {id(t): t for ts in own.values() for t in ts.values()}
         copies = {i: trained(np.atleast_2d(t.data).copy()) for i, t in θ.items()}
-        self.layer_names = {path: tuple(ts) for path, ts in own.items()}
         at = {path: [copies[id(t)] for t in ts.values()] for path, ts in own.items()}
         return self.lay(at, model)
+
+    def lay(self, at, model):
+        layers = dict(model.modules())
+        self.layer_names = {path: tuple(layers[path].tensors()) for path in at}
+        return super().lay(at, model)
 
     def names(self, path):
         return self.layer_names[path]

@@ -34,13 +34,19 @@ class LoRA(Adaptation):
 
     def attach(self, model, rng):
         super().attach(model, rng)
-        first = {}
-        for path, added in self.at.items() if self.fused else ():
-            together = re.sub(r"attn\.[qkv]$", "attn.qkv", path)
-            added[0] = first.setdefault(together, added[0])
-        if self.fused and len(first) == len(self.at):
+        if self.fused and not self.share(self.at, whatever=True):
             raise ValueError(f"{self!r}: of q, k and v no two are adapted, so nothing is fused")
         return self
+
+    def share(self, at, whatever=False):
+        """Make the As of an attention one, if they are equal, or whatever they are; did that do?"""
+        first = {}
+        for path, added in at.items():
+            A = first.setdefault(re.sub(r"attn\.[qkv]$", "attn.qkv", path), added[0])
+            if not whatever and not np.array_equal(A.data, added[0].data):
+                return False
+            added[0] = A
+        return len(first) < len(at)
 
     def branch(self, layer, x, A, B):
         if self.rng and isinstance(x, Tensor):  # token ids are not dropped

@@ -40,7 +40,7 @@ class MultiHeadAdapter(ParallelAdapter):
     targets: str = r"attn$"  # which layers, by path: a regular expression
 
     def start(self, layer, rng):
-        D, H, r = layer.width, layer.width // layer.d, self.bottleneck
+        D, H, r = layer.width, layer.o.shape[0] // layer.d, self.bottleneck
         return rng.normal(0, D**-0.5, (D, H * r)), np.zeros((H * r, layer.d))
 
     def apply(self, layer, x, W_down, W_up):

@@ -1,0 +1,55 @@
+"""PEFT's own behaviour where it is a fault, on request: docs/differences-from-peft.md."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from ..heads import Classifier
+from ..methods import DoRA, PromptTuning
+from ..mixture import Chain
+from ..ops import sqrt
+from ..ops import sum as sum_over
+from ..tensor import Tensor
+
+
+class DetachedDoRA(DoRA):
+    """DoRA whose norm has no gradient        Liu et al. 2024, §4.3"""
+
+    def magnitude(self, layer, A, B, m):
+        V = layer.W + self.scale * A @ B
+        return m / Tensor(sqrt(sum_over(V * V, axis=-2)).data), V
+
+
+class AsPeft(Chain):
+    """An adaptation as PEFT reads it: prompts are a part of the text.
+
+    With a prompt every column is a position, padding too, logits are also of the prompt's rows, and
+    a classifier may pool one of these.  Losses and heads see padding, as those of transformers do.
+    """
+
+    shared = False  # a prompt's rows are shown, for each text its own
+
+    @classmethod
+    def of_parts(cls, methods):
+        return cls(*map(detached, methods))
+
+    @property
+    def prompt(self):
+        """How many rows stand before the text's."""
+        return sum(m.length for m in self.methods if isinstance(m, PromptTuning))
+
+    def counted(self, real):
+        return np.ones_like(real) if self.prompt else real
+
+    def shown(self, real):
+        if not self.prompt and self.network is Classifier and self.base.causal:
+            return real  # it looks for the last that is no padding
+        return np.ones((len(real), self.prompt + real.shape[1]), bool)
+
+
+def detached(γ):
+    if type(γ) is not DoRA:
+        return γ
+    other = DetachedDoRA(**asdict(γ))
+    vars(other).update(vars(γ))
+    return other

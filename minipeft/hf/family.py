@@ -1,0 +1,216 @@
+"""A family of Hugging Face's models: how its folders name what our networks are made of."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..encoder import Encoder, MaskedLM
+from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
+from ..tensor import Tensor
+from ..transformer import Decoder, Stack
+from .folders import CheckpointError, Tensors
+
+PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
+LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
+BARE = Features, Encoder
+HEADS = {  # our network with a head: what the name of their architecture ends in
+    Classifier: "ForSequenceClassification",
+    TokenClassifier: "ForTokenClassification",
+    SpanClassifier: "ForQuestionAnswering",
+} | dict.fromkeys(BARE, "Model")
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Its table.  Of "h.3.attn.c_attn" `blocks` is "h", and "attn.c_attn" the name of a layer."""
+
+    name: str  # in errors
+    stems: dict  # model_type: what the names of its architectures begin with
+    lm: str  # what that of a language model ends in
+    trunk: str  # what stands before the trunk's names beside a head
+    blocks: str
+    layers: dict  # ours: theirs.  Those of one name lie side by side there
+    scores: dict  # our network with a head: what its head is called
+    kind: dict  # fields of our configuration, and the values that the family has there
+    config: Callable  # their settings -> our configuration
+    settings: Callable  # and back
+    model_type: Callable  # our configuration -> the one of them that has it
+    queries: tuple  # what PEFT's LoRA adapts where nothing is said
+    conv: bool = False  # the matrices of its blocks are (in, out), as ours
+    ties: tuple = ()  # pairs of names: if the first is in a file, it is the second again
+    left: str = r"(?!)"  # tensors of a file that are none of the model's
+
+    # -- names
+
+    def theirs(self, path, network=Stack):
+        """blocks.3.attn.q -> h.3.attn.c_attn"""
+        n, layer = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+)", path).groups()
+        if layer == "score":
+            return self.scores[network]
+        return f"{self.blocks}.{n}.{self.layers[layer]}" if n else self.layers[layer]
+
+    def full(self, path, network, c):
+        """transformer.h.3.attn.c_attn, as it is called in all of their network."""
+        name = self.theirs(path, network)
+        if network in BARE or re.match(r"head|score|transform\.", path):
+            return name
+        spans = network is SpanClassifier and self.model_type(c) in ("llama", "qwen2")
+        return ("transformer." if spans else self.trunk) + name  # theirs has that from long ago
+
+    def beside(self, path):
+        """The paths that lie side by side in one layer of theirs, in order."""
+        front, layer = re.fullmatch(r"(blocks\.\d+\.)?(.+)", path).groups("")
+        return [front + ours for ours, name in self.layers.items() if name == self.layers[layer]]
+
+    def called(self, name):
+        """A name in a file as in this table, whatever stands before it; None: it is left out."""
+        name = re.sub(rf"^({re.escape(self.trunk)}|transformer\.)", "", name)
+        return None if re.match(self.left, name) else name
+
+    def linear(self, path):
+        """Is it a layer x W?"""
+        return bool(LINEAR.search(path))
+
+    def turned(self, path, c):
+        """Is their matrix of this layer (out, in), the transpose of ours?"""
+        back = self.conv and path.startswith("blocks.") or c.tied and path == "head"
+        return self.linear(path) and not back
+
+    def endings(self, modules, layers):
+        """The modules, without their blocks if all blocks have them and no others end so."""
+        block = re.compile(rf"(.*\b)?{re.escape(self.blocks)}\.\d+\.")
+        short = [*dict.fromkeys(block.sub("", m) for m in modules)]
+        longer = {n for n in self.layers.values() for s in short if n.endswith(f".{s}")}
+        each = all(map(block.match, modules)) and len(short) * layers == len(modules)
+        return short if each and not longer else list(modules)
+
+    def joined(self, model):
+        """{their name: (those of our tensors that lie side by side in it, is it turned?)}"""
+        found, seen, c = {}, set(), model.config
+        for place, t in model.named_parameters():
+            path, name = place.rsplit(".", 1)
+            if id(t) not in seen:  # a tied head is the embedding
+                full = f"{self.full(path, type(model), c)}.{PARAMETERS[name]}"
+                found.setdefault(full, ([], name == "W" and self.turned(path, c)))[0].append(t)
+            seen.add(id(t))
+        return found
+
+    def lacks(self, c):
+        """What of a configuration the family can't have, or nothing."""
+        for field, known in self.kind.items():
+            if (value := getattr(plain(c), field)) not in known:
+                return f"{self.name}'s {field} is {' or '.join(map(repr, known))}, not {value!r}"
+
+    # -- folders
+
+    def read(self, folder, settings):
+        """The network in a folder, of the kind that it says it is."""
+        settings.only({"problem_type": ("single_label_classification",)})
+        c = self.config(settings)
+        file = Tensors(folder / "model.safetensors", self.called)
+        for path, shape in claims(c):  # before any claimed size is made
+            file.need(f"{self.theirs(path)}.weight", shape[::-1] if self.turned(path, c) else shape)
+        for name, original in self.ties if c.tied else ():
+            x = file.get(original)
+            if not np.array_equal(file.pop(name, x), x):
+                raise CheckpointError(f"{file.path}: {name} is not {original}, so not tied to it")
+        model = self.unset(settings, file, c)
+        new, dtype = {}, np.result_type(*file.values())
+        for name, (ts, turned) in self.joined(model).items():
+            shape = (*ts[0].shape[:-1], sum(t.shape[-1] for t in ts))
+            whole = file.need(self.called(name), shape[::-1] if turned else shape)
+            parts = np.split(whole.T if turned else whole, len(ts), axis=-1)
+            for t, part in zip(ts, parts, strict=True):
+                new[id(t)] = Tensor(np.asarray(part, dtype))
+        file.end()
+        return model.map(lambda t: new[id(t)])
+
+    def unset(self, settings, file, c):
+        """The network that a file is of, with no number in it yet."""
+        said = (settings.field("architectures", (), tuple) or ("",))[0]
+        kinds = {stem + end: kind for stem in self.stems.values() for kind, end in HEADS.items()}
+        kind, trunk = kinds.get(said), Stack(Unset(), c) if c.causal else Encoder(c, Unset())
+        if kind in self.scores:
+            score = self.scores[kind]
+            bias, classes = f"{score}.bias" in file, len(file.get(f"{score}.weight", ()))
+            if kind is Classifier:
+                return Classifier(trunk, classes, POOL[c.causal], bias)
+            return kind(trunk, bias=bias) if kind is SpanClassifier else kind(trunk, classes, bias)
+        if c.causal:
+            lm = kind is None and (c.tied or "lm_head.weight" in file)
+            return Decoder(c, Unset()) if lm else Features(trunk)
+        model = MaskedLM(c, Unset()) if "cls.predictions.bias" in file else trunk
+        if "pooler.dense.weight" not in file:
+            del model.pooler
+        return model
+
+    def files(self, model, dtype):
+        """What a folder of this model holds."""
+        network, settings = type(model), self.settings(model.config)
+        stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
+        settings |= {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
+        tensors = {}
+        for name, (ts, turned) in self.joined(model).items():
+            whole = np.concatenate([t.data for t in ts], axis=-1)
+            tensors[name] = whole.T if turned else whole
+        if network in self.scores:
+            classes, bias = model.score.shape[1], f"{self.scores[network]}.bias"
+            settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
+            if self.head_has_bias(model.config, network):
+                tensors.setdefault(bias, np.zeros(classes, "f4"))
+            elif bias in tensors:
+                raise CheckpointError(f"{self.name}'s classifiers have no {bias}")
+        if network is Classifier and model.pool != POOL[model.config.causal]:
+            raise CheckpointError(f"{self.name}'s classifiers don't have pool={model.pool!r}")
+        return {"config.json": settings, "model.safetensors": (tensors, {})}
+
+    def head_has_bias(self, c, network):
+        return not (c.causal and network is Classifier)
+
+
+POOL = {True: "last", False: "cls"}  # of a network that is causal or is not
+
+
+class Unset:
+    """In place of a generator: the numbers come from a file."""
+
+    def standard_normal(self, shape):
+        return np.broadcast_to(np.float32(0), shape)
+
+
+def claims(c):
+    """[(path, shape)] of layers in which every size of a configuration is to be seen."""
+    last, F = f"blocks.{c.layers - 1}", c.hidden or 4 * c.width
+    yield "tokens", (c.vocabulary, c.width)
+    yield f"{last}.mlp.up", (c.width, F)
+    yield f"{last}.attn.o", (c.heads * c.d, c.width)
+    if c.positions == "learned":
+        yield "positions", (c.length, c.width)
+    if c.types:
+        yield "types", (c.types, c.width)
+
+
+def plain(c):
+    """The configuration without the sizes that follow from others."""
+    return replace(
+        c,
+        key_heads=None if c.key_heads == c.heads else c.key_heads,
+        head_width=None if c.head_width and c.head_width * c.heads == c.width else c.head_width,
+        hidden=None if c.hidden == 4 * c.width else c.hidden,
+    )
+
+
+def configured(settings, fields, make, **more):
+    """The configuration that the settings tell of, in fields {ours: (theirs, default, kind)}."""
+    found = {ours: settings.field(*f) for ours, f in fields.items()}
+    try:
+        return plain(make(**found | more))
+    except ValueError as e:
+        raise CheckpointError(f"{settings.path}: {e}") from None
+
+
+def told(c, fields):
+    """The settings that tell of a configuration."""
+    return {theirs: getattr(c, ours) for ours, (theirs, *_) in fields.items()}

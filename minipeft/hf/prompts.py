@@ -1,0 +1,66 @@
+"""PEFT's prompts and prefixes: `prompt_embeddings`, the rows of all places side by side.
+
+NV virtual tokens   D width   L layers   k, v: of the keys and values of a layer
+"""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from ..adapt import trained
+from ..methods import PrefixTuning, PromptTuning, PseudoTokens
+from .folders import CheckpointError
+
+FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # a template whose pseudo-tokens stand in front
+
+
+def places(kind, c):
+    """Where the rows stand, how many tensors are at each (k0 v0 k1 v1 …), and how wide they are."""
+    if kind == "PREFIX_TUNING":
+        return [f"blocks.{n}.attn" for n in range(c.layers)], 2, c.d * (c.key_heads or c.heads)
+    return ["tokens"], 1, c.width
+
+
+def base_of(kind, c):
+    """What PEFT keeps of the model: of a prefix that of its keys."""
+    heads = (c.key_heads or c.heads) if kind == "PREFIX_TUNING" else c.heads
+    return {
+        "token_dim": places(kind, c)[2],
+        "num_layers": c.layers,
+        "num_attention_heads": heads,
+    }
+
+
+def rows_to(γ, kind):
+    """Configuration and tensors of prompts; None for what PEFT has not."""
+    paths, *_ = places(kind, γ.base)
+    if isinstance(γ, PseudoTokens) and not FRONT.fullmatch(γ.template):
+        return None
+    if [*γ.at] != paths or isinstance(γ, PrefixTuning) and not γ.shift_positions:
+        return None
+    P = np.concatenate([p.data for p in γ.parameters()], axis=1)
+    config = {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
+    return config | base_of(kind, γ.base), {"prompt_embeddings": P}
+
+
+def rows_from(settings, file, model, known):
+    """The prompt or prefix in the file; as `known` has it, if that is one."""
+    c, kind = model.config, settings["peft_type"]
+    base = {name: (have,) for name, have in base_of(kind, c).items()}
+    settings.only(base, "; it was made for another base")
+    settings.only({"num_transformer_submodules": (1,)})
+    paths, each, width = places(kind, c)
+    length = settings.field("num_virtual_tokens", len(file.get("prompt_embeddings", ())), int)
+    if length >= c.length:
+        raise CheckpointError(
+            f"{settings.path}: num_virtual_tokens={length} leaves no room for a text: the model "
+            f"has {c.length} positions"
+        )
+    P = file.need("prompt_embeddings", (length, len(paths) * each * width)).astype(model.dtype)
+    parts = map(trained, map(np.copy, np.split(P, len(paths) * each, axis=1)))
+    at = {path: [next(parts) for _ in range(each)] for path in paths}
+    made = PrefixTuning() if kind == "PREFIX_TUNING" else PromptTuning()
+    if known and isinstance(known, PseudoTokens):
+        return known.lay(at, model)
+    return replace(known or made, length=length).lay(at, model)
