@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import regex
 
-LONGEST = 20_000  # the letters of a pattern, times its {counts}
+LONGEST = 100_000  # the letters of a pattern, times its {counts}
 SECONDS = 0.1  # for one name
 
 

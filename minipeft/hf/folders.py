@@ -7,13 +7,14 @@ from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
 
-from .settings import CheckpointError, Settings, contents, parsed, present
+from .settings import CheckpointError, Settings, brief, contents, parsed, present
 from .tensors import Tensors, packed
 
 __all__ = [
     "CheckpointError",
     "Settings",
     "Tensors",
+    "brief",
     "contents",
     "packed",
     "parsed",

@@ -74,12 +74,14 @@ class Settings(dict):
             raise CheckpointError(f"{self.path}: {name}={brief(value)} must be a {like}")
         return value
 
-    def names(self, field, default=()):
-        """The pattern, or the list of names, that a field holds."""
-        said = self.get(field) or default
-        named = isinstance(said, (list, tuple)) and all(isinstance(name, str) for name in said)
-        if not isinstance(said, str) and not (named and len(said) <= MANY):
-            told = f"must be a pattern, or a list of at most {MANY:,} names"
+    def names(self, field, default=(), pattern=False):
+        """The list of names that a field holds; or, where there may be one, the pattern."""
+        said = default if (said := self.get(field)) in (None, []) else said
+        if pattern and isinstance(said, str):
+            return said
+        good = isinstance(said, (list, tuple)) and all(isinstance(name, str) for name in said)
+        if not good or len(said) > MANY:
+            told = f"must be {'a pattern or ' * pattern}a list of at most {MANY:,} names"
             raise CheckpointError(f"{self.path}: {field}={brief(said)} {told}")
         return said
 
