@@ -15,12 +15,13 @@ import signal
 import tracemalloc
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from families import BERT, GPT2, attached, decoder, encoder
+from families import BERT, GPT2, ROTARY, attached, decoder, encoder
 from safetensors import deserialize
 from spoil import (
     ADAPTER,
@@ -41,9 +42,14 @@ from tokenizers.models import WordLevel
 
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 
+LLAMA = replace(ROTARY, gated=True, activation="silu", biased=())
 SECONDS, BYTES = 10, 2**26  # that reading a folder may take
 PLACE = "/dev/shm" if os.path.isdir("/dev/shm") else None  # 3 s instead of 10 on a disk
-FAMILIES = {"gpt2": lambda: decoder(GPT2), "bert": lambda: encoder(BERT)}
+FAMILIES = {
+    "gpt2": lambda: decoder(GPT2),
+    "llama": lambda: decoder(LLAMA),
+    "bert": lambda: encoder(BERT),
+}
 METHODS = "lora", "prompt of 3", "prefix of 2", "houlsby", "encoded prefix", "chain"  # as there
 RESUMED = ", resumed"
 FOLDERS = ["tokenizer", *FAMILIES] + [

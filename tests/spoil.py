@@ -8,13 +8,14 @@ import numpy as np
 
 from minipeft.hf.bert import FIELDS as BERT
 from minipeft.hf.gpt2 import FIELDS as GPT2
+from minipeft.hf.llama import FIELDS as LLAMA
 
 CONFIG, MODEL, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ADAPTER, ADDED = "adapter_config.json", "adapter_model.safetensors"
 ENCODER = "reparametrization.safetensors"
 NESTED = '{"a":' * 900 + "1" + "}" * 900
 EXPLODES = r"(?:.|.|.|.|..)+[^\w.]$"
-FIELDS = {"gpt2": GPT2, "bert": BERT}  # of a configuration
+FIELDS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT}  # of a configuration
 
 
 # -- what is done to a folder
@@ -183,7 +184,7 @@ def lengths(file, field):
     for value in (True, "8", 8.5, -8, 0, 10**30, [8], {}, f"<{NESTED}>", "<NaN>", "<1e999>"):
         yield f"{field} {value!r:.9}", told(file, **{field: value}), f"{field}=.* must be a pos"
     yield f"{field} of digits", told(file, **{field: f"<{'1' * 5000}>"}), f"{field}=inf must be"
-    beyond = f"must be \\(|missing|larger|{field}=1000"
+    beyond = f"must be \\(|missing|larger|beyond|{field}=1000"
     yield f"{field} 10¹²", told(file, **{field: 10**12}), beyond
 
 
@@ -263,6 +264,8 @@ def models(family):
             yield name, change, "", says + "|multiple of heads"
     for value in (True, "1", "<NaN>", "<1e999>", 10**400, [], 1e39, -1e-5, 0):
         yield f"eps {value!r:.9}", told(CONFIG, **{theirs["eps"]: value}), CONFIG, "eps"
+    for value in ("x", 3, True, {}, [[1]], [{}]):
+        yield f"architectures {value}", told(CONFIG, architectures=value), CONFIG, "architectures="
     yield "heads", told(CONFIG, **{theirs["heads"]: 3}), CONFIG, "multiple of heads"
     for value in ("t5", ["gpt2"], True, {}, 3):
         yield f"model_type {value}", told(CONFIG, model_type=value), CONFIG, "model_type="
@@ -332,18 +335,27 @@ def adaptations(kind):
 
 
 def loras():
-    many = "transformer.h.0.attn.c_attn|" * 10**3
+    many = "transformer.h.0.attn.c_attn|" * 10**4
     for field in ("target_modules", "exclude_modules"):
         for value in (EXPLODES, "(", "(" * 5000, "a{99999}", "a{9999999999999}", many, "[[:a:]]"):
             yield f"{field} {value:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
         for value in (["a"] * 5000, [1], [["a"]], 3, True, {"a": 1}):
             yield f"{field} {value!r:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
+    for value in ("x", {}, [[0]], [True], 1.5, True, ["0"]):
+        change = told(ADAPTER, layers_to_transform=value)
+        yield f"layers_to_transform {value}", change, ADAPTER, "layers_to_transform="
+    for value in (10**9, [10**9], [-1]):
+        change = told(ADAPTER, layers_to_transform=value)
+        yield f"layers_to_transform {value}", change, ADAPTER, "no layer matches"
+    for value in (3, True, {"a": 1}, [1], "c_fc"):
+        change = told(ADAPTER, modules_to_save=value)
+        yield f"modules_to_save {value}", change, "", "modules_to_save="
     for field in ("rank_pattern", "alpha_pattern"):
         for key in (EXPLODES, "(", "a{99999}"):
             yield f"{field} {key}", told(ADAPTER, **{field: {key: 2}}), ADAPTER, f"{field}="
         for value in (True, "2", [2], {}, "<NaN>", "<1e999>"):
-            change = told(ADAPTER, **{field: {"c_attn": value}})
-            yield f"{field} of {value}", change, ADAPTER, "c_attn=.* must be a"
+            change = told(ADAPTER, **{field: {".*": value}})
+            yield f"{field} of {value}", change, ADAPTER, r"\.\*=.* must be a"
         yield (
             f"{field} as a list",
             told(ADAPTER, **{field: [3]}),
