@@ -37,6 +37,7 @@ from minipeft import (
     PTuning,
     PTuningV2,
     RandomWeights,
+    SpanClassifier,
     Tensor,
     TokenClassifier,
     grad,
@@ -52,6 +53,24 @@ ROTARY = Config(
     V, 16, layers=2, heads=4, key_heads=2, length=32, positions="rotary", norm="rms", tied=False
 )
 NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
+LLAMA = Config(
+    V,
+    8,
+    layers=2,
+    heads=4,
+    key_heads=2,
+    head_width=4,
+    hidden=12,
+    length=32,
+    positions="rotary",
+    theta=100.0,
+    window=6,
+    norm="rms",
+    tied=False,
+    activation="silu",
+    gated=True,
+    biased=("q", "k", "v"),
+)
 BERT = Bert(V, 8, layers=2, heads=2, length=32)
 
 
@@ -70,7 +89,7 @@ def nudged(model):
 
 
 DECODERS = {name: nudged(decoder(c)) for name, c in [("gpt2", GPT2), ("rotary", ROTARY)]}
-DECODERS["none"] = nudged(decoder(NONE))
+DECODERS |= {"none": nudged(decoder(NONE)), "llama": nudged(decoder(LLAMA))}
 CLASSIFIERS = {
     "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
     "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
@@ -78,11 +97,12 @@ CLASSIFIERS = {
 }
 ENCODERS = {"bert": nudged(encoder(BERT))}
 TAGGERS = {"tags": nudged(TokenClassifier(encoder(BERT), C))}
-ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS
+SPANS = {"spans": nudged(SpanClassifier(decoder(LLAMA)))}
+ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
 DECODERS["gpt2 on a device"] = DECODERS["gpt2"].to(device.name)
 CLASSIFIERS["mean on a device"] = CLASSIFIERS["mean"].to(device.name)
 ENCODERS["bert on a device"] = ENCODERS["bert"].to(device.name)
-NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS
+NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
 
 METHODS = {
     "plain": lambda: PLAIN,
@@ -169,13 +189,19 @@ def batch(model, B, adapt=PLAIN, seed=0):
     ids[:, at] = np.where(known, V + (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at])
     if isinstance(model, Classifier):
         return ids, rng.integers(0, C, B), mask
+    if isinstance(model, SpanClassifier):
+        return ids, np.array([rng.choice(np.flatnonzero(real), 2) for real in mask]), mask
     return ids, np.where(rng.random((B, T)) < 0.2, -100, labels), mask
 
 
 def row(i, ids, labels, mask):
     """Row i of a batch alone, without its padding."""
-    ids = ids[i : i + 1, mask[i]]
-    return ids, labels[i : i + 1] if labels.ndim == 1 else labels[i : i + 1, mask[i]]
+    own = labels[i : i + 1]
+    if own.shape == (1, 2):  # columns of a span
+        own = mask[i].cumsum()[own] - 1
+    elif own.ndim == 2:
+        own = own[:, mask[i]]
+    return ids[i : i + 1, mask[i]], own
 
 
 def real(z, i, mask):

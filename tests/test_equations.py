@@ -18,6 +18,7 @@ from minipeft import (
     mixture,
     ops,
     optim,
+    positions,
     reading,
     tensor,
     transformer,
@@ -299,7 +300,7 @@ MUTANTS = {
     "nearest by product": (["minipeft.equations.prompt.nearest"], by_product, "PR-9"),
     "U[0, ½)": ([(methods.PromptTuning, "start")], uniform_to_a_half, "PR-3 PR-5"),
     "one row more": ([(methods.PromptTuning, "start")], one_more_row, "PR-7"),
-    "no positions": ([(transformer.Learned, "place")], lambda self, h, read: h, "PB-4 PR-4"),
+    "no positions": ([(positions.Learned, "place")], lambda self, h, read: h, "PB-4 PR-4"),
     "adapter without its skip": (
         [(methods.Adapter, "apply")],
         lambda self, layer, x, D, b, U, c: ops.gelu(layer(x) @ D + b) @ U + c,

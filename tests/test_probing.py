@@ -44,7 +44,7 @@ def blobs(seed, N, knows=(True, True, True)):
 def test_every_layer_is_a_loop_over_the_blocks(model):
     (ids, _, mask), blocks = batch(model, 5), model.blocks
     types = ids % 2 if model.config.types else None
-    read = Reading(Memory(keep=False), model.causal, blocks[-1])
+    read = Reading(Memory(keep=False), model.config, blocks[-1])
     h = read.lead(model.tokens, model.tokens(ids), mask, blocks[0].attn)
     h = model.types.place(model.positions.place(h, read), types, read)
     h = model.ln(h) if model.config.post else h

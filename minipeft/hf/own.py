@@ -13,6 +13,10 @@ from ..mixture import Chain
 from .folders import CheckpointError, Settings, parsed
 
 
+class OnlyOurs(Exception):
+    """PEFT has no form for an adaptation, so it gets ours."""
+
+
 def ours(c):
     return f"MINIPEFT_{c.__name__.upper()}"
 

@@ -6,6 +6,7 @@ in the metadata of the tensors, which PEFT neither reads nor keeps.
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -32,7 +33,7 @@ from . import tuners
 from .compat import AsPeft
 from .families import family_of
 from .folders import CheckpointError, Tensors, parsed, present
-from .own import described, filled, has_encoder, made, named
+from .own import OnlyOurs, described, filled, has_encoder, made, named
 from .prompts import rows_from, rows_to
 
 PROMPTS = {
@@ -68,58 +69,61 @@ def to_peft(γ):
     """Configuration, tensors and metadata: PEFT's if it has the method, or ours."""
     methods = parts(γ)
     for kind, own in KINDS.items():
-        mains = [m for m in methods if type(m) in own]
-        if mains and mains == methods[: len(mains)]:
-            if found := as_theirs(kind, mains, methods[len(mains) :], γ):
-                return *found, {}
+        n = next((i for i, m in enumerate(methods) if type(m) not in own), len(methods))
+        if n:
+            with suppress(OnlyOurs):
+                return *as_theirs(kind, methods[:n], methods[n:], γ), {}
     return described(γ), *named(γ)
 
 
 def as_theirs(kind, mains, beside, γ):
-    """What PEFT writes of a method and of what stands beside it; None, if it has not that."""
+    """What PEFT writes of a method and of what stands beside it in a Chain."""
     order = (BiasTuning,) * (kind == "LORA") + (FullFineTuning,) * (kind in TUNERS) + (Probe,)
     there = {type(m): m for m in beside}
     if [*there.values()] != beside or [*there] != [c for c in order if c in there]:
-        return None
-    probe, task = there.get(Probe), TASKS.get(γ.network)
+        raise OnlyOurs
+    if len(mains) > 1 and kind != "LORA":
+        raise OnlyOurs
+    biases, whole, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
+    network = probe.network if probe else γ.network
+    task, family = TASKS.get(network), family_of(γ.base)
     task = None if task in HEADED and not probe else task
-    if len(mains) > 1 and kind != "LORA" or task is None and kind in PROMPTS:
-        return None
-    family = family_of(γ.base)
+    full = lambda path: family.full(path, network, γ.base)
     if kind in PROMPTS:
-        found = rows_to(mains[0], kind)
+        if task is None:
+            raise OnlyOurs
+        config, tensors = rows_to(mains[0], kind)
     elif kind == "LORA":
-        found = tuners.lora_to(mains, family)
+        config, tensors = tuners.lora_to(mains, family, full)
     else:
-        found = (tuners.ia3_to if kind == "IA3" else tuners.norms_to)(mains[0], family)
-    if found is None:
-        return None
-    config, tensors = found
+        to = tuners.ia3_to if kind == "IA3" else tuners.norms_to
+        config, tensors = to(mains[0], family, full)
     config |= {"peft_type": kind, "inference_mode": True, "task_type": task}
-    if biases := there.get(BiasTuning):
-        if (more := tuners.biases_to(biases, mains, family)) is None:
-            return None
-        config["bias"] = more[0]
-        tensors |= more[1]
+    if biases:
+        config["bias"], more = tuners.biases_to(biases, mains, family, full)
+        tensors |= more
     kept = []
-    if whole := there.get(FullFineTuning):
-        if {*whole.at} & {p for m in (*mains, *there.values()) if m is not whole for p in m.at}:
-            return None
-        if (more := tuners.whole_to(whole, family)) is None:
-            return None
-        kept += more[0]
-        tensors |= more[1]
+    if whole:
+        if {*whole.at} & {path for m in (*mains, *beside) if m is not whole for path in m.at}:
+            raise OnlyOurs
+        kept, more = tuners.whole_to(whole, family, full)
+        tensors |= more
     if probe:
-        score = family.scores[γ.network]
-        before = "base_model." + "model." * (kind in TUNERS)
-        for name, p in zip(probe.names("score"), probe.at["score"]):
-            key = f"{before}{score}.{'weight' if name == 'W' else 'bias'}"
-            tensors[key] = p.data.T if name == "W" else p.data[0]
-        if family.head_has_bias(γ.base, γ.network):
-            classes = probe.at["score"][0].shape[1]
-            tensors.setdefault(f"{before}{score}.bias", np.zeros(classes, "f4"))
-        kept.append(score)
+        before = "base_model." if kind in PROMPTS else "base_model.model."
+        kept = [*kept, full("score")]
+        tensors |= head_to(probe, f"{before}{full('score')}", family.head_has_bias(γ.base, network))
     return config | ({"modules_to_save": kept} if kept else {}), tensors
+
+
+def head_to(probe, name, biased):
+    """The tensors of a head; a bias of 0, if theirs has one and ours none."""
+    added = dict(zip(probe.names("score"), probe.at["score"]))
+    tensors = {f"{name}.weight": added["W"].data.T}
+    if biased or "b" in added:
+        classes = len(tensors[f"{name}.weight"])
+        b = added["b"].data[0] if "b" in added else np.zeros(classes, "f4")
+        tensors[f"{name}.bias"] = b
+    return tensors
 
 
 def files(γ):

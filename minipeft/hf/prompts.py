@@ -11,6 +11,7 @@ import numpy as np
 from ..adapt import trained
 from ..methods import PrefixTuning, PromptTuning, PseudoTokens
 from .folders import CheckpointError
+from .own import OnlyOurs
 
 FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # a template whose pseudo-tokens stand in front
 
@@ -33,12 +34,12 @@ def base_of(kind, c):
 
 
 def rows_to(γ, kind):
-    """Configuration and tensors of prompts; None for what PEFT has not."""
+    """Configuration and tensors of a prompt or a prefix."""
     paths, *_ = places(kind, γ.base)
     if isinstance(γ, PseudoTokens) and not FRONT.fullmatch(γ.template):
-        return None
+        raise OnlyOurs
     if [*γ.at] != paths or isinstance(γ, PrefixTuning) and not γ.shift_positions:
-        return None
+        raise OnlyOurs
     P = np.concatenate([p.data for p in γ.parameters()], axis=1)
     config = {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
     return config | base_of(kind, γ.base), {"prompt_embeddings": P}

@@ -17,6 +17,7 @@ from ..methods import IA3, BiasTuning, DoRA, LayerNormTuning, LoRA
 from ..patterns import matches
 from .family import PARAMETERS
 from .folders import CheckpointError, Settings, brief
+from .own import OnlyOurs
 
 OTHERS = (  # settings of LoRA that change what is computed, of which we know none
     "alora_invocation_tokens arrow_config kasa_config layer_replication lora_bias use_bdlora "
@@ -144,22 +145,22 @@ def whole(x):
     return int(x) if x == int(x) else x
 
 
-def lora_to(γs, family):
-    """The configuration and tensors of LoRAs of disjoint layers; None for what PEFT has not."""
+def lora_to(γs, family, full):
+    """The configuration and tensors of LoRAs of disjoint layers."""
     at = {path: (γ, added) for γ in γs for path, added in γ.at.items()}
-    c, network, tensors, ranks, scales = γs[0].base, γs[0].network, {}, {}, {}
+    tensors, ranks, scales, L = {}, {}, {}, γs[0].base.layers
     dora, kinds = isinstance(γs[0], DoRA), {(type(γ), γ.dropout) for γ in γs}
     if len(kinds) > 1 or len(at) < sum(len(γ.at) for γ in γs):
-        return None
+        raise OnlyOurs
     for first in at:
         paths = family.beside(first)
         if first != next(path for path in paths if path in at):
             continue
         here = {path: at[path][1] for path in paths if path in at}
         if len({id(at[path][0]) for path in here}) > 1 or dora and len(here) < len(paths):
-            return None
+            raise OnlyOurs
         A, B = stacked(here, paths)
-        module = family.full(first, network, c)
+        module = full(first)
         ranks[module], scales[module] = A.shape[1], at[first][0].scale
         key = f"base_model.model.{module}.lora_"
         form = "embedding_{}" if first in TABLES else "{}.weight"
@@ -173,9 +174,9 @@ def lora_to(γs, family):
         "r": r,
         "lora_alpha": alpha,
         "lora_dropout": γs[0].dropout,
-        "target_modules": family.endings(ranks, c.layers),
-        "rank_pattern": patterned(ranks, r, family, c),
-        "alpha_pattern": patterned(alphas, alpha, family, c),
+        "target_modules": family.endings(ranks, L),
+        "rank_pattern": patterned(ranks, r, family, L),
+        "alpha_pattern": patterned(alphas, alpha, family, L),
         "use_dora": dora,
         "fan_in_fan_out": family.conv,
         "bias": "none",
@@ -185,10 +186,10 @@ def lora_to(γs, family):
 TABLES = "tokens", "positions", "types"
 
 
-def patterned(said, usual, family, c):
+def patterned(said, usual, family, layers):
     """{ending: value} of the modules whose value is another than the usual one."""
     more = {v: [m for m in said if said[m] == v] for v in {*said.values()} - {usual}}
-    return {m: v for v, ms in more.items() for m in family.endings(ms, c.layers)}
+    return {m: v for v, ms in more.items() for m in family.endings(ms, layers)}
 
 
 def lora_from(file, theirs, known):
@@ -265,17 +266,17 @@ def unchanged(file, theirs, module):
 # -- (IA)³
 
 
-def ia3_to(γ, family):
+def ia3_to(γ, family, full):
     """The configuration and tensors of an (IA)³; of layers side by side those left out have 1."""
-    c, tensors, modules, inputs = γ.base, {}, [], []
+    tensors, modules, inputs, L = {}, [], [], γ.base.layers
     for first in γ.at:
         paths = family.beside(first)
         if first != next(path for path in paths if path in γ.at):
             continue
-        module, (l,) = family.full(first, γ.network, c), γ.at[first]
+        module, (l,) = full(first), γ.at[first]
         if matches("inputs", γ.inputs, first):
             if len({id(γ.at[p][0]) if p in γ.at else p for p in paths}) > 1:
-                return None
+                raise OnlyOurs
             inputs.append(module)
             x = l.data
         else:
@@ -284,8 +285,8 @@ def ia3_to(γ, family):
         modules.append(module)
         tensors[f"base_model.model.{module}.ia3_l"] = x
     return {
-        "target_modules": family.endings(modules, c.layers),
-        "feedforward_modules": family.endings(inputs, c.layers),
+        "target_modules": family.endings(modules, L),
+        "feedforward_modules": family.endings(inputs, L),
         "fan_in_fan_out": family.conv,
     }, tensors
 
@@ -314,16 +315,16 @@ def ia3_from(file, theirs, known):
 # -- layers and biases that are kept whole
 
 
-def whole_to(γ, family, between=""):
+def whole_to(γ, family, full, between=""):
     """The tensors of layers that are kept whole, and the modules that they are of."""
     tensors, modules = {}, []
     for path in γ.at:
         paths = family.beside(path)
         if not {*paths} <= {*γ.at}:
-            return None
+            raise OnlyOurs
         if path != paths[0]:
             continue
-        modules.append(family.full(path, γ.network, γ.base))
+        modules.append(full(path))
         for name, *ps in zip(γ.names(path), *(γ.at[p] for p in paths)):
             x = np.concatenate([p.data for p in ps], axis=-1)
             x = x.T if name == "W" and family.turned(path, γ.base) else x
@@ -349,9 +350,9 @@ def whole_from(file, model, family, modules, between="", of="Wgb"):
     return at
 
 
-def norms_to(γ, family):
-    found = whole_to(γ, family, "ln_tuning_layers.")
-    return found and ({"target_modules": family.endings(found[0], γ.base.layers)}, found[1])
+def norms_to(γ, family, full):
+    modules, tensors = whole_to(γ, family, full, "ln_tuning_layers.")
+    return {"target_modules": family.endings(modules, γ.base.layers)}, tensors
 
 
 def norms_from(file, theirs, known):
@@ -361,16 +362,13 @@ def norms_from(file, theirs, known):
     return [γ.lay(at, theirs.model)]
 
 
-def biases_to(γ, loras, family):
-    """PEFT's `bias`, and the tensors; None if some of the biases of a layer are left out."""
+def biases_to(γ, loras, family, full):
+    """PEFT's `bias`, and the tensors."""
     wrapped = {p for m in loras for path in m.at for p in family.beside(path)}
-    found = whole_to(γ, family)
-    if found is None:
-        return None
-    inside = {f"base_model.model.{family.full(p, γ.network, γ.base)}" for p in wrapped}
+    inside = {f"base_model.model.{full(path)}" for path in wrapped}
     tensors = {
         (f"{key[:-5]}.base_layer.bias" if key[:-5] in inside else key): x
-        for key, x in found[1].items()
+        for key, x in whole_to(γ, family, full)[1].items()
     }
     return "lora_only" if {*γ.at} <= wrapped else "all", tensors
 
