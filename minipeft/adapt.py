@@ -8,6 +8,7 @@ import numpy as np
 from . import backend
 from .nn import but
 from .ops import stretch, take
+from .patterns import matches
 from .tensor import Tensor
 
 
@@ -259,14 +260,6 @@ class Adaptation:
         """The same adaptation on "cpu" or "cuda", for a model that is there."""
         move = backend.to(device)
         return self.map(lambda p: trained(move(p.data)))
-
-
-def matches(field, pattern, path):
-    """Does the pattern that a field holds occur in a layer's path?"""
-    try:
-        return re.search(pattern, path)
-    except re.error as error:
-        raise ValueError(f"{field}={pattern!r} is no pattern: {error}") from None
 
 
 def listed(paths):

@@ -46,6 +46,8 @@ class Config:
         groups, window = self.key_heads or self.heads, self.window or 1
         if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
             raise ValueError(f"nothing in a configuration is less than 1: {self}")
+        if not self.eps > 0:
+            raise ValueError(f"eps={self.eps} must be more than 0")
         if self.heads % groups or not self.head_width and self.width % self.heads:
             raise ValueError(
                 f"width {self.width} must be a multiple of heads {self.heads}, "

@@ -560,7 +560,7 @@ FAULTS = {
             ("bidirectional(x, θ[:3], θ[3:6])", "bidirectional(x, θ[3:6], θ[:3])"),
             ("bidirectional(x, θ[:3], θ[3:6])", "bidirectional(x, θ[:3], θ[:3])"),
             ('"lstm-half": 2', '"lstm-half": 1'),
-            ("[D] * (1 if part else self.layers - 1)", "[D] * (1 if part else self.layers)"),
+            ("1 if part else self.layers - 1", "1 if part else self.layers"),
         ],
     },
     "lstm.py": {

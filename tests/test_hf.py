@@ -21,6 +21,7 @@ from families import (
     encoder,
 )
 from safetensors.numpy import load_file, save_file
+from spoil import sharded
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -123,6 +124,35 @@ def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     cut = lambda x: (x.view(np.uint32) & 0xFFFF0000).view(np.float32)
     same(load(tmp_path / "m"), decoder(GPT2).map(lambda t: Tensor(cut(t.data))))
+
+
+@pytest.mark.parametrize("model", [MODEL, ENCODERS["bert"]])
+def test_shards_are_what_one_file_is(tmp_path, model):
+    save(model, tmp_path / "m", dtype=np.float64)
+    sharded()(tmp_path / "m")
+    assert len([*(tmp_path / "m").glob("*.safetensors")]) == 2
+    same(again := load(tmp_path / "m"), model)
+    save(again, tmp_path / "one")
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_the_cache_of_the_hub_is_read(tmp_path):
+    """snapshots/REVISION has links to blobs of the same repository, and to nothing else."""
+    save(MODEL, tmp_path / "m", dtype=np.float64)
+    snapshot, blobs = tmp_path / "models--a--b/snapshots/0123", tmp_path / "models--a--b/blobs"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "m").rename(blobs)
+    for path in blobs.iterdir():
+        (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
+    same(load(snapshot), MODEL)
+    (tmp_path / "m").symlink_to(snapshot)
+    same(load(tmp_path / "m"), MODEL)
+    (tmp_path / "blobs").mkdir()
+    (blobs / "config.json").rename(tmp_path / "blobs/config.json")
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to("../../../blobs/config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json is a link out of its folder"):
+        load(snapshot)
 
 
 def test_old_names_and_masks_are_understood(tmp_path):
@@ -441,7 +471,7 @@ BROKEN_ADAPTATIONS = {  # of which method, what is done to its folder, what the 
     "no layers": ("lora", edited(target_modules=["q_proj"]), "no layer matches"),
     "more layers": ("lora", edited(target_modules=["c_attn", "c_fc"]), r"c_fc\.lora_A.* missing"),
     "fewer layers": ("lora", edited(layers_to_transform=[1]), r"no place for h\.0\.attn\.c_attn"),
-    "no pattern": ("lora", edited(target_modules="("), "holds no adaptation of this model"),
+    "no pattern": ("lora", edited(target_modules="("), r"target_modules='\(' is no pattern"),
     "alpha": ("lora", edited(lora_alpha=float("nan")), "lora_alpha=nan must be a finite float"),
     "patterns": ("lora", edited(rank_pattern=[3]), r"must hold a JSON object, not \[3\]"),
     "length": ("prefix of 2", edited(num_virtual_tokens=3), r"is \(2, 32\), but must be \(3, 32\)"),

@@ -1,7 +1,6 @@
 """Hugging Face's folders, both ways: a base model, its tokenizer, and what adapts it."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..adapt import Adaptation
 from ..transformer import Stack
 from . import peft
 from .families import FAMILIES, family_of
-from .folders import CheckpointError, packed, parsed, present, replacing
+from .folders import CheckpointError, contents, packed, parsed, present, replacing
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 
@@ -19,6 +18,8 @@ BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in ones
 BUILT_IN = {None: BASE, "encoder": BASE.with_name("encoder")}
 TOKENIZER = "tokenizer.json", "tokenizer_config.json"
 MODEL = "model.safetensors", "config.json", *TOKENIZER  # what a folder may hold, its mark first
+WRONG = ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError
+TOKENIZER_MOST = 2**27  # bytes
 ADAPTATION = (
     "adapter_model.safetensors",
     "adapter_config.json",
@@ -44,9 +45,10 @@ def load(folder=None) -> Stack:
 
 def load_tokenizer(folder=None) -> Tokenizer:
     """The tokenizer in a folder, or of the built-in model of that name."""
-    path = present(Path(BUILT_IN.get(folder, folder)) / "tokenizer.json")
+    path = Path(BUILT_IN.get(folder, folder)) / "tokenizer.json"
+    text = contents(path, TOKENIZER_MOST)
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_buffer(text)
     except Exception as e:  # the library raises no narrower one
         raise CheckpointError(f"{path} is no tokenizer: {e}") from None
 
@@ -61,8 +63,9 @@ def load_adaptation(folder, model, resume=False, compat=None) -> Adaptation:
         return peft.read(Path(folder), model, resume, compat)
     except CheckpointError:
         raise
-    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError, re.error) as e:
-        raise CheckpointError(f"{folder} holds no adaptation of this model: {e}") from e
+    except WRONG as e:
+        path = Path(folder, "adapter_config.json")
+        raise CheckpointError(f"{path} holds no adaptation of this model: {e}") from e
 
 
 def save(thing, folder, tokenizer=None, dtype=np.float32):

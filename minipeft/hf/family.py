@@ -117,7 +117,7 @@ class Family:
             if not np.array_equal(file.pop(name, x), x):
                 raise CheckpointError(f"{file.path}: {name} is not {original}, so not tied to it")
         model = self.unset(settings, file, c)
-        new, dtype = {}, np.result_type(*file.values())
+        new, dtype = {}, file.dtype
         for name, (ts, turned) in self.joined(model).items():
             shape = (*ts[0].shape[:-1], sum(t.shape[-1] for t in ts))
             whole = file.need(self.called(name), shape[::-1] if turned else shape)
@@ -129,7 +129,7 @@ class Family:
 
     def unset(self, settings, file, c):
         """The network that a file is of, with no number in it yet."""
-        said = (settings.field("architectures", (), tuple) or ("",))[0]
+        said = [*settings.names("architectures"), ""][0]
         kinds = {stem + end: kind for stem in self.stems.values() for kind, end in HEADS.items()}
         kind, trunk = kinds.get(said), Stack(Unset(), c) if c.causal else Encoder(c, Unset())
         if kind in self.scores:
@@ -182,10 +182,10 @@ class Unset:
 
 def claims(c):
     """[(path, shape)] of layers in which every size of a configuration is to be seen."""
-    last, F = f"blocks.{c.layers - 1}", c.hidden or 4 * c.width
     yield "tokens", (c.vocabulary, c.width)
-    yield f"{last}.mlp.up", (c.width, F)
-    yield f"{last}.attn.o", (c.heads * c.d, c.width)
+    for n in reversed(range(c.layers)):
+        yield f"blocks.{n}.mlp.up", (c.width, c.hidden or 4 * c.width)
+        yield f"blocks.{n}.attn.o", (c.heads * c.d, c.width)
     if c.positions == "learned":
         yield "positions", (c.length, c.width)
     if c.types:

@@ -1,6 +1,7 @@
 """Adaptations in our own names: their fields as JSON, their tensors as `named_parameters` says."""
 
 import json
+import math
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -64,9 +65,30 @@ def named(γ):
     return tensors, {"shared": json.dumps(again)}
 
 
+class Bounded:
+    """In place of a generator: zeros, and of them no more than a file can fill."""
+
+    def __init__(self, most):
+        self.left = most
+
+    def normal(self, low, high, size):
+        self.left -= math.prod(np.atleast_1d(size).tolist())
+        if self.left < 0:
+            raise ValueError("it would be far larger than its file")
+        return np.zeros(size)
+
+    uniform = normal
+
+    def integers(self, low, high, size):
+        return self.normal(low, high, size).astype(int)
+
+    def choice(self, population, size, replace):
+        return self.integers(0, population, size)
+
+
 def filled(γ, file, model):
     """γ attached to the model, with the tensors of the file."""
-    γ.attach(model, np.random.default_rng(0))
+    γ.attach(model, Bounded(2**16 + 8 * file.size))
     first, new, at = parsed(file.path, file.metadata.get("shared", "{}")), {}, {}
     for place, p in γ.named_parameters():
         name = first.get(place, place)

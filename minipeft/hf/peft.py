@@ -209,18 +209,18 @@ def read(folder, model, resume=False, compat=None):
     of_this_base(file, model)
     record = file.metadata.get("minipeft")
     known = made(parsed(file.path, record)) if record else None
-    if resume and known and has_encoder(known):
-        return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
     kind = settings.field("peft_type", None, str)
     if kind not in KINDS:
-        return filled(made(settings, KINDS), file, model)
-    known = [] if compat else parts(known)
-    known = [m.method if isinstance(m, Reparametrised) else m for m in known]
-    γs = from_peft(kind, settings, file, model, known)
-    file.end()
-    if compat:
-        return AsPeft.of_parts(γs)
-    return γs[0] if len(γs) == 1 else Chain(*γs)
+        γ = filled(made(settings, KINDS), file, model)
+    else:
+        before = [] if compat else parts(known)
+        before = [m.method if isinstance(m, Reparametrised) else m for m in before]
+        γs = from_peft(kind, settings, file, model, before)
+        file.end()
+        γ = AsPeft.of_parts(γs) if compat else γs[0] if len(γs) == 1 else Chain(*γs)
+    if resume and known and has_encoder(known):
+        return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
+    return γ
 
 
 def called(name, model):

@@ -7,14 +7,16 @@ and (r, out).
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 
-from ..adapt import matches, trained
+from ..adapt import trained
 from ..backend import host
 from ..methods import IA3, BiasTuning, DoRA, LayerNormTuning, LoRA
+from ..patterns import matches
 from .family import PARAMETERS
-from .folders import CheckpointError, Settings
+from .folders import CheckpointError, Settings, brief
 from .own import OnlyOurs
 
 OTHERS = (  # settings of LoRA that change what is computed, of which we know none
@@ -43,7 +45,7 @@ class Theirs:
         """Does a list of endings, or a pattern of whole names, name the module?"""
         whole = [before + module for before in ("", self.family.trunk, "transformer.")]
         if isinstance(said, str):
-            return any(matches(field, rf"^(?:{said})$", name) for name in whole)
+            return any(self.settings.matches(field, said, name) for name in whole)
         return any(f".{name}".endswith(f".{ending}") for name in whole for ending in said)
 
     def matrix(self, module):
@@ -53,21 +55,19 @@ class Theirs:
 
     def named(self, field, default=()):
         """The modules that a field names."""
-        said = self.settings.get(field) or default
+        said = self.settings.names(field, default, pattern=True)
         if said == "all-linear":
             return [m for m in self.modules if self.matrix(m)]
-        if not isinstance(said, (str, list, tuple)) or not all(isinstance(s, str) for s in said):
-            raise CheckpointError(f"{self.settings.path}: {field}={said!r:.80} must be names")
         return [m for m in self.modules if self.fits(m, said, field)]
 
     def targets(self, default=()):
         """The modules that are adapted."""
         out = {*self.named("exclude_modules"), *self.saved()}
-        layers = self.settings.get("layers_to_transform")
+        layers = self.layers_to_transform()
         found = [
             m
             for m in self.named("target_modules", default)
-            if m not in out and (layers in (None, []) or self.number(m) in np.atleast_1d(layers))
+            if m not in out and (not layers or self.number(m) in layers)
         ]
         if not found:
             said = self.settings.get("target_modules")
@@ -77,13 +77,21 @@ class Theirs:
             )
         return found
 
+    def layers_to_transform(self):
+        said = self.settings.get("layers_to_transform")
+        layers = [] if said is None else said if isinstance(said, list) else [said]
+        if not all(type(n) is int for n in layers):
+            told = f"layers_to_transform={brief(said)} must be numbers of layers"
+            raise CheckpointError(f"{self.settings.path}: {told}")
+        return layers
+
     def number(self, module):
         block = re.match(rf"{re.escape(self.family.blocks)}\.(\d+)\.", module)
         return int(block[1]) if block else None
 
     def saved(self):
         """The modules that are kept whole, the head among them."""
-        names = self.settings.get("modules_to_save") or ()
+        names = self.settings.names("modules_to_save")
         return [m for m in self.modules if m == self.head or any(m.endswith(n) for n in names)]
 
     def of(self, module, field, default, kind):
@@ -190,7 +198,8 @@ def lora_from(file, theirs, known):
     s.only(PLAIN)
     r, alpha = s.field("r", 8, int), s.field("lora_alpha", 8, float)
     stabilised, dora = s.field("use_rslora", False, bool), s.field("use_dora", False, bool)
-    found = []
+    dropout = s.field("lora_dropout", 0.0, float)
+    usual, found = (DoRA if dora else LoRA)(r, alpha, dropout, rank_stabilised=stabilised), []
     for module in theirs.targets(theirs.family.queries):
         paths = theirs.modules[module]
         R = theirs.of(module, "rank_pattern", r, int)
@@ -198,7 +207,6 @@ def lora_from(file, theirs, known):
         A, B, ms = matrices(file, theirs, module, R, dora)
         found.append((paths, A, B, ms, R, a))
     scale = lambda R, a: a / (R**0.5 if stabilised else R)
-    make, dropout = DoRA if dora else LoRA, s.field("lora_dropout", 0.0, float)
     if known and (γs := as_known(found, known, scale, theirs)):
         return γs
     groups = {}
@@ -207,7 +215,7 @@ def lora_from(file, theirs, known):
     γs = []
     for (R, a), at in groups.items():
         fused = len({id(A) for A, *_ in at.values()}) < len(at)
-        γ = make(R, a, dropout, theirs.pattern(at), stabilised, fused)
+        γ = replace(usual, rank=R, alpha=a, targets=theirs.pattern(at), fused=fused)
         γs.append(γ.lay(at, theirs.model))
     return γs
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..adapt import Adaptation, matches
+from ..adapt import Adaptation
 from ..nn import Embedding
 from ..ops import transpose
+from ..patterns import matches
 
 
 @dataclass

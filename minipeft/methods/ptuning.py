@@ -1,6 +1,7 @@
 """P-tuning: Liu et al. 2021, "GPT Understands, Too"."""
 
 from dataclasses import dataclass
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class PTuning(Reparametrised):
                 W, U = (rng.uniform(-1, 1, (i, 4 * h)) * h**-0.5 for i in (I, h))
                 θ |= {f"W{n}_{way}": W, f"U{n}_{way}": U, f"b{n}_{way}": np.zeros((1, 4 * h))}
             I = 2 * h
-        widths = [I, *[D] * (1 if part else self.layers - 1), O]
-        for n, (I, O) in enumerate(zip(widths, widths[1:]), 1):
+        widths = chain([I], repeat(D, 1 if part else self.layers - 1), [O])
+        for n, (I, O) in enumerate(pairwise(widths), 1):
             θ[f"W{n}"], θ[f"b{n}"] = linear(rng, I, O)
         return θ
 
