@@ -38,9 +38,13 @@ class Theirs:
                 self.modules.setdefault(family.theirs(path, self.network), []).append(path)
         self.head = family.scores.get(self.network)
 
+    def whole(self, module):
+        """What it may be called in all of their network."""
+        return [before + module for before in ("", self.family.trunk, "transformer.")]
+
     def fits(self, module, said, field):
         """Does a list of endings, or a pattern of whole names, name the module?"""
-        whole = [before + module for before in ("", self.family.trunk, "transformer.")]
+        whole = self.whole(module)
         if isinstance(said, str):
             return any(matches(field, rf"^(?:{said})$", name) for name in whole)
         return any(f".{name}".endswith(f".{ending}") for name in whole for ending in said)
@@ -83,7 +87,8 @@ class Theirs:
     def saved(self):
         """The modules that are kept whole, the head among them."""
         names = self.settings.get("modules_to_save") or ()
-        return [m for m in self.modules if m == self.head or any(m.endswith(n) for n in names)]
+        ends = lambda module: any(m.endswith(n) for m in self.whole(module) for n in names)
+        return [m for m in self.modules if m == self.head or ends(m)]
 
     def of(self, module, field, default, kind):
         """What rank_pattern or alpha_pattern says of a module."""
