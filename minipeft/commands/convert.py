@@ -19,10 +19,7 @@ from .folders import adapts, loaded, place
 
 @dataclass
 class Convert(Command):
-    """Write a model or an adaptation anew: in another float, in one file, merged.
-
-    An adaptation becomes what PEFT reads, if PEFT has the method, without its encoder.
-    """
+    """Write a folder anew: a model in one file, or with what adapts it; an adaptation as PEFT's."""
 
     source: Positional[Annotated[str, arg(metavar="SOURCE")]]
     """A folder of Hugging Face's, PEFT's, or `minipeft train`; `decoder`, `encoder`: built in."""

@@ -21,11 +21,7 @@ BLOCK = re.compile(r"blocks\.(\d+)")
 
 @dataclass
 class Layers(Command):
-    """Show the layers of a model, and which of them a method or a pattern would adapt.
-
-    Beside each stands its name in Hugging Face's network, as PEFT's target_modules
-    has it.  Blocks that are alike are shown once.
-    """
+    """Show the layers of a model, and which of them a method or a pattern would adapt."""
 
     model: Model = None
     method: optional(Literal[tuple(METHODS)], "METHOD") = None
@@ -37,28 +33,23 @@ class Layers(Command):
 
     def run(self):
         model = hf.load(self.model)
-        family, network = family_of(model.config), type(model)
+        family = family_of(model.config)
+        called = lambda path: family.full(path, type(model), model.config)
         adapted, seen, layers = self.adapted(model), set(), []
         for path, layer in model.modules():
             tensors = layer.tensors()
             own = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
             seen |= set(own)
-            name = lambda path: family.full(path, network, model.config)
-            theirs = name(path) if tensors else None
+            theirs = called(path) if tensors else None
             if BLOCK.fullmatch(path):
-                theirs = name(f"{path}.ln1").removesuffix(f".{family.layers['ln1']}")
+                theirs = called(f"{path}.ln1").removesuffix(f".{family.layers['ln1']}")
             row = {"path": path, "hugging_face": theirs, "kind": type(layer).__name__}
             row |= {"shapes": {name: t.shape for name, t in tensors.items()}}
             row |= {"parameters": sum(own.values()), "adapted": path in adapted}
             layers += [row | {"trained": adapted.get(path, 0)}] if path else []
         there = {layer["path"] for layer in layers}
-        own = {
-            "hugging_face": None,
-            "kind": self.method,
-            "shapes": {},
-            "parameters": 0,
-            "adapted": True,
-        }
+        own = {"hugging_face": None, "kind": self.method, "shapes": {}}
+        own |= {"parameters": 0, "adapted": True}
         for path in adapted:  # a network of the method's own, which makes its rows
             layers += [{"path": path, **own, "trained": adapted[path]}] if path not in there else []
         self.tell(layers)
