@@ -16,8 +16,10 @@ from . import __version__
 from .commands.common import err
 from .commands.compare import Compare
 from .commands.config import configured
+from .commands.convert import Convert
 from .commands.evaluate import Evaluate
 from .commands.generate import Generate
+from .commands.info import Info
 from .commands.layers import Layers
 from .commands.methods import Methods
 from .commands.pretrain import Pretrain
@@ -35,8 +37,10 @@ COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "generate": Generate,
+    "info": Info,
     "layers": Layers,
     "methods": Methods,
+    "convert": Convert,
     "pretrain": Pretrain,
     "verify": Verify,
 }

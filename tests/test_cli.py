@@ -1,6 +1,7 @@
 """The command line: how it refuses, explains itself, is stopped, and exits."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,12 @@ ASKED = {
         "a whole text: that takes 129 positions, 33 of them",
     ),
     "many tasks at once": (["train", "multitask", *TEXT, "--tasks", "3"], "is a bank of 3, and"),
+    "an adaptation merged into another": (
+        ["convert", "whole", "new", "--adaptation", "whole"],
+        "minipeft convert MODEL new --adaptation whole",
+    ),
+    "a base for a model": (["convert", "decoder", "new", "--model", "encoder"], "holds none"),
+    "a model checked against another": (["info", "encoder", "--model", "decoder"], "holds none"),
     "predictions of a text": (
         ["evaluate", "--data", "text.txt", "--predictions", "new"],
         "--predictions takes examples",
@@ -104,6 +111,20 @@ BAD = {
         ["evaluate", "--data", "one.jsonl", "--adaptation", "critic"],
         "labels.json must hold a list of names",
     ),
+    "a folder of nothing": (["info", "taken"], "config.json: no such file; the folder has nothing"),
+    "a folder of a pickle": (["info", "pickle"], "pickles may run any code and are never opened"),
+    "a truncated folder to tell of": (["info", "cut"], "is no whole safetensors file"),
+    "a folder to convert that is not there": (
+        ["convert", "none", "new"],
+        "there is no folder none",
+    ),
+    "a folder to convert that is cut": (["convert", "cut", "new"], "is no whole safetensors file"),
+    "an adaptation of another base": (["info", "whole", "--model", "encoder"], "another base"),
+    "an adaptation to convert, of another base": (["convert", "whole", "new"], "another base"),
+    "a folder that is no earlier save": (
+        ["convert", "decoder", "critic"],
+        "critic has labels.json: only a folder of model.safetensors",
+    ),
     "no configuration": (["layers", "--config", "none.toml"], "none.toml: no such file"),
     "a configuration that is no TOML": (["layers", "--config", "text.txt"], "text.txt: not TOML"),
 }
@@ -141,6 +162,10 @@ def place(base, tmp_path, monkeypatch):
     (tmp_path / "critic").mkdir()
     (tmp_path / "critic" / "labels.json").write_text("[1]")
     mp.save(mp.LoRA().attach(mp.load(base), np.random.default_rng(0)), tmp_path / "cut")
+    shutil.copytree(tmp_path / "cut", tmp_path / "whole")
+    (tmp_path / "pickle").mkdir()
+    shutil.copy(base / "config.json", tmp_path / "pickle")
+    (tmp_path / "pickle" / "pytorch_model.bin").write_bytes(b"")
     tensors = tmp_path / "cut" / "adapter_model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:200])
     return tmp_path
@@ -152,7 +177,8 @@ def refused(place, base, run, capsys):
 
     def call(args):
         there = sorted(p.name for p in place.iterdir())
-        of = [] if "--model" in args or args[0] in ("verify", "compair") else ["--model", base]
+        alone = "--model" in args or args[0] in ("verify", "compair", "info", "convert")
+        of = [] if alone else ["--model", base]
         code, printed = run(*args, *of), capsys.readouterr()
         assert not printed.out and sorted(p.name for p in place.iterdir()) == there
         return code, printed.err
@@ -206,7 +232,17 @@ def test_no_memory_exits_with_4(base, capsys, monkeypatch, run):
     assert run("layers") == 4 and "out of memory: Unable to allocate" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["compare", "train", "evaluate", "generate", "layers"])
+PLACED = {  # what is told by where it stands, as help has it
+    ("train", "method"): "{",
+    ("info", "folder"): "[FOLDER]",
+    ("convert", "source"): "SOURCE OUT",
+    ("convert", "out"): "SOURCE OUT",
+}
+
+
+@pytest.mark.parametrize(
+    "command", ["compare", "train", "evaluate", "generate", "layers", "info", "convert"]
+)
 def test_help_names_every_flag(capsys, monkeypatch, run, command):
     from minipeft.cli import COMMANDS
 
@@ -214,7 +250,7 @@ def test_help_names_every_flag(capsys, monkeypatch, run, command):
     assert run(command, "--help") == 0
     shown = capsys.readouterr().out
     for name in COMMANDS[command].__dataclass_fields__:
-        assert f"--{name.replace('_', '-')} " in shown or (command, name) == ("train", "method")
+        assert PLACED.get((command, name), f"--{name.replace('_', '-')} ") in shown
 
 
 @pytest.mark.parametrize("method", mp.METHODS)
@@ -232,7 +268,7 @@ def test_the_version_is_told(capsys, run):
 def test_a_shell_completes_commands_methods_and_flags(capsys, run):
     assert run("--tyro-print-completion", "bash") == 0
     script = capsys.readouterr().out
-    assert all(word in script for word in ("minipeft", "evaluate", "lora", "--bottleneck"))
+    assert all(w in script for w in ("minipeft", "evaluate", "lora", "--bottleneck", "convert"))
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert checked.returncode == 0, checked.stderr
 

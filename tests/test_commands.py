@@ -162,8 +162,12 @@ def test_layers_are_a_table_that_marks_what_a_pattern_matches(base, capsys, monk
     rows = capsys.readouterr().out.splitlines()
     assert max(map(len, rows)) <= 80
     marked = [row.split()[1] for row in rows if "yes" in row]
-    assert marked == ["blocks.0.attn", "blocks.1.attn"]
+    assert marked == ["blocks.N.attn"]
     assert any("W 16×64, b 64" in row and "1,088" in row for row in rows)
+    assert run("layers", "--model", base, "--targets", r"1\.attn$") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[1] for row in rows if "yes" in row] == ["blocks.1.attn"]
+    assert any("blocks.0.attn.q" in row and "….attn.c_attn" in row for row in rows)
 
 
 def test_what_stands_in_front_of_a_text_is_counted(base):

@@ -28,11 +28,13 @@ from tokenizers.models import WordLevel
 from minipeft import (
     PLAIN,
     Bert,
+    Chain,
     Classifier,
     Config,
     Each,
     Encoded,
     Encoder,
+    FullFineTuning,
     LoRA,
     PrefixTuning,
     Probe,
@@ -63,6 +65,16 @@ def logits(model, adapt=PLAIN):
 
 
 # -- what is saved comes back
+
+
+@pytest.mark.parametrize("targets", ["ln2$", r"1\.ln2$"])
+@pytest.mark.parametrize("model", [MODEL, ENCODERS["bert"]], ids=["gpt2", "bert"])
+def test_layers_kept_whole_beside_a_lora_come_back(tmp_path, model, targets):
+    γ = Chain(LoRA(2), FullFineTuning(targets)).attach(model, np.random.default_rng(0))
+    save(γ, tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_model.safetensors"
+    save_file(load_file(path), path)  # without what we wrote beside
+    assert len(load_adaptation(tmp_path / "a", model).methods[1].at) == len(γ.methods[1].at)
 
 
 @pytest.mark.parametrize("config", [BERT, Bert(11, 12, 3, 4, 20, hidden=10, types=3)])

@@ -35,7 +35,7 @@ def optional(kind, metavar, help=None):
     return Annotated[kind | None, arg(metavar=metavar, help=help, help_behavior_hint="")]
 
 
-KNOWN = "A Hugging Face folder, GPT-2 or BERT; `encoder`, the built-in one; without: the decoder."
+KNOWN = "A folder of GPT-2, Llama or BERT; `encoder`, the built-in one; without: the decoder."
 Model = optional(str, "FOLDER", KNOWN)
 Config = optional(Path, "FILE", "A TOML file of these flags; those on the command line win.")
 Json = Annotated[bool, arg(help="Print one JSON document and nothing else.", help_behavior_hint="")]

@@ -1,7 +1,9 @@
 """minipeft layers: the paths of a model, and what is adapted there."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -9,9 +11,12 @@ from rich.table import Table
 
 from .. import hf
 from ..adapt import Adaptation
+from ..hf.families import family_of
 from ..methods import METHODS, method
 from ..nn import but
 from .common import Command, Config, Json, Model, optional, out
+
+BLOCK = re.compile(r"blocks\.(\d+)")
 
 
 @dataclass
@@ -28,17 +33,23 @@ class Layers(Command):
 
     def run(self):
         model = hf.load(self.model)
+        family = family_of(model.config)
+        called = lambda path: family.full(path, type(model), model.config)
         adapted, seen, layers = self.adapted(model), set(), []
         for path, layer in model.modules():
             tensors = layer.tensors()
             own = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
             seen |= set(own)
-            row = {"path": path, "kind": type(layer).__name__}
+            theirs = called(path) if tensors else None
+            if BLOCK.fullmatch(path):
+                theirs = called(f"{path}.ln1").removesuffix(f".{family.layers['ln1']}")
+            row = {"path": path, "hugging_face": theirs, "kind": type(layer).__name__}
             row |= {"shapes": {name: t.shape for name, t in tensors.items()}}
             row |= {"parameters": sum(own.values()), "adapted": path in adapted}
             layers += [row | {"trained": adapted.get(path, 0)}] if path else []
         there = {layer["path"] for layer in layers}
-        own = {"kind": self.method, "shapes": {}, "parameters": 0, "adapted": True}
+        own = {"hugging_face": None, "kind": self.method, "shapes": {}}
+        own |= {"parameters": 0, "adapted": True}
         for path in adapted:  # a network of the method's own, which makes its rows
             layers += [{"path": path, **own, "trained": adapted[path]}] if path not in there else []
         self.tell(layers)
@@ -58,19 +69,48 @@ class Layers(Command):
         return found
 
     def show(self, layers):
-        table = Table("path", "kind", "shapes")
         asked = self.method or self.targets is not None
-        for name in ("parameters", *(["adapted"] if asked else [])):
+        table = Table()
+        table.add_column("path", no_wrap=True)
+        table.add_column("shapes", no_wrap=True)
+        table.add_column("hugging face", overflow="fold")
+        for name in ("numbers", *(["adapted"] if asked else [])):
             table.add_column(name, justify="right")
-        for layer in layers:
+        for layer in once(layers):
             shapes = (f"{n} {'×'.join(map(str, s))}" for n, s in layer["shapes"].items())
-            row = [layer["path"], layer["kind"], ", ".join(shapes), number(layer["parameters"])]
+            row = [layer["path"], ", ".join(shapes), layer["hugging_face"] or ""]
             mark = number(layer["trained"]) or "yes" if layer["adapted"] else ""
-            table.add_row(*row, *([mark] if asked else []))
+            table.add_row(*row, number(layer["parameters"]), *([mark] if asked else []))
         total = sum(layer["parameters"] for layer in layers)
         trained = sum(layer["trained"] for layer in layers)
-        table.caption = f"{total:,} parameters" + (f", {trained:,} trained" if trained else "")
+        blocks = sum(bool(BLOCK.fullmatch(layer["path"])) for layer in layers)
+        table.caption = f"{blocks} blocks, {total:,} parameters"
+        table.caption += f", {trained:,} trained" if trained else ""
         out.print(table)
+
+
+def once(layers):
+    """The layers that hold or do anything, as blocks.N those of all blocks, if these are alike."""
+    paths = [layer["path"] for layer in layers]
+    around = lambda path: any(other.startswith(f"{path}.") for other in paths)
+    layers = [x for x in layers if x["shapes"] or x["adapted"] or around(x["path"])]
+    of = lambda layer: (found := BLOCK.match(layer["path"])) and found[1]
+    runs = [(block, [*own]) for block, own in groupby(layers, of)]
+    blocks = [block for block, _ in runs if block]
+    for _, alike in groupby(runs, lambda run: run[0] and [numbered(x, "N") for x in run[1]]):
+        (first, own), *more = alike
+        span = f"{first}-{more[-1][0]}" if more else first
+        span = "N" if [first, *(block for block, _ in more)] == blocks else span
+        yield from (numbered(layer, span) if first else layer for layer in own)
+
+
+def numbered(layer, span):
+    """A block's layer with another number in place of that; their name goes on from the block's."""
+    path, theirs = BLOCK.sub(f"blocks.{span}", layer["path"]), layer["hugging_face"]
+    form = r".*?\.\d+(?=\.)", "…"
+    if BLOCK.fullmatch(layer["path"]):
+        form = r"\d+$", span
+    return layer | {"path": path, "hugging_face": theirs and re.sub(*form, theirs, count=1)}
 
 
 def number(n):

@@ -10,12 +10,13 @@ from ..adapt import Adaptation
 from ..transformer import Stack
 from . import peft
 from .families import FAMILIES, family_of
-from .folders import CheckpointError, contents, packed, parsed, present, replacing
+from .folders import CheckpointError, Tensors, contents, packed, parsed, present, replacing
+from .outline import Outlines
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 
 BASE = Path(__file__).parent.parent / "world" / "base"  # the built-in ones
-BUILT_IN = {None: BASE, "encoder": BASE.with_name("encoder")}
+BUILT_IN = {None: BASE, "decoder": BASE, "encoder": BASE.with_name("encoder")}
 TOKENIZER = "tokenizer.json", "tokenizer_config.json"
 MODEL = "model.safetensors", "config.json", *TOKENIZER  # what a folder may hold, its mark first
 WRONG = ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError
@@ -37,10 +38,19 @@ def load(folder=None) -> Stack:
     SpanClassifier; and where there is no head Features or an Encoder: what the folder's
     `architectures` say.  It computes in float32, or a float64 file's.
     """
+    return read(folder, Tensors)
+
+
+def outline(folder=None) -> Stack:
+    """The model in a folder by the headers of its files: of zeros, which take no memory."""
+    return read(folder, Outlines)
+
+
+def read(folder, tensors):
     folder = Path(BUILT_IN.get(folder, folder))
     settings = parsed(present(folder / "config.json"))
     settings.only({"model_type": [*FAMILIES]})
-    return FAMILIES[settings.field("model_type", "gpt2", str)].read(folder, settings)
+    return FAMILIES[settings.field("model_type", "gpt2", str)].read(folder, settings, tensors)
 
 
 def load_tokenizer(folder=None) -> Tokenizer:

@@ -105,11 +105,11 @@ class Family:
 
     # -- folders
 
-    def read(self, folder, settings):
+    def read(self, folder, settings, tensors=Tensors):
         """The network in a folder, of the kind that it says it is."""
         settings.only({"problem_type": ("single_label_classification",)})
         c = self.config(settings)
-        file = Tensors(folder / "model.safetensors", self.called)
+        file = tensors(folder / "model.safetensors", self.called)
         for path, shape in claims(c):  # before any claimed size is made
             file.need(f"{self.theirs(path)}.weight", shape[::-1] if self.turned(path, c) else shape)
         for name, original in self.ties if c.tied else ():
@@ -174,10 +174,19 @@ POOL = {True: "last", False: "cls"}  # of a network that is causal or is not
 
 
 class Unset:
-    """In place of a generator: the numbers come from a file."""
+    """In place of a generator: the numbers come from a file, and until then take no memory."""
+
+    def __init__(self, shape=()):
+        self.shape = shape
 
     def standard_normal(self, shape):
-        return np.broadcast_to(np.float32(0), shape)
+        return Unset(shape)
+
+    def __rmul__(self, deviation):
+        return self
+
+    def astype(self, dtype):
+        return np.broadcast_to(np.zeros((), dtype), self.shape)
 
 
 def claims(c):

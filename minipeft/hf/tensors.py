@@ -30,12 +30,16 @@ class Stored:
     shape: tuple
     raw: np.ndarray
 
-    def floats(self):
-        """Its numbers, mapped from the disk; halves are widened to float32."""
+    def floating(self):
+        """How its numbers lie in the file."""
         if self.dtype not in FLOATS:
             kinds = ", ".join(FLOATS)
             raise CheckpointError(f"{self.path}: {self.name} is {self.dtype}, not one of {kinds}")
-        x = np.require(self.raw.view(FLOATS[self.dtype]), requirements="A").reshape(self.shape)
+        return FLOATS[self.dtype]
+
+    def floats(self):
+        """Its numbers, mapped from the disk; halves are widened to float32."""
+        x = np.require(self.raw.view(self.floating()), requirements="A").reshape(self.shape)
         if self.dtype == "BF16":  # the upper half of a float32
             x = (x.astype(np.uint32) << 16).view(np.float32)
         if not np.isfinite(x).all():

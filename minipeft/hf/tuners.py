@@ -41,9 +41,13 @@ class Theirs:
                 self.modules.setdefault(family.theirs(path, self.network), []).append(path)
         self.head = family.scores.get(self.network)
 
+    def whole(self, module):
+        """What it may be called in all of their network."""
+        return [before + module for before in ("", self.family.trunk, "transformer.")]
+
     def fits(self, module, said, field):
         """Does a list of endings, or a pattern of whole names, name the module?"""
-        whole = [before + module for before in ("", self.family.trunk, "transformer.")]
+        whole = self.whole(module)
         if isinstance(said, str):
             return any(self.settings.matches(field, said, name) for name in whole)
         return any(f".{name}".endswith(f".{ending}") for name in whole for ending in said)
@@ -92,7 +96,8 @@ class Theirs:
     def saved(self):
         """The modules that are kept whole, the head among them."""
         names = self.settings.names("modules_to_save")
-        return [m for m in self.modules if m == self.head or any(m.endswith(n) for n in names)]
+        ends = lambda module: any(m.endswith(n) for m in self.whole(module) for n in names)
+        return [m for m in self.modules if m == self.head or ends(m)]
 
     def of(self, module, field, default, kind):
         """What rank_pattern or alpha_pattern says of a module."""
