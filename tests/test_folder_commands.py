@@ -84,7 +84,7 @@ def test_layers_have_the_names_that_are_in_the_file(tmp_path, asked, kind, head)
 @families
 def test_info_takes_no_number_of_a_model(tmp_path, asked, monkeypatch, kind):
     mp.save(LMS[kind], tmp_path / "m")
-    monkeypatch.setattr("minipeft.hf.folders.Tensors.__init__", None)
+    monkeypatch.setattr("minipeft.hf.tensors.Stored.floats", None)
     asked("info", tmp_path / "m")
 
 
@@ -103,7 +103,10 @@ def test_info_sums_up_shards(tmp_path, asked, run, capsys):
     assert {*told.pop("files")} == {"config.json", index.name, *names}
     assert whole.pop("files") and told == whole
     index.write_text(json.dumps({"weight_map": {"x": "../m/model-1-of-2.safetensors"}}))
-    assert run("info", tmp_path / "m") == 3 and "no file beside it" in capsys.readouterr().err
+    assert (
+        run("info", tmp_path / "m") == 3
+        and "not in a .safetensors beside it" in capsys.readouterr().err
+    )
 
 
 def test_what_is_not_supported_is_told_beside_what_is_there(tmp_path, asked, run, capsys):

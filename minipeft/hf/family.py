@@ -62,7 +62,8 @@ class Family:
     def beside(self, path):
         """The paths that lie side by side in one layer of theirs, in order."""
         front, layer = re.fullmatch(r"(blocks\.\d+\.)?(.+)", path).groups("")
-        return [front + ours for ours, name in self.layers.items() if name == self.layers[layer]]
+        name = self.layers.get(layer)
+        return [front + ours for ours, other in self.layers.items() if other == name] or [path]
 
     def called(self, name):
         """A name in a file as in this table, whatever stands before it; None: it is left out."""

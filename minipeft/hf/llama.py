@@ -94,8 +94,21 @@ def settings(c):
     kind, rope = model_type(c), {"rope_theta": c.theta, "rope_type": "default"}
     if c.stretch:
         rope |= {"rope_type": "llama3"} | dict(zip(STRETCH, c.stretch))
+    own = {
+        "llama": {
+            "attention_bias": c.biased[:4] == ATTENTION,
+            "mlp_bias": c.biased[-3:] == MLP,
+        },
+        "qwen2": {
+            "sliding_window": c.window,
+            "use_sliding_window": c.window is not None,
+            "max_window_layers": 0,
+        },
+        "mistral": {"sliding_window": c.window},
+    }
     return (
         told(c, FIELDS)
+        | own[kind]
         | {
             "model_type": kind,
             "num_key_value_heads": c.key_heads or c.heads,
@@ -104,12 +117,6 @@ def settings(c):
             "hidden_act": "silu",
             "rope_parameters": rope,
             "rope_theta": c.theta,  # for those who know no rope_parameters
-            "attention_bias": c.biased[:4] == ATTENTION,
-            "mlp_bias": c.biased[-3:] == MLP,
-            "sliding_window": c.window,
-            "use_sliding_window": c.window is not None,
-            "max_window_layers": 0,
-            "layer_types": [SLIDES if c.window else SEES_ALL] * c.layers,
             "bos_token_id": None,  # the defaults are of another vocabulary
             "eos_token_id": None,
         }

@@ -85,6 +85,8 @@ def as_theirs(kind, mains, beside, γ):
     if len(mains) > 1 and kind != "LORA":
         raise OnlyOurs
     biases, whole, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
+    if biases and biases.adapts("score"):
+        raise OnlyOurs
     network = probe.network if probe else γ.network
     task, family = TASKS.get(network), family_of(γ.base)
     task = None if task in HEADED and not probe else task
@@ -196,7 +198,8 @@ def from_peft(kind, settings, file, model, known):
         kept = {m: theirs.modules[m] for m in theirs.saved() if m != theirs.head}
         if kept:
             at = tuners.whole_from(file, model, family, kept)
-            γs.append(FullFineTuning(theirs.pattern(at)).lay(at, model))
+            whole = [m for m in known if type(m) is FullFineTuning]
+            γs += [(whole or [FullFineTuning(theirs.pattern(at))])[0].lay(at, model)]
     return γs + head_from(file, model, family)
 
 
@@ -213,14 +216,31 @@ def read(folder, model, resume=False, compat=None):
     if kind not in KINDS:
         γ = filled(made(settings, KINDS), file, model)
     else:
-        before = [] if compat else parts(known)
-        before = [m.method if isinstance(m, Reparametrised) else m for m in before]
-        γs = from_peft(kind, settings, file, model, before)
+        before = folded(known)
+        γs = from_peft(
+            kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
+        )
         file.end()
-        γ = AsPeft.of_parts(γs) if compat else γs[0] if len(γs) == 1 else Chain(*γs)
+        γ = AsPeft.of_parts(γs) if compat else together(γs, before)
     if resume and known and has_encoder(known):
         return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
     return γ
+
+
+def folded(known):
+    """What is left of an adaptation that nothing encodes any more."""
+    if isinstance(known, Chain):
+        return Chain(*map(folded, known.methods))
+    return known.method if isinstance(known, Reparametrised) else known
+
+
+def together(γs, known):
+    """One adaptation, a Chain of Chains if that is known."""
+    if not known or [*map(type, γs)] != [*map(type, parts(known))]:
+        return γs[0] if len(γs) == 1 else Chain(*γs)
+    rest = iter(γs)
+    again = lambda m: Chain(*map(again, m.methods)) if isinstance(m, Chain) else next(rest)
+    return again(known)
 
 
 def called(name, model):

@@ -388,6 +388,9 @@ def biases_from(file, theirs, known):
         return []
     kept = theirs.saved()
     names = [m for m in (wrapped if kind == "lora_only" else theirs.modules) if m not in kept]
+    if known:  # then it may be some of them
+        own = lambda path: matches("targets", known[0].targets, path)
+        names = [m for m in names if any(map(own, theirs.modules[m]))]
     for m in names:
         if (x := file.pop(f"{m}.base_layer.bias", None)) is not None:
             file[f"{m}.bias"] = x
