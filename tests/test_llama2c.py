@@ -71,6 +71,12 @@ def test_the_published_story_comes_out_to_the_last_letter(stories, dtype):
     assert whole.dtype == dtype and np.array_equal(whole.argmax(1), new)
 
 
+def test_the_command_goes_on_with_a_space(stories, run, capsys):
+    own = "--model", stories, "--temperature", 0, "--tokens", 60
+    assert run("generate", *own, "--prompt", "Once upon") == 0
+    assert PUBLISHED.startswith(capsys.readouterr().out.rstrip("\n"))
+
+
 def test_the_real_model_says_what_it_said(stories):
     ids = [1, *mp.load_tokenizer(stories).encode("The king and the thief").ids]
     z = theirs.logits(real("stories260k/stories260K.bin").read_bytes(), ids)
