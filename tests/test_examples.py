@@ -8,18 +8,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from real import real
 
 import minipeft
 
 HERE = Path(__file__).parent.parent / "examples"
-PROGRAMS = sorted(HERE.glob("*.py"), key=lambda path: int(path.name.partition("_")[0]))
+PROGRAMS = sorted(HERE.glob("[0-9]*.py"), key=lambda path: int(path.name.partition("_")[0]))
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 CELL = re.compile(r"^# %%(?: \[(markdown)\])?$", re.MULTILINE)
+READS = {  # the files that a program asks for
+    "11_stories": (
+        "stories260k/stories260K.bin",
+        "stories260k/tok512.bin",
+        "tinyshakespeare/input.txt",
+    )
+}
 program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_ten_in_reading_order():
-    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 11)]
+def test_there_are_eleven_in_reading_order():
+    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 12)]
     assert {path.suffix for path in HERE.iterdir()} <= {".py", ""}  # no second way to tell it
 
 
@@ -49,17 +57,28 @@ def test_it_uses_public_names(path):
                 assert node.attr in minipeft.__all__
 
 
-@program
-def test_it_runs(path):
-    """Its own assertions hold, without a warning, and it prints all the way down."""
+def ran(path, *files):
     settings = {"PYTHONPATH": str(HERE.parent), "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-W", "error", path.name],
+    return subprocess.run(
+        [sys.executable, "-W", "error", path.name, *files],
         cwd=HERE,
         env=os.environ | settings,
         capture_output=True,
         encoding="utf-8",
         timeout=300,
     )
+
+
+@program
+def test_it_runs(path):
+    """Its own assertions hold, without a warning, and it prints all the way down."""
+    result = ran(path, *map(real, READS.get(path.stem, ())))
     assert result.returncode == 0 and not result.stderr, result.stderr
     assert len(result.stdout.splitlines()) >= 5
+
+
+@pytest.mark.parametrize("path", [HERE / "11_stories.py", HERE / "llama2c.py"])
+def test_it_says_which_files_it_needs(path):
+    result = ran(path)
+    assert result.returncode == 1 and not result.stdout
+    assert "stories260K.bin tok512.bin" in result.stderr and "Traceback" not in result.stderr

@@ -59,7 +59,8 @@ class Generate(Command):
             eos=tokenizer.token_to_id(END),
             rng=np.random.default_rng(self.seed),
         )
-        text = tokenizer.decode(new[0].tolist())
+        whole = tokenizer.decode([*ids, *new[0].tolist()])
+        text = whole[len(tokenizer.decode(ids)) :]  # alone, Llama's first token loses its space
         self.tell({"prompt": prompt, "text": text, "tokens": new.shape[1]})
 
     def show(self, report):
