@@ -146,6 +146,7 @@ def convert(model, tokens, folder):
     model, tokenizer = read_model(model), read_tokenizer(tokens)
     if (V := model.config.vocabulary) != (have := tokenizer.get_vocab_size()):
         raise mp.CheckpointError(f"{tokens} has {have} tokens, the model {V}: are they of another?")
+    model.kept = {"bos_token_id": 1, "eos_token_id": 1}  # a story ends where the next begins
     mp.save(model, folder, tokenizer)
 
 

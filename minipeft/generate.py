@@ -24,7 +24,8 @@ def generate(
     """New tokens (B, N) after ids (B, T), padded anywhere where mask is 0.
 
     temperature 0 takes the likeliest token; above, `rng` draws one from softmax(z / temperature),
-    of the top_k likeliest if top_k is given.  A row that has said `eos` goes on saying it.
+    of the top_k likeliest if top_k is given.  A row that has said `eos`, an id or one of several,
+    goes on saying the first of them.
     """
     if temperature and rng is None:
         raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
@@ -33,14 +34,14 @@ def generate(
     ids, mask = checked(ids, mask, model.config.vocabulary, adapt)
     last, _ = pooling("last", mask)
     memory, new = Memory(adapt), []
-    done = np.zeros(len(ids), bool)
+    done, ends = np.zeros(len(ids), bool), np.atleast_1d([] if eos is None else eos)
     with no_grad():
         z = model(ids, mask=mask, memory=memory, rows=last).data[:, 0]
         while True:
             token = pick(z, temperature, top_k, rng)
-            token = np.where(done, eos, token) if eos is not None else token
+            token = np.where(done, ends[0], token) if len(ends) else token
             new.append(token)
-            done |= token == eos
+            done |= np.isin(token, ends)
             if len(new) == max_new_tokens or done.all():
                 return np.stack(new, 1)
             z = model(token[:, None], memory=memory).data[:, 0]

@@ -184,6 +184,8 @@ class PostBlock(Block):
 class Stack(Module):
     """Embedding, blocks, norm: the trunk that heads stand on."""
 
+    kept = {}  # settings of its folder with which nothing is computed
+
     def __init__(self, rng, config):
         c = self.config = config
         self.causal = c.causal

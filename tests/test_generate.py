@@ -48,6 +48,17 @@ def test_a_row_that_has_ended_goes_on_saying_so():
         assert (row[end:] == eos).all()
 
 
+def test_any_of_several_tokens_may_end_a_row():
+    ids = RNG.integers(0, 17, (6, 4))
+    free = mp.generate(MODEL, ids, max_new_tokens=10)
+    ends = [int(free[0, 2]), int(free[1, 1])]
+    new = mp.generate(MODEL, ids, max_new_tokens=10, eos=ends)
+    for row, was in zip(new, free):
+        end = np.argmax(np.isin(was, ends)) + 1 if np.isin(ends, was).any() else len(row)
+        np.testing.assert_array_equal(row[:end], was[:end])
+        assert (row[end:] == ends[0]).all()
+
+
 def test_drawn_tokens_follow_the_distribution_and_the_generator():
     ids = np.tile(RNG.integers(0, 17, (1, 4)), (4000, 1))
     draw = lambda seed, **how: mp.generate(

@@ -215,6 +215,20 @@ def test_an_encoder_is_kept_to_train_on_and_else_folded(tmp_path):
     assert type(load_adaptation(tmp_path / "a", MODEL, resume=True)) is Encoded
 
 
+def test_what_a_folder_says_of_tokens_and_labels_is_kept(tmp_path):
+    save(Classifier(MODEL, 3), tmp_path / "m")
+    path = tmp_path / "m/config.json"
+    labels = {"0": "bad", "1": "fair", "2": "good"}
+    said = {"eos_token_id": [1, 2], "pad_token_id": 5, "id2label": labels}
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    save(load(tmp_path / "m"), tmp_path / "again")
+    again = json.loads((tmp_path / "again/config.json").read_text())
+    assert {name: again[name] for name in said} == said
+    save(Classifier(load(tmp_path / "again"), 2), tmp_path / "other")
+    other = json.loads((tmp_path / "other/config.json").read_text())
+    assert other["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"} and other["pad_token_id"] == 5
+
+
 def test_full_fine_tuning_merged_is_a_model(tmp_path):
     γ = attached("full", MODEL)
     save(merge(MODEL, γ), tmp_path / "m", dtype=np.float64)

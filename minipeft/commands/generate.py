@@ -56,7 +56,7 @@ class Generate(Command):
             max_new_tokens=self.tokens,
             temperature=self.temperature,
             top_k=self.top_k,
-            eos=tokenizer.token_to_id(END),
+            eos=ends(model, tokenizer),
             rng=np.random.default_rng(self.seed),
         )
         whole = tokenizer.decode([*ids, *new[0].tolist()])
@@ -65,3 +65,10 @@ class Generate(Command):
 
     def show(self, report):
         print(report["prompt"] + report["text"])
+
+
+def ends(model, tokenizer):
+    """What ends a text: as the model's folder says, or as in the built-in texts."""
+    said = model.kept.get("eos_token_id")
+    ids = said if isinstance(said, list) else [said]
+    return ids if all(type(i) is int for i in ids) else tokenizer.token_to_id(END)

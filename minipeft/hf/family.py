@@ -126,6 +126,7 @@ class Family:
             for t, part in zip(ts, parts, strict=True):
                 new[id(t)] = Tensor(np.asarray(part, dtype))
         file.end()
+        model.kept = {name: settings[name] for name in KEPT if name in settings}
         return model.map(lambda t: new[id(t)])
 
     def unset(self, settings, file, c):
@@ -151,14 +152,16 @@ class Family:
         """What a folder of this model holds."""
         network, settings = type(model), self.settings(model.config)
         stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
-        settings |= {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
+        settings |= model.kept | {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
         tensors = {}
         for name, (ts, turned) in self.joined(model).items():
             whole = np.concatenate([t.data for t in ts], axis=-1)
             tensors[name] = whole.T if turned else whole
         if network in self.scores:
             classes, bias = model.score.shape[1], f"{self.scores[network]}.bias"
-            settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
+            if len(settings.get("id2label") or ()) != classes:
+                settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
+                settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
             if self.head_has_bias(model.config, network):
                 tensors.setdefault(bias, np.zeros(classes, "f4"))
             elif bias in tensors:
@@ -172,6 +175,7 @@ class Family:
 
 
 POOL = {True: "last", False: "cls"}  # of a network that is causal or is not
+KEPT = "bos_token_id", "eos_token_id", "pad_token_id", "id2label", "label2id"  # for a save
 
 
 class Unset:
