@@ -8,7 +8,7 @@ from .ops import cross_entropy, matmul, reshape, transpose
 from .tensor import Tensor
 from .transformer import Stack, checked, labelled
 
-NO_TRUNK = "head", "transform", "pooler"  # the parts of a model that stand on its trunk
+NO_TRUNK = "head", "transform", "pooler", "score"  # the parts of a model that stand on its trunk
 
 # pool: which columns are read, (B, R), and how their states are weighed, (B, 1, R)
 
