@@ -1,9 +1,10 @@
 """# Where minipeft differs from PEFT
 
-By itself minipeft does what is right; `load_adaptation(folder, model, compat="peft")` gives PEFT's
-numbers, of release 0.21.2, where one that trained with PEFT wants them back. Each section is a test
-of `tests/test_differences.py`, and the numbers themselves are compared in `tests/test_oracles.py`
-and `tests/test_matrix.py`.
+What is trained with minipeft, or loaded into it, does what is right. For what was trained with PEFT
+and depends on its numbers, those of release 0.21.2, there is
+`load_adaptation(folder, model, compat="peft")`. Each section here is a test of
+`tests/test_differences.py`; `tests/test_oracles.py` and `tests/test_matrix.py` compare the numbers
+themselves.
 """
 
 import inspect

@@ -1,6 +1,7 @@
 """What a network promises whoever adapts it: padding, prompts, losses, heads, and its errors."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from families import (
     ENCODERS,
     METHODS,
     NETWORKS,
+    SPANS,
     TAGGERS,
     C,
     T,
@@ -33,16 +35,20 @@ from minipeft import (
     Chain,
     Classifier,
     Config,
+    Decoder,
     MaskedLM,
     Memory,
     PrefixTuning,
     PromptTuning,
+    Tensor,
     grad,
 )
 from minipeft.backend import host
 from minipeft.heads import Head
 from minipeft.ops import exp, log, reshape
 from minipeft.ops import sum as sum_over
+from minipeft.positions import Rotary
+from minipeft.transformer import LINEARS
 
 CAUSAL = {name: model for name, model in NETWORKS.items() if model.causal}
 TAGGED = ENCODERS | TAGGERS
@@ -384,9 +390,85 @@ def test_a_text_ends_where_positions_do():
         model(words[:, :5], memory=memory)
 
 
+# -- Llama's parts ------------------------------------------------------------
+
+
+def test_a_gated_mlp_is_its_equation():
+    """W_down (σ(W_gate x) ⊙ W_up x),  σ(z) = z / (1 + e^-z)"""
+    mlp, x = DECODERS["llama"].blocks[1].mlp, np.random.default_rng(0).normal(size=8)
+    gate, up = (x @ layer.W.data for layer in (mlp.gate, mlp.up))
+    y = mlp(Tensor(x[None, None]), lambda layer, x: layer(x)).data[0, 0]
+    assert np.allclose(y, (gate / (1 + np.exp(-gate)) * up) @ mlp.down.W.data, rtol=1e-13)
+
+
+def test_a_token_sees_as_far_as_the_window():
+    """In each of two layers so many tokens, itself among them, wherever padding lies."""
+    model, ids = DECODERS["llama"], np.random.default_rng(0).integers(1, V, (1, 16))
+    z, reach = model(ids).data[0], 2 * (model.config.window - 1)
+    other = np.where(np.arange(16) == 3, 0, ids)
+    changed = np.flatnonzero(np.abs(model(other).data[0] - z).max(-1) > 1e-9)
+    assert changed.tolist() == [*range(3, 3 + reach + 1)]
+    padded = np.insert(ids, [2, 5, 5, 9], 0, axis=1)
+    mask = np.insert(np.ones_like(ids), [2, 5, 5, 9], 0, axis=1)
+    assert np.abs(model(padded, mask=mask).data[mask > 0] - z).max() < 1e-12
+
+
+@pytest.mark.parametrize("length", [16, 64])
+def test_stretched_positions_are_of_three_kinds(length):
+    """Of short waves as they are, of long ones divided, and of those between, in a line."""
+    low, high, factor, θ, d = 1.0, 4.0, 8.0, 100.0, 16
+    own = Rotary(d, θ, (factor, low, high, length)).ω
+    for i, ω in enumerate(own):
+        plain = θ ** (-2 * i / d)
+        waves = length * plain / (2 * np.pi)
+        s = (waves - low) / (high - low)
+        times = 1 if waves > high else 1 / factor if waves < low else (1 - s) / factor + s
+        assert ω == pytest.approx(plain * times, rel=1e-12)
+    kinds = length * Rotary(d, θ).ω / (2 * np.pi)
+    assert (kinds > high).any() or (kinds < low).any()
+
+
+def test_only_what_is_named_has_a_bias():
+    for biased in ((), ("q", "down"), LINEARS):
+        model = Decoder(replace(DECODERS["llama"].config, biased=biased), np.random.default_rng(0))
+        own = {path.split(".")[-1] for path, layer in model.modules() if "b" in layer.tensors()}
+        assert own == {*biased}
+
+
+# -- spans --------------------------------------------------------------------
+
+
+def test_a_spans_loss_is_of_its_start_and_end():
+    model = SPANS["spans"]
+    ids, labels, mask = batch(model, 5)
+    labels[2] = -100
+    z, loss = model(ids, mask=mask).data, model.loss(ids, labels, mask=mask).data
+    said = [
+        -np.log(np.exp(z[i, at, k]) / np.exp(z[i, mask[i], k]).sum())
+        for i, row in enumerate(labels)
+        for k, at in enumerate(row)
+        if at >= 0
+    ]
+    assert len(said) == 8 and abs(loss - np.mean(said)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[[0, 1]], [[0, 1], [1, 4]], [[0, 1], [-1, 2]], [0, 1], [[0.0, 1], [1, 2]], [[3, 1]] * 2],
+)
+def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
+    """Too few, outside of the text, of another shape, no whole numbers, or of padding."""
+    mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
+    with pytest.raises(ValueError, match="labels are"):
+        SPANS["spans"].loss(WORDS, labels, mask=mask)
+
+
 @pytest.mark.parametrize(
     ("slip", "says"),
     [
+        ({"positions": "rotary", "heads": 8}, "a head can't have 1 numbers"),
+        ({"window": -1}, "nothing in a configuration is less than 1"),
+        ({"eps": 0.0}, "eps=0.0 must be more than 0"),
         ({"heads": 3}, "width 8 must be a multiple of heads 3"),
         ({"key_heads": 3}, "heads of key_heads 3"),
         ({"positions": "sinus"}, "positions='sinus': there is learned, rotary, none"),
