@@ -11,7 +11,12 @@ from ..hf.outline import headers
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
-NETWORKS = {"TOKEN_CLS": TokenClassifier, "QUESTION_ANS": SpanClassifier}
+NETWORKS = {  # by PEFT's task, or as we have noted it
+    "TOKEN_CLS": TokenClassifier,
+    "TokenClassifier": TokenClassifier,
+    "QUESTION_ANS": SpanClassifier,
+    "SpanClassifier": SpanClassifier,
+}
 
 
 def place(folder):
@@ -29,10 +34,11 @@ def beside(folder, model):
     task = parsed(present(folder / CONFIG)).field("task_type", None, str)
     if task == "FEATURE_EXTRACTION":
         return model if isinstance(model, BARE) else Features(model)
-    found, _ = headers(folder / TENSORS)
+    found, metadata = headers(folder / TENSORS)
     for name, (_, shape) in found.items():
         if (head := HEAD.search(name)) and len(shape) == 2:
-            kind, classes = NETWORKS.get(task, Classifier), shape[head[2] == "W"]
+            kind = NETWORKS.get(task or metadata.get("network"), Classifier)
+            classes = shape[head[2] == "W"]
             if type(model) is kind and model.score.shape[1] == classes:
                 return model
             bias = f"{name[: head.start(2)]}{'bias' if head[2] == 'weight' else 'b'}" in found

@@ -87,8 +87,8 @@ def as_theirs(kind, mains, beside, γ):
     biases, whole, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
     if biases and biases.adapts("score"):
         raise OnlyOurs
-    network = probe.network if probe else γ.network
-    task, family = TASKS.get(network), family_of(γ.base)
+    network, family = head_of(γ), family_of(γ.base)
+    task = TASKS.get(network)
     task = None if task in HEADED and not probe else task
     full = lambda path: family.full(path, network, γ.base)
     if kind in PROMPTS:
@@ -117,6 +117,11 @@ def as_theirs(kind, mains, beside, γ):
     return config | ({"modules_to_save": kept} if kept else {}), tensors
 
 
+def head_of(γ):
+    """The class of the network that an adaptation is of: that of its head, if it has one."""
+    return next((m.network for m in parts(γ) if type(m) is Probe), γ.network)
+
+
 def head_to(probe, name, biased):
     """The tensors of a head; a bias of 0, if theirs has one and ours none."""
     added = dict(zip(probe.names("score"), probe.at["score"]))
@@ -136,6 +141,7 @@ def files(γ):
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
     record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
     record["base"] = json.dumps(base_named(γ.base, γ.mark))
+    record["network"] = head_of(γ).__name__
     config, tensors, metadata = to_peft(γ.fold())
     found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ) else {}
     return found | {
