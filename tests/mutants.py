@@ -51,7 +51,10 @@ FAULTS = {
             ("lambda g: g / x", "lambda g: g * x"),
             ("np.log(x), lambda", "np.log2(x), lambda"),
         ],
-        'test_ops.py -k "tanh or relu"': [
+        'test_ops.py -k "tanh or relu or silu"': [
+            ("return 0.5 * (1 + np.tanh(0.5 * x))", "return 1 / (1 + np.exp(x))"),
+            ("g * (σ + y * (1 - σ))", "g * (σ + y)"),
+            ("g * (σ + y * (1 - σ))", "g * σ"),
             ("g * (1 - y * y)", "g * (1 + y * y)"),
             ("g * (1 - y * y)", "g * (1 - y)"),
             ("lambda g: g * (x > 0)", "lambda g: g"),
@@ -175,8 +178,6 @@ FAULTS = {
             ("[a * c - b * s, b * c + a * s]", "[a * s - b * c, b * s + a * c]"),
         ],
         'test_methods.py -k "prefix_is_its_equation and rotary"': [
-            ("-np.arange(0, d, 2) / d", "np.arange(0, d, 2) / d"),
-            ("-np.arange(0, d, 2) / d", "-np.arange(d // 2) / d"),
             ("(np.cos, np.sin)", "(np.sin, np.cos)"),
         ],
         "test_ops.py -k cross_entropy": [
@@ -289,14 +290,14 @@ FAULTS = {
             ("As(layer.replace(**changed), m)", "layer.replace(**changed)"),
             ("                new |= changed", "                new = changed"),
             ("any(m.outermost(path) for m in", "all(m.outermost(path) for m in"),
-            ("Chain(*[m.of(rows) for m in self.methods])", "self"),
+            ("type(self)(*[m.of(rows) for m in self.methods])", "self"),
         ],
         f'test_laws.py -k "mixture and {ONE} and not beams"': [
             ("self.back = np.argsort(", "self.back = ("),
             ("take(concat(*parts, axis=0), self.back)", "concat(*parts, axis=0)"),
             ("take(concat(*r, axis=0), self.back)", "concat(*r, axis=0)"),
-            ("np.concatenate(real)[self.back]", "np.concatenate(real)"),
-            ("in self.groups])[self.back]", "in self.groups])"),
+            ("return rows, self.ordered(real)", "return rows, np.concatenate(real)"),
+            ("np.concatenate([*parts])[self.back]", "np.concatenate([*parts])"),
             ("((0, 0), (P - true.shape[1], 0))", "((0, 0), (0, P - true.shape[1]))"),
             ("np.zeros((n, 0), bool)", "np.ones((n, 1), bool)"),
             ("P = max(", "P = min("),
@@ -313,7 +314,7 @@ FAULTS = {
             ("own, where[order]", "own, where"),
         ],
         'test_methods.py -k "dropout or folded"': [
-            ("Chain(*[m.now(rng) for", "Chain(*[m.now() for"),
+            ("type(self)(*[m.now(rng) for", "type(self)(*[m.now() for"),
             ("now = {id(m): m.now(rng) for", "now = {id(m): m.now() for"),
         ],
     },
@@ -334,13 +335,13 @@ FAULTS = {
             ("if self.causal and T > 1", "if self.causal and T > 7"),
         ],
         'test_transformer.py -k "(padding or rows_asked or prompt_read) and (gpt2 or bert)"': [
-            ("m.real.cumsum(1)", "m.real.cumsum(0)"),
+            ("counted(m.real).cumsum(1)", "counted(m.real).cumsum(0)"),
             ("~real[:, None", "real[:, None"),
-            ("else pad | late", "else pad & late"),
-            ("else pad | late", "else late"),
-            ("pad if late is None", "None if late is None"),
+            ("reduce(or_, parts) if parts", "reduce(and_, parts) if parts"),
+            ("reduce(or_, parts) if parts", "parts[0] if parts"),
+            ("reduce(or_, parts) if parts", "parts[-1] if parts"),
             ("lookup(h, self.rows + self.prompt)", "lookup(h, self.rows)"),
-            ("cut(h, self.prompt, None, axis=1)", "cut(h, 0, -self.prompt, axis=1)"),
+            ("cut(h, self.first, None, axis=1)", "cut(h, 0, -self.first, axis=1)"),
             ("np.repeat(real, B, axis=0)", "np.repeat(~real, B, axis=0)"),
             ("key = real.tobytes()", "key = len(real)"),
         ],
@@ -360,10 +361,6 @@ FAULTS = {
     },
     "transformer.py": {
         "test_methods.py test_equations.py -k 'holds and (AT-1 or PB-4 or PR-1) or prefix_is'": [
-            ("return h + read(self, read.at)", "return h"),
-            ("return h + read(self, read.at)", "return h + read(self, read.at - read.at[:, :1])"),
-            ("angles(read.at, self.d", "angles(read.at + 1, self.d"),
-            ("return rotate(x, *read.angles)", "return x"),
             ("q = self.positions.turn(read(self.q, x), read)", "q = read(self.q, x)"),
             ("k = self.positions.turn(read(self.k, x), read)", "k = read(self.k, x)"),
             ("scale=self.d**-0.5", "scale=1.0"),
@@ -374,24 +371,30 @@ FAULTS = {
         ],
         "test_transformer.py -k every_layer": [
             ("return read(self.o, join_heads(y))", "return self.o(join_heads(y))"),
-            ("self.gelu(read(self.up, x))", "self.gelu(self.up(x))"),
+            ("self.σ(read(self.up, x))", "self.σ(self.up(x))"),
             ("h = h + read(self.attn, read(self.ln1, h))", "h = h + read(self.attn, h)"),
             ("read(self.mlp, read(self.ln2, h))", "read(self.mlp, read(self.ln1, h))"),
         ],
         'test_transformer.py test_equations.py -k "encoder_is or (holds and PR-1)"': [
             ("h = h + read(self.attn, read", "h = read(self.attn, read"),
             ("return h + read(self.mlp", "return read(self.mlp"),
-            ("self.gelu(read(self.up, x))", "read(self.up, x)"),
+            ("self.σ(read(self.up, x))", "read(self.up, x)"),
             ("else [*self.blocks, self.ln]", "else [*self.blocks[::-1], self.ln]"),
             ("[self.ln, *self.blocks] if c.post", "[*self.blocks, self.ln] if c.post"),
             ("asked(self, h + read(", "asked(self, read("),
             ("read(self.ln2, h + read(self.mlp, h))", "h + read(self.mlp, read(self.ln2, h))"),
             ("h + read(self, np.pad(types", "h - read(self, np.pad(types"),
-            ('"exact": exact_gelu}', '"exact": gelu}'),
-            ('"tanh": gelu,', '"tanh": exact_gelu,'),
+            ('"gelu": exact_gelu,', '"gelu": gelu,'),
+            ('"gelu_tanh": gelu,', '"gelu_tanh": exact_gelu,'),
         ],
-        "test_transformer.py -k ends": [
-            ("int(read.at.max(initial=-1)) + 1", "int(read.at.max(initial=-1))"),
+        "test_transformer.py -k 'gated or only_what'": [
+            ("self.σ(read(self.gate, x)) * read", "self.σ(read(self.gate, x)) + read"),
+            ("self.σ(read(self.gate, x)) * read", "read(self.gate, x) * read"),
+            ("self.σ(read(self.gate, x)) * read(self.up, x)", "read(self.gate, x)"),
+            ('"silu": silu}', '"silu": gelu}'),
+            ('bias="gate" in c.biased', 'bias="up" in c.biased'),
+            ('bias="v" in c.biased', 'bias="k" in c.biased'),
+            ('bias="down" in c.biased', "bias=True"),
         ],
         f'test_transformer.py -k "(loss or shard or label or slip or pad) and {ONE} or types"': [
             ("((0, 0), (read.prompt, 0))", "((0, 0), (0, read.prompt))"),
@@ -415,6 +418,23 @@ FAULTS = {
             ("self.causal and adapt.shared and adapt", "self.causal and adapt"),
         ],
     },
+    "positions.py": {
+        "test_methods.py test_equations.py -k 'holds and (AT-1 or PB-4 or PR-1) or prefix_is'": [
+            ("return h + read(self, read.at)", "return h"),
+            ("return h + read(self, read.at)", "return h + read(self, read.at - read.at[:, :1])"),
+            ("angles(read.at, self.ω", "angles(read.at + 1, self.ω"),
+            ("return rotate(x, *read.angles)", "return x"),
+            ("theta ** (-np.arange(0, d, 2) / d)", "theta ** (np.arange(0, d, 2) / d)"),
+            ("theta ** (-np.arange(0, d, 2) / d)", "theta ** (-np.arange(d // 2) / d)"),
+        ],
+        "test_transformer.py -k 'ends or stretched'": [
+            ("int(read.at.max(initial=-1)) + 1", "int(read.at.max(initial=-1))"),
+            ("waves = length * ω / (2 * math.pi)", "waves = length * ω"),
+            ("(1 / factor, 1)", "(1, 1 / factor)"),
+            ("(low, high), (", "(low, 2 * high), ("),
+            ("self.ω = self.ω * stretched", "self.ω = stretched"),
+        ],
+    },
     "encoder.py": {
         "test_transformer.py test_equations.py -k 'encoder or PB'": [
             ("return tanh(read(self, x))", "return read(self, x)"),
@@ -427,10 +447,10 @@ FAULTS = {
             ("count or max(1, (target >= 0).sum())", "max(1, (target >= 0).sum())"),
             ("labelled(labels, mask, self", "labelled(labels, None, self"),
             ("read(self.head, read(self.transform, h))", "read(self.head, h)"),
-            ("read(self.ln, self.gelu(read(self.dense, h)))", "self.gelu(read(self.dense, h))"),
+            ("read(self.ln, self.σ(read(self.dense, h)))", "self.σ(read(self.dense, h))"),
         ],
         "test_transformer.py -k encoder_is": [
-            ("read(self.ln, self.gelu(read(self.dense, h)))", "read(self.ln, read(self.dense, h))"),
+            ("read(self.ln, self.σ(read(self.dense, h)))", "read(self.ln, read(self.dense, h))"),
             ("super().__call__(x) + self.b", "super().__call__(x)"),
         ],
     },
@@ -446,8 +466,14 @@ FAULTS = {
             ("return self.pooler.pooled(pooled, read), read", "return pooled, read"),
         ],
         'test_transformer.py -k "(class or shard or pad or label) and (last or tags) or types"': [
-            ("count or max(1, (target >= 0).sum())", "max(1, (target >= 0).sum())"),
-            ("self(x, adapt, mask, rng=rng, **more)", "self(x, adapt, None, rng=rng, **more)"),
+            (
+                "return cross_entropy(z, target, count or max(1,",
+                "return cross_entropy(z, target, max(1,",
+            ),
+            (
+                "z, target = self(x, adapt, mask, rng=rng, **more)",
+                "z, target = self(x, adapt, None, rng=rng, **more)",
+            ),
             ("labels.max() >= C", "labels.max() > C"),
             (
                 "return labelled(labels, mask, self.score",
@@ -473,7 +499,8 @@ FAULTS = {
             ("dropout(x, p=self.dropout", "dropout(x, p=1 - 2 * self.dropout"),
             ("layer.W + self.scale", "layer.W - self.scale"),
             ("layer.W + self.scale * A @ B", "layer.W + A @ B"),
-            ("added[0] = first.setdefault", "first.setdefault"),
+            ("            added[0] = A\n", "            pass\n"),
+            ("if not whatever and not np.array_equal", "if not whatever and np.array_equal"),
             (r'r"attn\.[qkv]$", "attn.qkv"', r'r"attn\.[qkvo]$", "attn.qkv"'),
             ("np.zeros((self.rank, O))", "np.ones((self.rank, O))"),
         ],
@@ -565,7 +592,6 @@ FAULTS = {
     },
     "lstm.py": {
         "test_ops.py -k lstm": [
-            ("return 0.5 * (1 + np.tanh(0.5 * x))", "return 1 / (1 + np.exp(x))"),
             ("c = f * c + i * g", "c = f * c + g"),
             ("h = o * np.tanh(c)", "h = o * c"),
             ("i, f, g, o = np.split(", "i, g, f, o = np.split("),
@@ -709,7 +735,8 @@ FAULTS = {
             ("z / temperature + noise", "z * temperature + noise"),
             ("z / temperature + noise", "z / temperature - noise"),
             ("[:, -top_k:]", "[:, -top_k - 1 :]"),
-            ("np.where(done, eos, token)", "np.where(done, token, eos)"),
+            ("np.where(done, ends[0], token)", "np.where(done, token, ends[0])"),
+            ("done |= np.isin(token, ends)", "done |= token == ends[0]"),
             ("if len(new) == max_new_tokens", "if len(new) > max_new_tokens"),
             ("rng.gumbel(", "rng.normal("),
         ],
