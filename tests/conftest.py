@@ -18,6 +18,17 @@ def pytest_configure(config):
     device.name = config.getoption("--device")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """The worst errors of test_matrix.py, in one line."""
+    import numpy as np
+
+    found = [p for report in terminalreporter.getreports("passed") for p in report.user_properties]
+    kinds = {kind: [error for k, error in found if k == kind] for kind, _ in found}
+    if kinds:
+        worst = ", ".join(f"worst {kind} {np.max(errors):.1e}" for kind, errors in kinds.items())
+        terminalreporter.write_line(f"{len(next(iter(kinds.values())))} pairs, {worst}")
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
     """A small model's folder, and beside it world.txt, a text of its world."""

@@ -1,0 +1,149 @@
+"""What there are oracles of: families, tasks and methods, and what PEFT can't do of them."""
+
+from fnmatch import fnmatch
+
+B, T, NV, V = 3, 7, 5, 61  # texts, tokens, virtual tokens, words
+
+GQA = dict(num_key_value_heads=2, intermediate_size=24, bos_token_id=None, eos_token_id=None)
+FAMILIES = {  # the class of its configuration, and its settings
+    "gpt2": ("GPT2Config", dict(n_inner=24, bos_token_id=None, eos_token_id=None)),
+    "llama": ("LlamaConfig", GQA),
+    "qwen2": ("Qwen2Config", GQA | dict(tie_word_embeddings=True)),
+    "mistral": ("MistralConfig", GQA | dict(sliding_window=5, head_dim=6)),
+    "bert": ("BertConfig", dict(intermediate_size=24)),
+}
+TASKS = {  # PEFT's names, and transformers'
+    "CAUSAL_LM": "CausalLM",
+    "MASKED_LM": "MaskedLM",
+    "SEQ_CLS": "SequenceClassification",
+    "TOKEN_CLS": "TokenClassification",
+    "QUESTION_ANS": "QuestionAnswering",
+    "FEATURE_EXTRACTION": "",
+}
+HEADS = ["score", "classifier", "qa_outputs"]
+PARTS = {  # what a family's modules are called, where a method needs to know
+    "gpt2": dict(
+        embeddings=["wte", "wpe"],
+        linear=["c_attn", "c_fc"],
+        pattern=r".*h\.1\.(attn\.c_attn|mlp\.c_fc)",
+        exclude=["attn.c_proj"],
+        rank={"c_fc": 3},
+        alpha={r"h\.0\.mlp\.c_fc": 5},
+        norm=["ln_f"],
+        norms=None,
+        ia3=["attn.c_proj", "c_fc"],
+        ia3_in=["c_fc"],
+    ),
+    "llama": dict(
+        embeddings=["embed_tokens"],
+        linear=["k_proj", "v_proj", "up_proj"],
+        pattern=r".*layers\.1\.(self_attn\.[kq]_proj|mlp\.gate_proj)",
+        exclude=["o_proj", "down_proj"],
+        rank={"v_proj": 3},
+        alpha={r"layers\.0\.self_attn\.v_proj": 5},
+        norm=["post_attention_layernorm"],
+        norms=None,
+        ia3=["q_proj", "o_proj", "up_proj"],
+        ia3_in=["o_proj"],
+    ),
+    "bert": dict(
+        embeddings=["word_embeddings"],
+        linear=["key", "value", "intermediate.dense"],
+        pattern=r".*layer\.1\.(attention\.self\.key|intermediate\.dense)",
+        exclude=["attention.output.dense"],
+        rank={"value": 3},
+        alpha={r"layer\.0\.attention\.self\.value": 5},
+        norm=["attention.output.LayerNorm"],
+        norms=["LayerNorm"],
+        ia3=["query", "intermediate.dense"],
+        ia3_in=["intermediate.dense"],
+    ),
+}
+PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
+
+
+def configurations(part, task=None):
+    """{name: (the class of PEFT's configuration, its settings)} for a family's parts"""
+    prompt = lambda **more: ("PromptTuningConfig", {"num_virtual_tokens": NV} | more)
+    ptuning = lambda **more: ("PromptEncoderConfig", {"num_virtual_tokens": NV} | more)
+    prefix = lambda **more: ("PrefixTuningConfig", {"num_virtual_tokens": NV} | more)
+    lora = lambda targets=None, **more: (
+        "LoraConfig",
+        {"r": 4, "lora_alpha": 6, "target_modules": targets} | more,
+    )
+    ia3 = lambda **more: ("IA3Config", more)
+    norms = lambda targets: ("LNTuningConfig", {"target_modules": targets})
+    lstm = {"encoder_reparameterization_type": "LSTM"}
+    linear, head = part["linear"], ["lm_head"] * (task == "CAUSAL_LM")
+    return {
+        "prompt": prompt(),
+        "ptuning-mlp": ptuning(),
+        "ptuning-mlp-half": ptuning(encoder_hidden_size=8),
+        "ptuning-lstm": ptuning(**lstm, encoder_num_layers=1),
+        "ptuning-lstm-half": ptuning(**lstm, encoder_hidden_size=8),
+        "prefix": prefix(),
+        "prefix-projection": prefix(prefix_projection=True, encoder_hidden_size=8),
+        "lora": lora(),
+        "lora-rslora": lora(use_rslora=True),
+        "lora-dora": lora(linear, use_dora=True),
+        "lora-bias-all": lora(bias="all"),
+        "lora-bias-own": lora(linear, bias="lora_only"),
+        "lora-all": lora("all-linear"),
+        "lora-exclude": lora("all-linear", exclude_modules=part["exclude"] + HEADS),
+        "lora-pattern": lora(part["pattern"]),
+        "lora-layers": lora(linear, layers_to_transform=[1]),
+        "lora-ranks": lora(linear, rank_pattern=part["rank"], alpha_pattern=part["alpha"]),
+        "lora-embeddings": lora(part["embeddings"] + linear[:1]),
+        "lora-modules": lora(modules_to_save=part["norm"] + head),
+        "ia3": ia3(),
+        "ia3-other": ia3(target_modules=part["ia3"], feedforward_modules=part["ia3_in"]),
+        "norms": norms(part["norms"]),
+        "norms-one": norms(part["norm"]),
+    }
+
+
+METHODS = [*configurations(PARTS["bert"])]
+PROMPTS = ("prompt", "ptuning-*")  # virtual tokens before the text; PEFT drops its positions
+ROWS = (*PROMPTS, "prefix*")
+ENCODED = ("ptuning-*", "prefix-*")  # whose network PEFT's file leaves out
+
+IMPOSSIBLE = [  # family, task, method, why
+    ("bert", "CAUSAL_LM", "*", "it reads both ways"),
+    ("[!b]*", "MASKED_LM", "*", "they read one way"),
+    *(("*", "MASKED_LM", method, "PEFT has no such task") for method in ROWS),
+    ("*", "TOKEN_CLS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
+    ("*", "QUESTION_ANS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
+    ("[!b]*", "FEATURE_EXTRACTION", "lora-layers", "PEFT finds no layers in their bare names"),
+]
+LEFT_OUT = [  # family, task, method, case, why
+    ("mistral", "*", "prefix*", "left", "the window counts padding between prefix and text"),
+    *(("*", "FEATURE_EXTRACTION", method, "types", "PEFT drops them") for method in ROWS),
+    *(("*", "QUESTION_ANS", method, "types", "PEFT drops them") for method in PROMPTS),
+]
+UNASKED = [  # family, task, method, case: no loss, and why; padding may be an answer
+    *(("*", "TOKEN_CLS", m, "*", "PEFT has too few labels: ValueError") for m in PROMPTS),
+    ("mistral", "QUESTION_ANS", "[!p]*", "right", "the window of padding is of columns"),
+    ("mistral", "QUESTION_ANS", "prefix*", "right", "the window of padding is of columns"),
+    ("*", "QUESTION_ANS", "lora-embeddings", "right", "padding has no gradient"),
+]
+WRONG = [  # family, task, method, case, what PEFT has wrong; where it is right, we are by default
+    ("*", "*", "prompt", "left", "padding stands between prompt and text and has positions"),
+    ("*", "*", "ptuning-*", "left", "padding stands between prompt and text and has positions"),
+    ("*", "SEQ_CLS", "prompt", "*", "a virtual token or the padding is pooled"),
+    ("*", "SEQ_CLS", "ptuning-*", "*", "a virtual token or the padding is pooled"),
+    ("bert", "SEQ_CLS", "*", "left", "the padding is pooled"),
+]
+
+
+def like(name, patterns):
+    return any(fnmatch(name, p) for p in patterns)
+
+
+def listed(table, *names):
+    """Whether a row of the table is of these names."""
+    return any(all(map(fnmatch, names, row)) for row in table)
+
+
+def possible(family, task):
+    """The methods that PEFT has for them."""
+    return [m for m in METHODS if not listed(IMPOSSIBLE, family, task, m)]
