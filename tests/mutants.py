@@ -337,7 +337,7 @@ FAULTS = {
         'test_transformer.py -k "(padding or rows_asked or prompt_read) and (gpt2 or bert)"': [
             ("counted(m.real).cumsum(1)", "counted(m.real).cumsum(0)"),
             ("~real[:, None", "real[:, None"),
-            ("reduce(or_, parts) if parts", "reduce(and_, parts) if parts"),
+            ("reduce(or_, parts) if parts", "reduce(lambda a, b: a & b, parts) if parts"),
             ("reduce(or_, parts) if parts", "parts[0] if parts"),
             ("reduce(or_, parts) if parts", "parts[-1] if parts"),
             ("lookup(h, self.rows + self.prompt)", "lookup(h, self.rows)"),
