@@ -1,5 +1,6 @@
 """What we compute is what PEFT did, as tests/oracles/make.py has written it down: no torch."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,58 @@ from check import check, pairs
 from safetensors.numpy import load_file, save_file
 from table import FAMILIES, METHODS, TASKS, possible
 
+import minipeft as mp
+
 FIXED = Path(__file__).parent / "oracles" / "fixed"
-PAIRS = pairs(FIXED)
+PAIRS, BASES = pairs(FIXED), sorted(FIXED.glob("*/*/base"))
+ids = lambda folder: "-".join(folder.parts[-3:])
 
 
-@pytest.mark.parametrize("folder", PAIRS, ids=lambda folder: "-".join(folder.parts[-3:]))
+@pytest.mark.parametrize("folder", PAIRS, ids=ids)
 def test_we_compute_what_peft_does(folder):
     check(folder)
+
+
+def both(one, other, name):
+    """The settings and the tensors of two folders."""
+    settings = [json.loads((folder / f"{name}_config.json").read_text()) for folder in (one, other)]
+    return *settings, *(load_file(folder / f"{name}_model.safetensors") for folder in (one, other))
+
+
+def alike(tensors, again, but=()):
+    assert {name for name in tensors if not name.endswith(but or "-")} == again.keys()
+    assert all(np.array_equal(x, tensors[name]) for name, x in again.items())
+
+
+@pytest.mark.parametrize("base", BASES, ids=ids)
+def test_what_transformers_wrote_is_written_again(base, tmp_path):
+    mp.save(mp.load(base), tmp_path / "m")
+    alike(*(load_file(folder / "model.safetensors") for folder in (base, tmp_path / "m")))
+    theirs, ours = (
+        json.loads((folder / "config.json").read_text()) for folder in (base, tmp_path / "m")
+    )
+    other = {name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]}
+    assert other <= {"max_window_layers"}  # 0 is as good as any where there is no window
+
+
+TWICE = "original_module.bias", "modules_to_save.bias", "embed_tokens.base_layer.weight"
+
+
+@pytest.mark.parametrize("folder", PAIRS, ids=ids)
+def test_what_PEFT_wrote_is_written_again(folder, tmp_path):
+    """The tensors bit for bit, and settings that say the same of them."""
+    model = mp.load(folder.parent / "base")
+    mp.save(mp.load_adaptation(folder, model), tmp_path / "a")
+    theirs, ours, tensors, again = both(folder, tmp_path / "a", "adapter")
+    alike(tensors, again, TWICE)
+    save_file(again, tmp_path / "a/adapter_model.safetensors")  # without what we wrote beside
+    mp.save(mp.load_adaptation(tmp_path / "a", model), tmp_path / "b")
+    alike(again, load_file(tmp_path / "b/adapter_model.safetensors"))
+    same = {"task_type", "fan_in_fan_out", "inference_mode", "num_virtual_tokens", "use_dora"}
+    same |= {"token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules"}
+    assert {n for n in same & ours.keys() & theirs.keys() if ours[n] != theirs[n]} == set()
+    saved = {name.rpartition(".")[2] for name in ours.get("modules_to_save", ())}
+    assert saved <= {*(theirs["modules_to_save"] or ())}
 
 
 def test_there_is_an_oracle_of_every_family_task_and_method():
