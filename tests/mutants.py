@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from faults_hf import HF
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "tests" / "MUTANTS.md"
@@ -751,7 +752,7 @@ FAULTS = {
             ("range(1, 5)) / 4)", "range(1, 5)))"),
         ],
     },
-}
+} | HF
 
 
 def planted():

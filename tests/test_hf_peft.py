@@ -1,0 +1,217 @@
+"""What PEFT's settings say of layers, and what they can't say."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from families import BERT, GPT2, LLAMA, C, decoder, encoder, nudged
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from minipeft import (
+    IA3,
+    Chain,
+    Classifier,
+    DoRA,
+    FullFineTuning,
+    LoRA,
+    Probe,
+    PromptTuning,
+    SpanClassifier,
+    load,
+    load_adaptation,
+    save,
+)
+from minipeft.hf import CheckpointError
+from minipeft.methods import BiasTuning
+
+MODELS = {
+    "gpt2": nudged(decoder(GPT2)),
+    "llama": nudged(decoder(replace(LLAMA, window=None, biased=()))),
+    "bert": nudged(encoder(BERT)),
+}
+MODEL = MODELS["gpt2"]
+QKV = r"attn\.[qkv]$"
+families = pytest.mark.parametrize("name", MODELS)
+
+
+def drawn(γ, model):
+    """Attached, with no number where it started."""
+    γ.attach(model, np.random.default_rng(0))
+    for p in γ.parameters():
+        p.data = p.data + 0.3 * np.random.default_rng(1).normal(size=p.shape)
+    return γ
+
+
+def written(γ, folder, tensors=(), without=(), **settings):
+    """A folder as PEFT would have it, of which some settings are others or left out."""
+    save(γ, folder, dtype=np.float64)
+    path, file = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    said = json.loads(path.read_text()) | settings
+    path.write_text(json.dumps({name: said[name] for name in said if name not in without}))
+    save_file(load_file(file) | dict(tensors), file)
+    return folder
+
+
+def kind(folder):
+    return json.loads((folder / "adapter_config.json").read_text())["peft_type"]
+
+
+def said(model, γ):
+    return model(np.array([[1, 2, 3, 4]]), γ).data
+
+
+@pytest.mark.parametrize("name, targets", [("gpt2", QKV), *((n, "") for n in ("llama", "bert"))])
+def test_what_a_lora_leaves_out_is_as_peft_has_it(tmp_path, name, targets):
+    model = MODELS[name]
+    γ = drawn(LoRA(8, 8, targets=targets or r"attn\.[qv]$"), model)
+    γ = γ if name != "gpt2" else drawn(LoRA(8, 8, targets=QKV, fused=True), model)
+    out = "target_modules", "r", "lora_alpha", "lora_dropout", "bias", "task_type", "use_dora"
+    again = load_adaptation(written(γ, tmp_path / "a", without=out), model)
+    assert (again.rank, again.alpha, again.dropout, [*again.at]) == (8, 8, 0, [*γ.at])
+    assert np.abs(said(model, again) - said(model, γ)).max() < 1e-12
+
+
+def test_dropout_comes_in(tmp_path):
+    γ = drawn(LoRA(2, dropout=0.25), MODEL)
+    assert load_adaptation(written(γ, tmp_path / "a"), MODEL).dropout == 0.25
+
+
+def test_an_old_llama_has_frequencies_beside_its_layers(tmp_path):
+    save(MODELS["llama"], tmp_path / "m", dtype=np.float64)
+    path, ω = tmp_path / "m/model.safetensors", np.ones(2)
+    names = [
+        f"model.{at}rotary_emb.inv_freq" for at in ("", *[f"layers.{n}.self_attn." for n in (0, 1)])
+    ]
+    save_file(load_file(path) | dict.fromkeys(names, ω), path)
+    assert load(tmp_path / "m").config == MODELS["llama"].config
+
+
+@families
+def test_all_linear_is_all_but_the_head(tmp_path, name):
+    model = MODELS[name]
+    γ = drawn(LoRA(2, targets=r"attn\.[qkvo]$|mlp\.|pooler|dense"), model)
+    folder = written(γ, tmp_path / "a", target_modules="all-linear")
+    assert np.abs(said(model, load_adaptation(folder, model)) - said(model, γ)).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"lora_bias": True}, "lora_bias=True is not supported"),
+        ({"alora_invocation_tokens": [1]}, r"alora_invocation_tokens=\[1\] is not supported"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"layers_to_transform": [0.0]}, "must be numbers of layers"),
+        ({"layers_to_transform": 1}, "no place for h.0.attn.c_attn"),
+        ({"r": 25}, r"rank 25 is beyond h.0.attn.c_attn, \(8, 24\)"),
+        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has no matrix that a LoRA could change"),
+    ],
+)
+def test_a_lora_that_can_not_be_is_refused_by_name(tmp_path, settings, says):
+    folder = written(drawn(LoRA(2), MODEL), tmp_path / "a", **settings)
+    with pytest.raises(CheckpointError, match=says):
+        load_adaptation(folder, MODEL)
+
+
+def test_an_embedding_beside_its_lora_is_the_bases(tmp_path):
+    γ = drawn(LoRA(2, targets="^tokens$"), MODEL)
+    name, W = "base_model.model.transformer.wte.base_layer.weight", MODEL.tokens.W.data
+    load_adaptation(written(γ, tmp_path / "a", {name: W}), MODEL)
+    with pytest.raises(CheckpointError, match="wte.base_layer.weight is not the model's"):
+        load_adaptation(written(γ, tmp_path / "b", {name: W + 0.1}), MODEL)
+
+
+def changed(folder, **settings):
+    """A folder of ours whose settings another program changed."""
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    return folder
+
+
+def test_what_the_file_says_counts_not_what_we_wrote_beside(tmp_path):
+    γ = drawn(LoRA(2, 3), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    alpha = json.loads((tmp_path / "a/adapter_config.json").read_text())["lora_alpha"]
+    again = load_adaptation(changed(tmp_path / "a", lora_alpha=2 * alpha), MODEL)
+    twice = replace(γ, alpha=6).lay(γ.at, MODEL)
+    assert np.abs(said(MODEL, again) - said(MODEL, twice)).max() < 1e-12
+
+
+def test_a_fused_lora_whose_A_fell_apart_is_none(tmp_path):
+    model = MODELS["llama"]
+    γ = drawn(LoRA(2, targets=r"attn\.[qkv]$", fused=True), model)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_model.safetensors"
+    again = load_adaptation(tmp_path / "a", model)
+    assert again.fused and len(again.parameters()) == len(γ.parameters())
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    name = next(n for n in tensors if "k_proj.lora_A" in n)
+    save_file(tensors | {name: tensors[name] + 1}, path, metadata)
+    again = load_adaptation(tmp_path / "a", model)
+    assert not again.fused and len(again.parameters()) == 2 * 3 * model.config.layers
+
+
+OURS = {  # what PEFT would read as something else
+    "two LoRAs of one layer": lambda: Chain(LoRA(2), LoRA(3)),
+    "two kinds": lambda: Chain(LoRA(2), DoRA(2, targets=r"mlp\.up$")),
+    "LoRAs that drop otherwise": lambda: Chain(LoRA(2), LoRA(2, dropout=0.1, targets="up$")),
+    "two LoRAs of c_attn": lambda: Chain(LoRA(2, targets="q$"), LoRA(3, targets="k$")),
+    "DoRA of a part of c_attn": lambda: DoRA(2),
+    "a part of c_attn kept whole": lambda: Chain(LoRA(2, targets="up$"), FullFineTuning("q$")),
+    "a part of c_attn's biases": lambda: Chain(LoRA(2, targets="up$"), BiasTuning(r"attn\.q$")),
+    "layers both kept whole and adapted": lambda: Chain(
+        LoRA(2, targets="up$"), FullFineTuning("up$")
+    ),
+    "IA3 of inputs of c_attn": lambda: IA3(r"attn\.[qkv]$", inputs=r"attn\.[qkv]$"),
+    "two IA3": lambda: Chain(IA3(r"attn\.[kv]$"), IA3(r"mlp\.up$")),
+    "IA3 and its biases": lambda: Chain(IA3(), BiasTuning(QKV)),
+}
+
+
+@pytest.mark.parametrize("what", OURS)
+def test_what_peft_would_read_otherwise_has_our_names(tmp_path, what):
+    γ = drawn(OURS[what](), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    assert kind(tmp_path / "a").startswith("MINIPEFT_")
+    assert np.array_equal(said(MODEL, load_adaptation(tmp_path / "a", MODEL)), said(MODEL, γ))
+
+
+def test_a_head_without_a_probe_has_no_task(tmp_path):
+    model = Classifier(MODEL, C)
+    save(drawn(LoRA(2), model), tmp_path / "a")
+    assert json.loads((tmp_path / "a/adapter_config.json").read_text())["task_type"] is None
+    save(drawn(PromptTuning(2), model), tmp_path / "b")
+    assert kind(tmp_path / "b") == "MINIPEFT_PROMPTTUNING"
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_head_has_the_bias_that_theirs_has(tmp_path, bias):
+    """transformers' question answering has one, its GPT-2 classifier has none."""
+    spans = SpanClassifier(MODEL, bias=bias)
+    γ = drawn(Chain(LoRA(2), Probe()), spans)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    tensors = load_file(tmp_path / "a/adapter_model.safetensors")
+    assert tensors["base_model.model.qa_outputs.bias"].any() == bias
+    assert np.array_equal(said(spans, load_adaptation(tmp_path / "a", spans)), said(spans, γ))
+    other = SpanClassifier(MODEL, bias=True)
+    assert np.array_equal(said(other, load_adaptation(tmp_path / "a", other)), said(spans, γ))
+    model = Classifier(MODEL, C, bias=bias)
+    save(drawn(Chain(LoRA(2), Probe()), model), tmp_path / "b")
+    names = load_file(tmp_path / "b/adapter_model.safetensors").keys()
+    assert ("base_model.model.score.bias" in names) == bias
+
+
+def test_biases_of_a_head_are_no_biases_of_peft(tmp_path):
+    model = Classifier(MODEL, C, bias=True)
+    γ = drawn(Chain(LoRA(2), BiasTuning("")), model)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    assert kind(tmp_path / "a") == "MINIPEFT_CHAIN"
+
+
+def test_there_is_one_way_to_be_as_peft(tmp_path):
+    save(drawn(LoRA(2), MODEL), tmp_path / "a")
+    with pytest.raises(ValueError, match="compat=True: there is None and 'peft'"):
+        load_adaptation(tmp_path / "a", MODEL, compat=True)
