@@ -2,7 +2,7 @@
 
 AGAIN = "test_oracles.py -k written_again"
 WROTE = "test_oracles.py -k 'written_again and"
-COMPUTED = "test_oracles.py -k 'computes and"
+COMPUTED = "test_oracles.py -k 'we_compute and"
 SETTINGS = "test_hf_settings.py"
 
 HF = {
@@ -125,13 +125,15 @@ HF = {
             ),
             ('"ln": "embeddings.LayerNorm"', '"ln1": "embeddings.LayerNorm"'),
         ],
-        'test_hf.py -k "first_berts or broken_encoder or left_out"': [
+        'test_hf.py -k "first_berts or broken_encoder"': [
             ('"LayerNorm.gamma", "LayerNorm.weight"', '"LayerNorm.gamma", "LayerNorm.bias"'),
             ('name.replace("LayerNorm.beta"', 'name.replace("LayerNorm.gamma"'),
             (r'r"embeddings\.position_ids$|cls\.seq', r'r"cls\.seq'),
             (r'$|cls\.seq_relationship\."', r'$"'),
             ('("cls.predictions.decoder.bias", "cls.predictions.bias"),', ""),
             ('    "tie_word_embeddings": (True,),\n', ""),
+        ],
+        "test_hf_peft.py -k leaves_out": [
             ('queries=("query", "value")', 'queries=("query", "key")'),
         ],
     },
@@ -199,7 +201,7 @@ HF = {
                 '"attn.v": "self_attn.k_proj",\n        "attn.k": "self_attn.v_proj"',
             ),
         ],
-        'test_hf.py -k "left_out or old_llamas"': [
+        'test_hf_peft.py -k "leaves_out or old_llama"': [
             ('queries=("q_proj", "v_proj")', 'queries=("q_proj", "k_proj")'),
             (r'r"(layers\.\d+\.self_attn\.)?rotary', r'r"(layers\.\d\.self_attn\.)rotary'),
         ],
@@ -415,7 +417,7 @@ HF = {
             ("self.prompt + real.shape[1]), bool)", "real.shape[1]), bool)"),
             ("isinstance(m, PromptTuning))", "hasattr(m, 'length'))"),
         ],
-        "test_oracles.py -k 'computes and (SEQ or dora)'": [
+        "test_oracles.py -k 'we_compute and (SEQ or dora)'": [
             (
                 "and self.network is Classifier and self.base.causal:",
                 "and self.network is Classifier:",

@@ -318,6 +318,16 @@ FAULTS = {
             ("type(self)(*[m.now(rng) for", "type(self)(*[m.now() for"),
             ("now = {id(m): m.now(rng) for", "now = {id(m): m.now() for"),
         ],
+        "test_differences.py -k 'not page'": [
+            ("if len({s.shape[1] for s in found}) > 1:", "if False:"),
+            ("reduce(lambda real, m: m.shown(real), self.methods, real)", "real"),
+            ("self.ordered(m.counted(real[rows]) for m, rows in self.groups)", "real"),
+            (
+                "found = [m.shown(real[rows]) for m, rows",
+                "found = [m.shown(real[rows[::-1]]) for m, rows",
+            ),
+            ("return self.ordered(found)", "return np.concatenate(found)"),
+        ],
     },
     "reading.py": {
         'test_methods.py -k "equation or words or text or chain"': [
@@ -358,6 +368,19 @@ FAULTS = {
             ("[take(x, rows) for x in xs], r[rows]", "xs, r[rows]"),
             ("self.real[rows], self.start[rows]", "self.real[rows], self.start"),
             ("self.adapt.of(rows), self.real[rows]", "self.adapt, self.real[rows]"),
+        ],
+        "test_transformer.py test_laws.py -k 'window or llama and parts and (plain or lora)'": [
+            ("S > self.window", "S > self.window + 1"),
+            ("S > self.window", "T > self.window"),
+            (">= self.window", "> self.window"),
+            ("at = self.memory.adapt.counted(real).cumsum(1)", "at = np.ones_like(real).cumsum(1)"),
+            ("at[:, S - T :, None] - at[:, None]", "at[:, :T, None] - at[:, None]"),
+            ("            parts.append(far[:, None, None])\n", ""),
+        ],
+        "test_differences.py -k 'not page'": [
+            ("self.first = real.shape[1] - shown.shape[1]", "self.first = self.prompt"),
+            ("shown = m.adapt.shown(real)", "shown = real"),
+            ("count = m.adapt.counted(m.real)", "count = m.real"),
         ],
     },
     "transformer.py": {
@@ -417,6 +440,23 @@ FAULTS = {
         ],
         f'test_laws.py -k "mixture and {ONE} and not beams"': [
             ("self.causal and adapt.shared and adapt", "self.causal and adapt"),
+        ],
+        "test_differences.py -k 'not page'": [
+            ("return rows - front, np.take", "return rows, np.take"),
+            (
+                "asked(self.targets(labels, shown), front)",
+                "asked(self.targets(labels, mask), front)",
+            ),
+            ("shown = (adapt or PLAIN).shown(mask)", "shown = mask"),
+            ("((0, 0), (front, 0)), constant_values", "((0, 0), (0, front)), constant_values"),
+            ("constant_values=-100", "constant_values=0"),
+        ],
+        "test_transformer.py -k config": [
+            ("self.window or 1", "1"),
+            ("if not self.eps > 0:", "if self.eps < 0:"),
+            ("if self.heads % groups or", "if"),
+            ("not self.head_width and self.width % self.heads", "False"),
+            ('if self.positions == "rotary" and self.d % 2:', "if False:"),
         ],
     },
     "positions.py": {
@@ -484,6 +524,30 @@ FAULTS = {
             ("mask, rng=rng, rows=rows, types=types)", "rng=rng, rows=rows, types=types)"),
             ("if not mask.any(1).all():", "if not mask.any():"),
         ],
+        "test_transformer.py -k span": [
+            ("len(labels) != len(real) or (labels", "(labels"),
+            ("(labels >= real.shape[1]).any()", "(labels > real.shape[1]).any()"),
+            ("((labels == -100) | (labels >= 0) & there).all()", "((labels < 0) | there).all()"),
+            ("((labels == -100) | (labels >= 0) & there).all()", "(labels >= -100).all()"),
+            ("((labels == -100) | (labels >= 0) & there).all()", "there.all()"),
+            ("cross_entropy(z + never", "cross_entropy(z"),
+            ("np.finfo(z.dtype).min / 2", "-1.0"),
+            ("or labels.shape[1] != 2", ""),
+            (
+                "z = transpose(self(x, adapt, mask, rng=rng, **more))",
+                "z = transpose(self(x, rng=rng))",
+            ),
+        ],
+        "test_differences.py -k 'not page'": [
+            ("rows = rows - (shown.shape[1] - mask.shape[1])", "pass"),
+            ("shown = (adapt or PLAIN).shown(mask)", "shown = mask"),
+            ("~(adapt or PLAIN).shown(real)[:, None]", "~real[:, None]"),
+        ],
+        "test_oracles.py -k written_again": [
+            ('NO_TRUNK = "head", "transform", "pooler"', 'NO_TRUNK = "head", "transform"'),
+            ('NO_TRUNK = "head", "transform"', 'NO_TRUNK = "head", "norm"'),
+            ("classes, std=0.0, bias=bias)", "classes, std=0.0, bias=True)"),
+        ],
     },
     "methods/lora.py": {
         'test_equations.py test_methods.py -k "(test_holds and LO) or lora or merg or dropout"': [
@@ -501,7 +565,6 @@ FAULTS = {
             ("layer.W + self.scale", "layer.W - self.scale"),
             ("layer.W + self.scale * A @ B", "layer.W + A @ B"),
             ("            added[0] = A\n", "            pass\n"),
-            ("if not whatever and not np.array_equal", "if not whatever and np.array_equal"),
             (r'r"attn\.[qkv]$", "attn.qkv"', r'r"attn\.[qkvo]$", "attn.qkv"'),
             ("np.zeros((self.rank, O))", "np.ones((self.rank, O))"),
         ],
@@ -510,6 +573,11 @@ FAULTS = {
             ("(I, self.rank)), np.zeros", "(I, self.rank)) * 0, np.zeros"),
             (r'r"attn\.[qv]$"', r'r"attn\.[qk]$"'),
         ],
+        "test_hf_peft.py -k fused": [
+            ("if not whatever and not np.array_equal", "if not whatever and np.array_equal"),
+            ("if not whatever and not np.array_equal", "if False and np.array_equal"),
+        ],
+        "test_methods.py -k 'fused or slip'": [("return len(first) < len(at)", "return True")],
     },
     "methods/adapter.py": {
         'test_methods.py test_equations.py -k "adapter or near or (test_holds and AD)"': [
@@ -675,6 +743,11 @@ FAULTS = {
             ('"intermediate": r"mlp\.up$"', '"intermediate": r"mlp\.down$"'),
             ('"query": r"attn\.q$"', '"query": r"attn\.[qk]$"'),
         ],
+        "test_methods.py -k bias": [
+            ("return layer(x) + (b - layer.b)", "return layer(x) + b"),
+            ("return [host(layer.b.data)[None]]", "return [0 * host(layer.b.data)[None]]"),
+            ('return {"b": b}', 'return {"b": layer.b + b}'),
+        ],
     },
     "template.py": {
         "test_template.py": [
@@ -738,6 +811,10 @@ FAULTS = {
             ("[:, -top_k:]", "[:, -top_k - 1 :]"),
             ("np.where(done, ends[0], token)", "np.where(done, token, ends[0])"),
             ("done |= np.isin(token, ends)", "done |= token == ends[0]"),
+            ("done |= np.isin(token, ends)", "done |= np.isin(token, ends[-1:])"),
+            ("np.where(done, ends[0], token)", "np.where(done, ends[-1], token)"),
+            ("or done.all():", "or done.any():"),
+            ("or done.all():", "and done.all():"),
             ("if len(new) == max_new_tokens", "if len(new) > max_new_tokens"),
             ("rng.gumbel(", "rng.normal("),
         ],

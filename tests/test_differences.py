@@ -308,6 +308,14 @@ def test_what_shows_its_prompt_is_read_alone(loaded):
         MODEL(IDS, mp.Each([lora, theirs, None]))
 
 
+def test_users_of_pefts_in_one_batch(loaded):
+    first, second = (loaded(mp.PromptTuning(NV), MODEL)[1] for _ in range(2))
+    z = MODEL(LEFT, mp.Each([first, second, first]), mask=ON_LEFT).data
+    for i, γ in enumerate((first, second, first)):
+        alone = MODEL(LEFT[i : i + 1], γ, mask=ON_LEFT[i : i + 1]).data[0]
+        assert apart(z[i], alone) < 1e-12
+
+
 # -- the page
 
 

@@ -122,6 +122,23 @@ def test_an_embedding_beside_its_lora_is_the_bases(tmp_path):
         load_adaptation(written(γ, tmp_path / "b", {name: W + 0.1}), MODEL)
 
 
+@families
+def test_a_lora_may_be_of_names_with_what_stands_before(tmp_path, name):
+    """PEFT has endings, at a dot, of names in all of the network."""
+    model = MODELS[name]
+    γ = drawn(LoRA(2, targets=r"0\.mlp\.up$"), model)
+    save(γ, tmp_path / "a")
+    (module,) = {
+        n.removeprefix("base_model.model.").partition(".lora")[0]
+        for n in load_file(tmp_path / "a/adapter_model.safetensors")
+    }
+    for ending in (module, module.partition(".")[2]):
+        folder = changed(written(γ, tmp_path / ending), target_modules=[ending])
+        assert [*load_adaptation(folder, model).at] == ["blocks.0.mlp.up"]
+    with pytest.raises(CheckpointError, match="no layer matches"):
+        load_adaptation(changed(folder, target_modules=[module.partition(".")[2][1:]]), model)
+
+
 def changed(folder, **settings):
     """A folder of ours whose settings another program changed."""
     path = folder / "adapter_config.json"

@@ -50,7 +50,7 @@ from minipeft import (
     stack,
 )
 from minipeft.backend import host
-from minipeft.methods import biases
+from minipeft.methods import BiasTuning, biases
 from minipeft.nn import but
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -583,6 +583,20 @@ def test_random_weights_are_as_many_as_biases(model):
     for (i, j), number in zip(at, host(δ.data)[0]):
         W[i, j] += number
     assert np.array_equal(host(control.weights(layer, δ)["W"].data), W)
+
+
+@pytest.mark.parametrize("model", [DECODERS["gpt2"]])
+def test_biases_that_are_kept_are_those_and_what_was_added(model):
+    """W x + b', where BitFit has W x + b + δ."""
+    ids, _, mask = batch(model, 5)
+    kept, added = BiasTuning().attach(model, rng()), BitFit().attach(model, rng())
+    assert np.allclose(model(ids, kept, mask=mask).data, model(ids, mask=mask).data, rtol=1e-13)
+    for b, δ in zip(kept.parameters(), added.parameters(), strict=True):
+        δ.data = rng().normal(size=δ.shape)
+        b.data = b.data + δ.data
+    z = model(ids, added, mask=mask).data
+    assert np.allclose(model(ids, kept, mask=mask).data, z, rtol=1e-12)
+    assert np.allclose(merge(model, kept)(ids, mask=mask).data, z, rtol=1e-12)
 
 
 def test_subsets_of_biases_have_the_names_of_the_paper():
