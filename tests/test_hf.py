@@ -34,6 +34,7 @@ from minipeft import (
     Each,
     Encoded,
     Encoder,
+    Features,
     FullFineTuning,
     LoRA,
     PrefixTuning,
@@ -227,6 +228,26 @@ def test_what_a_folder_says_of_tokens_and_labels_is_kept(tmp_path):
     save(Classifier(load(tmp_path / "again"), 2), tmp_path / "other")
     other = json.loads((tmp_path / "other/config.json").read_text())
     assert other["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"} and other["pad_token_id"] == 5
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        decoder(GPT2),
+        decoder(Config(11, 12, 3, 4, 20, tied=False)),
+        Features(decoder(Config(11, 12, 3, 4, 20, tied=False))),
+        encoder(BERT),
+        Encoder(BERT, np.random.default_rng(0)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_a_folder_does_not_say_its_file_shows(tmp_path, model):
+    save(model, tmp_path / "m")
+    path = tmp_path / "m/config.json"
+    said = json.loads(path.read_text())
+    del said["architectures"]
+    path.write_text(json.dumps(said))
+    assert type(load(tmp_path / "m")) is type(model)
 
 
 def test_full_fine_tuning_merged_is_a_model(tmp_path):
@@ -602,6 +623,8 @@ def test_what_has_no_format_is_refused(tmp_path):
         (LoRA(), {}, "attached to no model yet"),
         (MODEL, {"dtype": "int32"}, "there is float16"),
         (huge, {"dtype": "float16"}, "holds NaN or infinity as float16"),
+        (Classifier(MODEL, C, "mean"), {}, "GPT-2's classifiers don't have pool='mean'"),
+        (Classifier(MODEL, C, bias=True), {}, "GPT-2's classifiers have no score.bias"),
     ]
     for thing, options, says in refused:
         with pytest.raises(ValueError, match=says):

@@ -54,7 +54,8 @@ def test_what_is_left_out_is_as_transformers_has_it(model_type):
 @pytest.mark.parametrize(
     ("model_type", "said", "fields"),
     [
-        ("llama", {"num_key_value_heads": 32, "head_dim": 128}, {"key_heads": None}),
+        ("llama", {"num_key_value_heads": 32, "head_dim": 128}, {"head_width": None}),
+        ("llama", {"num_key_value_heads": 32}, {"key_heads": None}),
         ("llama", {"num_key_value_heads": 4, "head_dim": 64}, {"key_heads": 4, "head_width": 64}),
         ("llama", {"intermediate_size": 4 * 4096}, {"hidden": None}),
         ("llama", {"sliding_window": 5}, {"window": None}),
