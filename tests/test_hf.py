@@ -101,6 +101,7 @@ def test_names_of_the_first_berts_are_understood(tmp_path):
         tensors = {key.replace(new, name): x for key, x in tensors.items()}
     tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
     tensors["cls.seq_relationship.weight"] = np.ones((2, 8))
+    tensors["bert.embeddings.position_ids"] = np.arange(32)[None]
     save_file(tensors, path)
     same(load(tmp_path / "m"), ENCODERS["bert"])
 

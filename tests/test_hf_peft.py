@@ -18,6 +18,7 @@ from minipeft import (
     LoRA,
     Probe,
     PromptTuning,
+    PseudoTokens,
     SpanClassifier,
     load,
     load_adaptation,
@@ -139,6 +140,13 @@ def test_a_lora_may_be_of_names_with_what_stands_before(tmp_path, name):
         load_adaptation(changed(folder, target_modules=[module.partition(".")[2][1:]]), model)
 
 
+def test_an_ending_names_no_others(tmp_path):
+    """BERT's attention.output.dense ends as output.dense does."""
+    model = MODELS["bert"]
+    γ = drawn(LoRA(2, targets=r"mlp\.down$"), model)
+    assert [*load_adaptation(written(γ, tmp_path / "a"), model).at] == [*γ.at]
+
+
 def changed(folder, **settings):
     """A folder of ours whose settings another program changed."""
     path = folder / "adapter_config.json"
@@ -184,6 +192,7 @@ OURS = {  # what PEFT would read as something else
     ),
     "IA3 of inputs of c_attn": lambda: IA3(r"attn\.[qkv]$", inputs=r"attn\.[qkv]$"),
     "two IA3": lambda: Chain(IA3(r"attn\.[kv]$"), IA3(r"mlp\.up$")),
+    "rows among the words": lambda: PseudoTokens("[P]*2 {x} [P]"),
     "IA3 and its biases": lambda: Chain(IA3(), BiasTuning(QKV)),
 }
 

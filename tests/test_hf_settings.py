@@ -159,6 +159,8 @@ def test_settings_say_what_a_network_is(c, model_type):
     again = config(**told)
     same = ("key_heads", "head_width", "hidden")
     assert told["model_type"] == model_type
+    special = ["pad_token_id"] if model_type == "bert" else ["bos_token_id", "eos_token_id"]
+    assert all(told[name] is None for name in special)  # left out, they would be others
     assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in same)
     assert again.d == c.d and (again.key_heads or again.heads) == (c.key_heads or c.heads)
     assert (again.hidden or 4 * again.width) == (c.hidden or 4 * c.width)
