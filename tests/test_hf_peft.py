@@ -147,6 +147,67 @@ def test_an_ending_names_no_others(tmp_path):
     assert [*load_adaptation(written(γ, tmp_path / "a"), model).at] == [*γ.at]
 
 
+def test_pseudo_tokens_in_front_are_a_prompt(tmp_path):
+    γ = drawn(PseudoTokens("[P]*2 [P] {x}"), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    assert kind(tmp_path / "a") == "P_TUNING"
+    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
+
+
+def test_scales_of_c_attn_are_of_q_k_and_v(tmp_path):
+    γ = drawn(IA3(r"attn\.[qkv]$|mlp\.up$", inputs=r"mlp\.up$"), MODEL)
+    folder = written(γ, tmp_path / "a")
+    l = load_file(folder / "adapter_model.safetensors")[
+        "base_model.model.transformer.h.1.attn.c_attn.ia3_l"
+    ]
+    want = [γ.at[f"blocks.1.attn.{n}"][0].data.T for n in "qkv"]
+    assert np.array_equal(l, np.concatenate(want))
+    assert np.array_equal(said(MODEL, load_adaptation(folder, MODEL)), said(MODEL, γ))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_biases_of_all_layers_come_once(tmp_path, name):
+    """Those of a head that is kept whole are the head's; that of tied words is there twice."""
+    model = SpanClassifier(MODEL) if name == "gpt2" else MODELS["bert"]
+    parts = [LoRA(2), BiasTuning("^(?!score)"), *[Probe()] * (name == "gpt2")]
+    γ = drawn(Chain(*parts), model)
+    again, own = load_adaptation(written(γ, tmp_path / "a", tied(γ)), model), γ.methods[1]
+    assert again.methods[1].at.keys() == own.at.keys()
+    z = model(np.array([[1, 2, 3]]), γ).data
+    assert np.abs(model(np.array([[1, 2, 3]]), again).data - z).max() < 1e-12
+
+
+def tied(γ):
+    """The bias of a masked language model's words, as PEFT has it once more."""
+    at = γ.methods[1].at.get("head")
+    return {"base_model.model.cls.predictions.decoder.bias": at[0].data[0]} if at else {}
+
+
+@pytest.mark.parametrize("targets", [QKV, r"1\.attn\.[qkv]$", r"mlp\.up$", r"0\.mlp\.up$"])
+def test_a_lora_knows_where_it_is(tmp_path, targets):
+    """What is made anew as it says of itself stands there too, and shares what it shares."""
+    γ = drawn(LoRA(2, targets=targets, fused="attn" in targets), MODEL)
+    again = load_adaptation(written(γ, tmp_path / "a"), MODEL)
+    other = replace(again).attach(MODEL, np.random.default_rng(0))
+    assert [*other.at] == [*again.at] == [*γ.at]
+    assert len(other.parameters()) == len(again.parameters()) == len(γ.parameters())
+
+
+def test_what_is_more_than_we_wrote_is_kept(tmp_path):
+    """Trained on in PEFT, q's rows of B may lie beside the A that was v's alone."""
+    γ = drawn(LoRA(2), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_model.safetensors"
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    more = {n: x + 1 for n, x in tensors.items() if "lora_B" in n}
+    save_file(tensors | more, path, metadata)
+    save_file(tensors | more, written(γ, tmp_path / "b") / path.name)
+    one, other = (load_adaptation(tmp_path / name, MODEL) for name in "ab")
+    assert np.abs(said(MODEL, one) - said(MODEL, other)).max() < 1e-12
+
+
 def changed(folder, **settings):
     """A folder of ours whose settings another program changed."""
     path = folder / "adapter_config.json"
@@ -161,6 +222,10 @@ def test_what_the_file_says_counts_not_what_we_wrote_beside(tmp_path):
     again = load_adaptation(changed(tmp_path / "a", lora_alpha=2 * alpha), MODEL)
     twice = replace(γ, alpha=6).lay(γ.at, MODEL)
     assert np.abs(said(MODEL, again) - said(MODEL, twice)).max() < 1e-12
+    again = load_adaptation(changed(tmp_path / "a", use_rslora=True), MODEL)
+    stacked = 2 * 3 / 2 * 4**0.5  # alpha over the root of the rank, which is 4 for q and v
+    rooted = replace(γ, alpha=2 * stacked).lay(γ.at, MODEL)
+    assert np.abs(said(MODEL, again) - said(MODEL, rooted)).max() < 1e-12
 
 
 def test_a_fused_lora_whose_A_fell_apart_is_none(tmp_path):
