@@ -58,7 +58,7 @@ def window(settings, kind):
         return None
     L, size = settings.field(*FIELDS["layers"]), settings.field("sliding_window", None, int)
     first = settings.field("max_window_layers", 28, float) if kind == "qwen2" else 0
-    slides = [n >= first for n in range(L)] if kind == "qwen2" else [True]
+    slides = [first <= 0, first < L]  # the first layer, the last
     slides = [t == SLIDES for t in settings.field("layer_types", (), tuple)] or slides
     if any(slides) and not all(slides):
         raise CheckpointError(
