@@ -57,6 +57,13 @@ class Theirs:
         path = self.modules[module][0]
         return self.family.linear(path) and path not in ("head", "score")
 
+    def shape(self, module):
+        """(in, out) of its matrix."""
+        layer = self.layers[self.modules[module][0]]
+        if not hasattr(layer, "shape"):
+            raise CheckpointError(f"{self.settings.path}: {module} has no matrix to change")
+        return layer.shape
+
     def named(self, field, default=()):
         """The modules that a field names."""
         said = self.settings.names(field, default, pattern=True)
@@ -243,10 +250,7 @@ def as_known(found, known, scale, theirs):
 def matrices(file, theirs, module, R, dora):
     """A (in, r), B (r, out) and, of DoRA, what each of the paths has of the magnitudes."""
     paths, dtype = theirs.modules[module], theirs.model.dtype
-    layer = theirs.layers[paths[0]]
-    if not hasattr(layer, "shape"):
-        raise CheckpointError(f"{file.path}: {module} has no matrix that a LoRA could change")
-    (I, O), n = layer.shape, len(paths)
+    (I, O), n = theirs.shape(module), len(paths)
     if R > max(I, O * n):
         raise CheckpointError(
             f"{theirs.settings.path}: rank {R} is beyond {module}, ({I}, {O * n})"
@@ -301,7 +305,7 @@ def ia3_from(file, theirs, known):
     fed = theirs.named("feedforward_modules")
     for module in theirs.targets():
         paths = theirs.modules[module]
-        (I, O), n = theirs.layers[paths[0]].shape, len(paths)
+        (I, O), n = theirs.shape(module), len(paths)
         if module in fed:
             l = trained(file.need(f"{module}.ia3_l", (1, I)).astype(theirs.model.dtype))
             ls, inputs = [l] * n, inputs + paths
