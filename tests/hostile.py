@@ -21,7 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from families import BERT, GPT2, ROTARY, attached, decoder, encoder
+from families import BERT, GPT2, ROTARY, C, attached, decoder, encoder
+from families import METHODS as SHARED
 from safetensors import deserialize
 from spoil import (
     ADAPTER,
@@ -40,7 +41,17 @@ from spoil import (
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from minipeft import (
+    Chain,
+    Classifier,
+    FullFineTuning,
+    LoRA,
+    PTuning,
+    SpanClassifier,
+    TokenClassifier,
+)
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
+from minipeft.methods import BiasTuning
 
 LLAMA = replace(ROTARY, gated=True, activation="silu", biased=())
 SECONDS, BYTES = 10, 2**26  # that reading a folder may take
@@ -50,14 +61,45 @@ FAMILIES = {
     "llama": lambda: decoder(LLAMA),
     "bert": lambda: encoder(BERT),
 }
+MORE = {  # families, and heads on them
+    "qwen2": lambda: decoder(replace(LLAMA, biased=("q", "k", "v"), window=6)),
+    "mistral": lambda: decoder(replace(LLAMA, window=6)),
+    "gpt2 for texts": lambda: Classifier(decoder(GPT2), C),
+    "bert for tokens": lambda: TokenClassifier(encoder(BERT), C, bias=True),
+    "llama for spans": lambda: SpanClassifier(decoder(LLAMA)),
+}
 METHODS = "lora", "prompt of 3", "prefix of 2", "houlsby", "encoded prefix", "chain"  # as there
-RESUMED = ", resumed"
-FOLDERS = ["tokenizer", *FAMILIES] + [
+SHARED |= {
+    "p-tuning in front": lambda: PTuning("[P]*3 {x}", "mlp", 1),
+    "lora and biases": lambda: Chain(LoRA(2, 3), BiasTuning(r"attn\.[qkv]$")),
+    "lora and norms": lambda: Chain(LoRA(2, 3), FullFineTuning(r"ln\d?$")),
+}
+RESUMED, AS_PEFT = ", resumed", ", as PEFT"
+FOLDERS = ["tokenizer", *FAMILIES, *MORE] + [
     f"{method} of {family}{way}"
     for family in FAMILIES
     for method in METHODS
     for way in ("", *[RESUMED] * (method in ("encoded prefix", "chain")))
 ]
+FAMILIES |= MORE
+OTHERS = [  # of each kind one
+    "ia3 of gpt2",
+    "norms of llama",
+    "dora of bert",
+    "p-tuning in front of gpt2",
+    f"p-tuning in front of llama{RESUMED}",
+    "lora and biases of gpt2",
+    "lora and norms of gpt2",
+    "prefix of 2 of qwen2",
+    "lora of mistral",
+    "ia3 of gpt2 for texts",
+    "prompt of 3 of bert for tokens",
+    "lora of llama for spans",
+    f"lora of gpt2 for texts{AS_PEFT}",
+    f"prompt of 3 of llama for spans{AS_PEFT}",
+    f"dora of bert{AS_PEFT}",
+]
+FOLDERS += OTHERS
 
 
 # -- reading
@@ -65,22 +107,22 @@ FOLDERS = ["tokenizer", *FAMILIES] + [
 
 def valid(of, place):
     """A folder that is none of these, and how it is read."""
-    method, _, family = of.removesuffix(RESUMED).rpartition(" of ")
+    method, _, family = of.removesuffix(RESUMED).removesuffix(AS_PEFT).rpartition(" of ")
     if of == "tokenizer":
         save(decoder(GPT2), place, Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a")))
         return place, reads_tokenizer
     make = FAMILIES[family]
     save(attached(method, make()) if method else make(), place)
-    resume = of.endswith(RESUMED)
-    return place, partial(reads_adaptation, make(), resume=resume) if method else reads_model
+    how = {"resume": of.endswith(RESUMED), "compat": "peft" if of.endswith(AS_PEFT) else None}
+    return place, partial(reads_adaptation, make(), **how) if method else reads_model
 
 
 def reads_model(folder):
     return (load(folder),)
 
 
-def reads_adaptation(model, folder, resume=False):
-    return model, load_adaptation(folder, model, resume)
+def reads_adaptation(model, folder, **how):
+    return model, load_adaptation(folder, model, **how)
 
 
 def reads_tokenizer(folder):

@@ -15,7 +15,7 @@ ADAPTER, ADDED = "adapter_config.json", "adapter_model.safetensors"
 ENCODER = "reparametrization.safetensors"
 NESTED = '{"a":' * 900 + "1" + "}" * 900
 EXPLODES = r"(?:.|.|.|.|..)+[^\w.]$"
-FIELDS = {"gpt2": GPT2, "llama": LLAMA, "bert": BERT}  # of a configuration
+FIELDS = {"gpt2": GPT2, "bert": BERT} | dict.fromkeys(("llama", "qwen2", "mistral"), LLAMA)
 
 
 # -- what is done to a folder
@@ -219,7 +219,7 @@ def safetensors(file):
     yield "a gap", headed(file, gap), "zz begins at byte"
     for end in ([0, 2**62], [8, 4], [-4, 0], ["0", "4"], [0.0, 4.0], [False, 4], [0], 4, None):
         yield f"bytes {end}", about(file, data_offsets=end), "can't be"
-    for shape in ([3], [-1, -1], [2**32, 2**32], [0, 2**80], [True], ["3"], "3", [[3]], [1] * 99):
+    for shape in ([7], [-1, -1], [2**32, 2**32], [0, 2**80], [True], ["3"], "3", [[3]], [1] * 99):
         yield f"shape {shape!r:.20}", about(file, shape=shape), "can't be"
     for dtype in ("F64", "F99", "f4", 4, [], None):
         yield f"type {dtype}", about(file, dtype=dtype), "can't be"
@@ -254,7 +254,7 @@ def sparse(file):
 
 def models(family):
     """(name, change, the file that is to blame, what is said of it)"""
-    theirs = {ours: name for ours, (name, *_) in FIELDS[family].items()}
+    theirs = {ours: name for ours, (name, *_) in FIELDS[family.split()[0]].items()}
     for name, change, says in jsons(CONFIG):
         yield f"config: {name}", change, CONFIG, says
     for name, change, says in safetensors(MODEL):
@@ -372,8 +372,30 @@ def loras():
     yield "recorded targets", recorded(minipeft=json.dumps(record)), "", "targets="
 
 
+def modules(*fields):
+    """What target_modules can't be, and other fields of such names."""
+    for field in ("target_modules", "exclude_modules", *fields):
+        for value in (EXPLODES, "(", "a{99999}", ["a"] * 5000, [1], 3, True, {"a": 1}):
+            yield f"{field} {value!r:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
+    for value in (3, True, {"a": 1}, [1], "c_fc"):
+        change = told(ADAPTER, modules_to_save=value)
+        yield f"modules_to_save {value}", change, "", "modules_to_save="
+    for value in ([], ["nothing"], None):
+        yield f"of {value}", told(ADAPTER, target_modules=value), ADAPTER, "no layer matches"
+
+
+def ia3s():
+    yield from modules("feedforward_modules")
+    for value in (["mlp.c_proj", "attn.c_attn"], [], None):
+        change = told(ADAPTER, feedforward_modules=value)
+        yield f"inputs {value}", change, ADDED, "ia3_l is"
+    norms = told(ADAPTER, target_modules=["ln_1"], feedforward_modules=[])
+    yield "of norms", norms, ADAPTER, "has no matrix"
+
+
 def prompts():
     def longer(header, data, name):
+        name = "prompt_embeddings"
         rows, columns = header[name]["shape"]
         raw, said = bytes(4 * 32 * columns), {"dtype": "F32", "shape": [32, columns]}
         return {name: said | {"data_offsets": [0, len(raw)]}}, raw
@@ -401,6 +423,9 @@ KINDS = {  # peft_type: a field that is a length, and what else can be wrong
     "LORA": ("r", loras),
     "PROMPT_TUNING": ("num_virtual_tokens", prompts),
     "PREFIX_TUNING": ("num_virtual_tokens", prompts),
+    "P_TUNING": ("num_virtual_tokens", prompts),
+    "IA3": (None, ia3s),
+    "LN_TUNING": (None, modules),
     "MINIPEFT_LORA": ("rank", targets),
     "MINIPEFT_PROMPTTUNING": ("length", targets),
     "MINIPEFT_PREFIXTUNING": ("length", targets),

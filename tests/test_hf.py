@@ -161,6 +161,12 @@ def test_the_cache_of_the_hub_is_read(tmp_path):
     same(load(snapshot), MODEL)
     (tmp_path / "m").symlink_to(snapshot)
     same(load(tmp_path / "m"), MODEL)
+    (tmp_path / "a/b/m").mkdir(parents=True)
+    (tmp_path / "a/blobs").mkdir()
+    (tmp_path / "a/blobs/config.json").write_bytes((blobs / "config.json").read_bytes())
+    (tmp_path / "a/b/m/config.json").symlink_to("../../blobs/config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json is a link out of its folder"):
+        load(tmp_path / "a/b/m")  # which is no cache
     (tmp_path / "blobs").mkdir()
     (blobs / "config.json").rename(tmp_path / "blobs/config.json")
     (snapshot / "config.json").unlink()
@@ -188,6 +194,13 @@ def test_an_adaptation_comes_back(tmp_path, name):
     assert repr(again) == repr(γ) and again.kind() == γ.kind() and again.base == GPT2
     assert np.array_equal(logits(MODEL, again), logits(MODEL, γ))
     assert np.array_equal(logits(MODEL, load_adaptation(tmp_path / "a", MODEL)), logits(MODEL, γ))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_adaptation_is_of_the_models_float(tmp_path, name):
+    save(attached(name, MODEL), tmp_path / "a")  # in float32
+    again = load_adaptation(tmp_path / "a", MODEL, resume=True)
+    assert {p.dtype for p in again.parameters()} == {np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -667,8 +680,10 @@ def test_nothing_else_is_replaced(tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config/config.json").write_text("{}")
     (tmp_path / "file").write_text("")
+    save(attached("lora", MODEL), tmp_path / "mine")
+    (tmp_path / "mine/notes.txt").write_text("three more")
     before = contents(tmp_path)
-    for name in ("model", "notes", "config", "file"):
+    for name in ("model", "notes", "config", "file", "mine"):
         with pytest.raises(CheckpointError, match="save elsewhere|save to a folder"):
             save(attached("lora", MODEL), tmp_path / name)
     with pytest.raises(CheckpointError, match="save elsewhere"):

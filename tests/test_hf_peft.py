@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from minipeft import (
     IA3,
+    Adapter,
     Chain,
     Classifier,
     DoRA,
@@ -206,6 +207,16 @@ def test_what_is_more_than_we_wrote_is_kept(tmp_path):
     save_file(tensors | more, written(γ, tmp_path / "b") / path.name)
     one, other = (load_adaptation(tmp_path / name, MODEL) for name in "ab")
     assert np.abs(said(MODEL, one) - said(MODEL, other)).max() < 1e-12
+
+
+def test_what_is_left_out_of_ours_is_the_default(tmp_path):
+    γ = drawn(Adapter(3), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_config.json"
+    path.write_text(
+        json.dumps({n: x for n, x in json.loads(path.read_text()).items() if n != "targets"})
+    )
+    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
 
 
 def changed(folder, **settings):

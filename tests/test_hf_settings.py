@@ -113,6 +113,7 @@ SLIDES = {"use_sliding_window": True, "sliding_window": 3}
     ("model_type", "said", "says"),
     [
         ("gpt2", {"activation_function": "gelu"}, "activation_function='gelu'"),  # the exact one
+        ("gpt2", {"scale_attn_weights": 1}, "scale_attn_weights=1 is not supported"),
         ("bert", {"hidden_act": "gelu_new"}, "hidden_act='gelu_new'"),
         ("llama", {"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ("bert", {"add_cross_attention": True}, "add_cross_attention=True"),
