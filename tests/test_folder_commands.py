@@ -85,7 +85,7 @@ def test_layers_have_the_names_that_are_in_the_file(tmp_path, asked, kind, head)
 def test_info_takes_no_number_of_a_model(tmp_path, asked, monkeypatch, kind):
     mp.save(LMS[kind], tmp_path / "m")
     monkeypatch.setattr("minipeft.hf.tensors.Stored.floats", None)
-    asked("info", tmp_path / "m")
+    assert asked("info", tmp_path / "m")["not_supported"] is None
 
 
 def test_info_sums_up_shards(tmp_path, asked, run, capsys):

@@ -10,7 +10,7 @@ from hostile import FOLDERS, OTHERS, named, refused, survived, valid
 from minipeft.patterns import matches
 
 SOME = [of for of in FOLDERS if " of " not in of or "of gpt2" in of or "lora" in of]  # of 58 ones
-SOME = [of for of in SOME if of not in OTHERS or of.startswith(("ia3", "p-tuning"))]
+SOME = [of for of in SOME if of not in OTHERS or of in ("ia3 of gpt2", "p-tuning in front of gpt2")]
 
 
 @pytest.mark.parametrize("of", SOME)
@@ -26,7 +26,7 @@ def test_hostile_folders_are_refused_by_name(tmp_path, of):
 @pytest.mark.parametrize("of", FOLDERS)
 def test_a_fault_is_refused_or_computes(tmp_path, of):
     ready = valid(of, tmp_path / "valid")
-    for i in range(6):
+    for i in range(4):
         survived(of, ready, random.Random(f"test {i}"))
 
 
@@ -51,3 +51,9 @@ def test_a_pattern_is_what_re_has():
                 assert [*map(bool, want)] == [*map(bool, found)], (pattern, path)
                 both += any(want)
     assert both > 1000
+
+
+@pytest.mark.parametrize("pattern", ["(?:attn){e<=1}", "a{1<=s<=2}", "{x}"])
+def test_what_regex_alone_has_is_no_pattern(pattern):
+    with pytest.raises(ValueError, match="is no pattern: a { is for {2} or {2,5}"):
+        matches("targets", pattern, "atn")
