@@ -55,5 +55,5 @@ def test_a_pattern_is_what_re_has():
 
 @pytest.mark.parametrize("pattern", ["(?:attn){e<=1}", "a{1<=s<=2}", "{x}"])
 def test_what_regex_alone_has_is_no_pattern(pattern):
-    with pytest.raises(ValueError, match="is no pattern: a { is for {2} or {2,5}"):
+    with pytest.raises(ValueError, match=r"is no pattern: a \{ is for"):
         matches("targets", pattern, "atn")
