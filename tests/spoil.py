@@ -337,8 +337,7 @@ def adaptations(kind):
 def loras():
     many = "transformer.h.0.attn.c_attn|" * 10**4
     for field in ("target_modules", "exclude_modules"):
-        counts = "a{99999}", "a{9999999999999}", "a{9999}" * 3 * 10**5
-        for value in (EXPLODES, "(", "(" * 5000, *counts, many, "[[:a:]]"):
+        for value in (EXPLODES, "(", "(" * 5000, "a{99999}", "a{9999999999999}", many, "[[:a:]]"):
             yield f"{field} {value:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="
         for value in (["a"] * 5000, [1], [["a"]], 3, True, {"a": 1}):
             yield f"{field} {value!r:.9}", told(ADAPTER, **{field: value}), ADAPTER, f"{field}="

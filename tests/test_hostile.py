@@ -5,7 +5,7 @@ import re
 import warnings
 
 import pytest
-from hostile import FOLDERS, OTHERS, named, refused, survived, valid
+from hostile import FOLDERS, OTHERS, bounded, named, refused, survived, valid
 
 from minipeft.patterns import matches
 
@@ -57,3 +57,8 @@ def test_a_pattern_is_what_re_has():
 def test_what_regex_alone_has_is_no_pattern(pattern):
     with pytest.raises(ValueError, match=r"is no pattern: a \{ is for"):
         matches("targets", pattern, "atn")
+
+
+def test_a_long_pattern_is_not_multiplied_out():
+    with bounded(), pytest.raises(ValueError, match="more than 100,000 long"):
+        matches("targets", "a{9999}" * 3 * 10**5, "a")
