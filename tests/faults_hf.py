@@ -368,7 +368,6 @@ HF = {
             ('"inference_mode": True', '"inference_mode": False'),
         ],
         'test_hf.py -k "adaptation or can_not_hold or head or has_no_format or probe"': [
-            ('order = (BiasTuning,) * (kind == "LORA")', "order = (BiasTuning,)"),
             ("if n:\n", "if n > 1:\n"),
             (
                 "return *as_theirs(kind, methods[:n], methods[n:], γ), {}",
@@ -396,6 +395,7 @@ HF = {
         ],
         "test_hf_peft.py": [
             ('compat not in (None, "peft")', 'compat not in (None, "peft", True)'),
+            ('order = (BiasTuning,) * (kind == "LORA")', "order = (BiasTuning,)"),
             ('    if biases and biases.adapts("score"):', "    if False:"),
             ("if {*whole.at} & {path for", "if False and {path for"),
             ("        if task is None:", "        if False:"),
