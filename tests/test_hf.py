@@ -366,6 +366,7 @@ def test_what_PEFT_can_not_hold_is_saved_in_our_names(tmp_path):
         "houlsby": "MINIPEFT_ADAPTER",
         "full": "MINIPEFT_FULLFINETUNING",
         "chain": "MINIPEFT_CHAIN",
+        "encoded prefix": "PREFIX_TUNING",
         "lora": "LORA",
     }
     for name, kind in kinds.items():
