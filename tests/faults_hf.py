@@ -354,6 +354,9 @@ HF = {
         ],
     },
     "hf/peft.py": {
+        "test_folder_commands.py -k with_a_head": [
+            ('record["network"] = head_of(γ).__name__', "pass"),
+        ],
         f"{WROTE} (CLS or QUESTION or FEATURE)'": [
             (
                 'TokenHead: "TOKEN_CLS",\n    SpanClassifier: "QUESTION_ANS"',
@@ -367,7 +370,7 @@ HF = {
             (" if m != theirs.head}", "}"),
             ('"inference_mode": True', '"inference_mode": False'),
         ],
-        'test_hf.py -k "adaptation or can_not_hold or head or has_no_format or earlier"': [
+        'test_hf.py -k "adaptation or not_hold or head or no_format or earlier or folded"': [
             ("if n:\n", "if n > 1:\n"),
             (
                 "return *as_theirs(kind, methods[:n], methods[n:], γ), {}",
@@ -383,17 +386,16 @@ HF = {
             ("if resume and known and has_encoder(known):", "if resume and known:"),
             ("if resume and known and has_encoder(known):", "if known and has_encoder(known):"),
             ("        before = folded(known)", "        before = known"),
-            ("if not known or [*map(type, γs)]", "if True or [*map(type, γs)]"),
             ("    if score not in brought:", "    if False:"),
             ("        file.end()\n", "        pass\n"),
-            ('record["network"] = head_of(γ).__name__', "pass"),
         ],
         "test_differences.py -k 'not page'": [
-            ("[] if compat and kind in PROMPTS else parts(before)", "parts(before)"),
             ("AsPeft.of_parts(γs) if compat else", "AsPeft.of_parts(γs) if not compat else"),
         ],
         "test_hf_peft.py": [
             ('compat not in (None, "peft")', 'compat not in (None, "peft", True)'),
+            ("if not known or [*map(type, γs)]", "if True or [*map(type, γs)]"),
+            ("[] if compat and kind in PROMPTS else parts(before)", "parts(before)"),
             ("    if len(mains) > 1 and kind", "    if False and kind"),
             ('order = (BiasTuning,) * (kind == "LORA")', "order = (BiasTuning,)"),
             ('    if biases and biases.adapts("score"):', "    if False:"),
@@ -512,7 +514,6 @@ HF = {
         'test_hf.py -k "halves or bfloat or comes_back or no_format or bytes or broken_model"': [
             ("x.astype(np.uint32) << 16", "x.astype(np.uint32) << 15"),
             ('"F16": "<f2", "BF16": "<u2"', '"F16": "<f2", "BF16": "<f2"'),
-            ('return x.astype(np.float32) if self.dtype == "F16" else x', "return x"),
             ('np.dtype("f8") if tensor.dtype == "F64" else self.dtype', "self.dtype"),
             ("json.dumps(said, sort_keys=True", "json.dumps(said, sort_keys=False"),
             (

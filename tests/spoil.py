@@ -206,7 +206,7 @@ def safetensors(file):
         whole,
     )
     yield "sparse", lambda folder: os.truncate(folder / file, 2**40), whole
-    for length in (0, 2**22 + 1, 2**63, 2**64 - 1):
+    for length in (0, 1000, 2**22 + 1, 2**63, 2**64 - 1):
         start = length.to_bytes(8, "little")
         yield f"a header of {length}", put(file, start + b"{}" + bytes(99)), whole
     yield "no header", headed(file, lambda h, data, name: ("{]", data)), "header of .* is not JSON"
@@ -233,6 +233,12 @@ def safetensors(file):
     yield "renamed", headed(file, renamed), "missing|no place for x"
     more = lambda h, data, name: (h | {"zz": place(data, 4)}, data + bytes(4))
     yield "left over", headed(file, more), "no place for zz"
+    for shape in ([-1, -1], [True], [1] * 9):
+        said = lambda data, shape=shape: place(data, 4) | {"shape": shape}
+        one = lambda h, data, name, said=said: (h | {"zz": said(data)}, data + bytes(4))
+        yield f"one of {shape}", headed(file, one), "'zz' can't be"
+    wide = lambda h, data, name: (json.dumps(h) + " " * 2**22, data)
+    yield "a wide header", headed(file, wide), whole
     odd = lambda h, data, name: (h | {"a\x1b[2J": place(data, 4)}, data + bytes(4))
     yield "a name that prints as none", headed(file, odd), r"'a\\x1b\[2J' can't be"
     yield (

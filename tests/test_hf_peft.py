@@ -154,6 +154,16 @@ def test_pseudo_tokens_in_front_are_a_prompt(tmp_path):
     save(γ, tmp_path / "a", dtype=np.float64)
     assert kind(tmp_path / "a") == "P_TUNING"
     assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
+    theirs = load_adaptation(tmp_path / "a", MODEL, compat="peft")
+    assert said(MODEL, theirs).shape[1] == 3 + 4
+
+
+def test_chains_in_chains_come_back(tmp_path):
+    norms = FullFineTuning(r"ln\d?$")
+    γ = drawn(Chain(Chain(LoRA(2), BiasTuning(QKV)), Chain(norms)), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    assert kind(tmp_path / "a") == "LORA"
+    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
 
 
 def test_scales_of_c_attn_are_of_q_k_and_v(tmp_path):

@@ -408,6 +408,8 @@ def test_a_token_sees_as_far_as_the_window():
     other = np.where(np.arange(16) == 3, 0, ids)
     changed = np.flatnonzero(np.abs(model(other).data[0] - z).max(-1) > 1e-9)
     assert changed.tolist() == [*range(3, 3 + reach + 1)]
+    for S in range(5, 9):  # shorter than the window or longer, it is the same
+        assert np.abs(model(ids[:, :S]).data[0] - z[:S]).max() < 1e-12
     padded = np.insert(ids, [2, 5, 5, 9], 0, axis=1)
     mask = np.insert(np.ones_like(ids), [2, 5, 5, 9], 0, axis=1)
     assert np.abs(model(padded, mask=mask).data[mask > 0] - z).max() < 1e-12
