@@ -316,6 +316,23 @@ def test_users_of_pefts_in_one_batch(loaded):
         assert apart(z[i], alone) < 1e-12
 
 
+def test_a_chain_shows_what_its_parts_show(loaded):
+    lora, _ = loaded(mp.LoRA(2), MODEL)
+    _, theirs = loaded(mp.PromptTuning(NV), MODEL)
+    z = MODEL(LEFT, mp.Chain(theirs, lora), mask=ON_LEFT).data
+    both = mp.hf.compat.AsPeft(*theirs.methods, lora)
+    assert z.shape[1] == NV + T + 2 and np.array_equal(z, MODEL(LEFT, both, mask=ON_LEFT).data)
+
+
+def test_users_of_pefts_classify_their_own_texts(loaded):
+    model = nudged(mp.Classifier(MODEL, C))
+    first, second = (loaded(mp.LoRA(2), model)[1] for _ in range(2))
+    mask = np.arange(T) < [[3], [T], [5]]
+    z = model(IDS, mp.Each([first, second, first]), mask=mask).data
+    for i, γ in enumerate((first, second, first)):
+        assert apart(z[i], model(IDS[i : i + 1], γ, mask=mask[i : i + 1]).data[0]) < 1e-12
+
+
 # -- the page
 
 

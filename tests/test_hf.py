@@ -264,6 +264,14 @@ def test_what_a_folder_does_not_say_its_file_shows(tmp_path, model):
     assert type(load(tmp_path / "m")) is type(model)
 
 
+@pytest.mark.parametrize("model", [MODEL, ENCODERS["bert"]], ids=["gpt2", "bert"])
+def test_features_leave_the_head_out(tmp_path, model):
+    save(Features(model), tmp_path / "m", dtype=np.float64)
+    assert not [n for n in load_file(tmp_path / "m/model.safetensors") if "cls" in n or "head" in n]
+    again = load(tmp_path / "m")
+    assert np.array_equal(Features(again)(IDS).data, Features(model)(IDS).data)
+
+
 def test_full_fine_tuning_merged_is_a_model(tmp_path):
     γ = attached("full", MODEL)
     save(merge(MODEL, γ), tmp_path / "m", dtype=np.float64)

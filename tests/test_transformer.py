@@ -456,7 +456,15 @@ def test_a_spans_loss_is_of_its_start_and_end():
 
 @pytest.mark.parametrize(
     "labels",
-    [[[0, 1]], [[0, 1], [1, 4]], [[0, 1], [-1, 2]], [0, 1], [[0.0, 1], [1, 2]], [[3, 1]] * 2],
+    [
+        [[0, 1, 2]] * 2,
+        [[0, 1]],
+        [[0, 1], [1, 4]],
+        [[0, 1], [-1, 2]],
+        [0, 1],
+        [[0.0, 1], [1, 2]],
+        [[3, 1]] * 2,
+    ],
 )
 def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
     """Too few, outside of the text, of another shape, no whole numbers, or of padding."""
