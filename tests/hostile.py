@@ -24,20 +24,8 @@ import numpy as np
 from families import BERT, GPT2, ROTARY, C, attached, decoder, encoder
 from families import METHODS as SHARED
 from safetensors import deserialize
-from spoil import (
-    ADAPTER,
-    ADDED,
-    CONFIG,
-    ENCODER,
-    EXPLODES,
-    MODEL,
-    adaptations,
-    closed,
-    models,
-    opened,
-    safetensors,
-    tokenizers,
-)
+from spoil import ADAPTER, ADDED, CONFIG, ENCODER, EXPLODES, MODEL, closed, opened
+from spoiled import adaptations, models, safetensors, tokenizers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
