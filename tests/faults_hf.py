@@ -385,7 +385,6 @@ HF = {
             ('({"weights": mark} if mark else {})', "{}"),
             ("if resume and known and has_encoder(known):", "if resume and known:"),
             ("if resume and known and has_encoder(known):", "if known and has_encoder(known):"),
-            ("        before = folded(known)", "        before = known"),
             ("    if score not in brought:", "    if False:"),
             ("        file.end()\n", "        pass\n"),
         ],
@@ -394,6 +393,7 @@ HF = {
         ],
         "test_hf_peft.py": [
             ('compat not in (None, "peft")', 'compat not in (None, "peft", True)'),
+            ("        before = folded(known)", "        before = known"),
             ("if not known or [*map(type, γs)]", "if True or [*map(type, γs)]"),
             ("[] if compat and kind in PROMPTS else parts(before)", "parts(before)"),
             ("    if len(mains) > 1 and kind", "    if False and kind"),

@@ -185,6 +185,16 @@ def test_an_adaptation_with_a_head_is_checked_converted_and_merged(tmp_path, ask
     np.testing.assert_allclose(z, network(ids, adapt).data, atol=1e-4)
 
 
+@pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
+def test_ours_with_a_head_says_of_which_network_it_is(tmp_path, asked, head):
+    network = HEADS[head](LMS["gpt2"])
+    mp.save(LMS["gpt2"], tmp_path / "m")
+    adapt = mp.Chain(mp.Adapter(3), mp.Probe()).attach(network, np.random.default_rng(0))
+    mp.save(adapt, tmp_path / "a")
+    told = asked("info", tmp_path / "a", "--model", tmp_path / "m")
+    assert told["fits"].endswith(f", as {type(network).__name__}")
+
+
 @families
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_model_is_written_anew_with_its_tokenizer(tmp_path, asked, kind, dtype):

@@ -15,8 +15,10 @@ from minipeft import (
     Chain,
     Classifier,
     DoRA,
+    Encoded,
     FullFineTuning,
     LoRA,
+    PrefixTuning,
     Probe,
     PromptTuning,
     PseudoTokens,
@@ -156,6 +158,13 @@ def test_pseudo_tokens_in_front_are_a_prompt(tmp_path):
     assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
     theirs = load_adaptation(tmp_path / "a", MODEL, compat="peft")
     assert said(MODEL, theirs).shape[1] == 3 + 4
+
+
+def test_what_was_encoded_is_what_it_encoded(tmp_path):
+    γ = drawn(Encoded(PrefixTuning(4, init="normal"), hidden=6), MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    assert kind(tmp_path / "a") == "PREFIX_TUNING"
+    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ.method)
 
 
 def test_chains_in_chains_come_back(tmp_path):
