@@ -65,6 +65,10 @@ class Family:
         name = self.layers.get(layer)
         return [front + ours for ours, other in self.layers.items() if other == name] or [path]
 
+    def layers_of(self, paths):
+        """The layers of theirs that these are in: all the paths that lie side by side there."""
+        return [*dict.fromkeys(tuple(self.beside(path)) for path in paths)]
+
     def called(self, name):
         """A name in a file as in this table, whatever stands before it; None: it is left out."""
         name = re.sub(rf"^({re.escape(self.trunk)}|transformer\.)", "", name)
