@@ -38,14 +38,16 @@ from minipeft import (
     LoRA,
     PrefixTuning,
     Probe,
+    SpanClassifier,
     Tensor,
+    TokenClassifier,
     merge,
     stack,
 )
 from minipeft.heads import Head
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 
-MODEL = DECODERS["gpt2"]  # float64
+MODEL, LLAMA = DECODERS["gpt2"], DECODERS["llama"]  # float64
 IDS, _, MASK = batch(MODEL, 4)
 OWN = [name for name in METHODS if name != "plain"]
 EVERYWHERE = r"attn\.[qkvo]$|mlp\.(up|down)$"
@@ -356,6 +358,29 @@ def test_a_head_is_saved_as_PEFT_saves_it(tmp_path):
             CheckpointError, match=r"score.weight: load it beside Classifier\(model, 3"
         ):
             load_adaptation(tmp_path / name, MODEL)
+
+
+@pytest.mark.parametrize(
+    "made, on, says",
+    [
+        (
+            Classifier(MODEL, C),
+            TokenClassifier(MODEL, C, True),
+            r"Classifier\(model, 3, bias=False",
+        ),
+        (TokenClassifier(LLAMA, C), Classifier(LLAMA, C), r"TokenClassifier\(model, 3, bias=True"),
+        (SpanClassifier(MODEL), MODEL, r"SpanClassifier\(model, bias=True\)"),
+        (
+            Classifier(MODEL, C),
+            Classifier(MODEL, 2),
+            r"score.weight is \(3, 8\), but must be \(2, 8",
+        ),
+    ],
+)
+def test_a_head_is_of_its_own_kind(tmp_path, made, on, says):
+    save(attached("lora", made), tmp_path / "a")
+    with pytest.raises(CheckpointError, match=says):
+        load_adaptation(tmp_path / "a", on)
 
 
 # -- what is broken

@@ -174,12 +174,14 @@ def head_from(file, theirs):
     brought = next((score for score in {*scores.values()} if f"{score}.weight" in file), None)
     if brought is None:
         return []
-    if theirs.head != brought:
+    task = theirs.settings.field("task_type", None, str)
+    fit = [kind for kind in scores if scores[kind] == brought]
+    fit = [kind for kind in fit if TASKS[kind] == task] or fit
+    if type(model) not in fit:
         C, bias = len(file[f"{brought}.weight"]), f"bias={f'{brought}.bias' in file}"
-        sizes = {kind: "" if kind is SpanClassifier else f", {C}" for kind in scores}
-        fit = [f"{k.__name__}(model{sizes[k]}, {bias})" for k in scores if scores[k] == brought]
-        told = f"has a {brought}.weight: load it beside {' or '.join(fit)}"
-        raise CheckpointError(f"{file.path} {told}")
+        sizes = {kind: "" if kind is SpanClassifier else f", {C}" for kind in fit}
+        beside = " or ".join(f"{kind.__name__}(model{sizes[kind]}, {bias})" for kind in fit)
+        raise CheckpointError(f"{file.path} has a {brought}.weight: load it beside {beside}")
     if "b" not in model.score.tensors() and not file.get(f"{brought}.bias", np.zeros(1)).any():
         file.pop(f"{brought}.bias", None)
     return [Probe().lay(whole.whole_from(file, theirs, [brought]), model)]
