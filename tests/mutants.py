@@ -52,9 +52,9 @@ FAULTS = {
             ("np.log(x), lambda", "np.log2(x), lambda"),
         ],
         'test_ops.py -k "tanh or relu or silu"': [
-            ("return 0.5 * (1 + np.tanh(0.5 * x))", "return 1 / (1 + np.exp(x))"),
-            ("g * (σ + y * (1 - σ))", "g * (σ + y)"),
-            ("g * (σ + y * (1 - σ))", "g * σ"),
+            ("    t = 0.5 * x\n", "    t = x\n"),
+            ("        d = 1 - σ\n        d *= y", "        d = 1 + σ\n        d *= y"),
+            ("        d = 1 - σ\n        d *= y", "        d = 1 - σ"),
             ("g * (1 - y * y)", "g * (1 + y * y)"),
             ("g * (1 - y * y)", "g * (1 - y)"),
             ("lambda g: g * (x > 0)", "lambda g: g"),
