@@ -20,6 +20,7 @@ from ..methods import (
     FullFineTuning,
     LayerNormTuning,
     LoRA,
+    MultitaskPrompt,
     PrefixTuning,
     Probe,
     PromptTuning,
@@ -41,6 +42,7 @@ PROMPTS = {
     "PROMPT_TUNING": (PromptTuning,),
     "P_TUNING": (PseudoTokens,),
     "PREFIX_TUNING": (PrefixTuning, PTuningV2),
+    "MULTITASK_PROMPT_TUNING": (MultitaskPrompt,),
 }
 TUNERS = {"LORA": (LoRA, DoRA), "IA3": (IA3,), "LN_TUNING": (LayerNormTuning,)}
 KINDS = PROMPTS | TUNERS  # PEFT's name: our methods
@@ -138,7 +140,7 @@ def files(γ):
     """What a folder of the adaptation holds."""
     γ = Chain(*γ.methods) if isinstance(γ, AsPeft) else γ
     γ.now()  # an error, if it is attached to nothing
-    if any(p.ndim != 2 for p in γ.parameters()):
+    if any(m.users and type(m) is not MultitaskPrompt for m in parts(γ)):  # those are its tasks
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
     record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
     record["base"] = json.dumps(base_named(γ.base, γ.mark))
