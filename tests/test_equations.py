@@ -363,7 +363,7 @@ MUTANTS = {
     ),
     "a norm with a centre": (
         ["minipeft.equations.llama.rms_norm", "minipeft.nn.rms_norm"],
-        lambda x, g, eps: ops.layer_norm(x, g, Tensor(np.zeros_like(g.data)), eps=eps),
+        lambda x, g, eps: ops.layer_norm(x, g, tensor.Tensor(0 * g.data), eps=eps),
         "LL-1 LL-6",
     ),
     "nothing turned": (["minipeft.positions.rotate"], lambda x, c, s: x, "LL-2 LL-5 LL-6"),
