@@ -1,7 +1,5 @@
 """PEFT's own behaviour where it is a fault, on request: docs/differences-from-peft.md."""
 
-from dataclasses import asdict
-
 import numpy as np
 
 from ..heads import Classifier
@@ -16,7 +14,7 @@ class DetachedDoRA(DoRA):
     """DoRA whose norm has no gradient        Liu et al. 2024, §4.3"""
 
     def magnitude(self, layer, A, B, m):
-        V = layer.W + self.scale * A @ B
+        _, V = super().magnitude(layer, A, B, m)
         return m / Tensor(sqrt(sum_over(V * V, axis=-2)).data), V
 
 
@@ -29,9 +27,8 @@ class AsPeft(Chain):
 
     shared = False  # a prompt's rows are shown, for each text its own
 
-    @classmethod
-    def of_parts(cls, methods):
-        return cls(*map(detached, methods))
+    def __init__(self, *methods):
+        super().__init__(*map(detached, methods))
 
     @property
     def prompt(self):
@@ -48,8 +45,9 @@ class AsPeft(Chain):
 
 
 def detached(γ):
+    """A DoRA without that gradient; others as they are."""
     if type(γ) is not DoRA:
         return γ
-    other = DetachedDoRA(**asdict(γ))
+    other = object.__new__(DetachedDoRA)
     vars(other).update(vars(γ))
     return other

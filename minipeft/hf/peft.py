@@ -225,7 +225,7 @@ def read(folder, model, resume=False, compat=None):
             kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
         )
         file.end()
-        γ = AsPeft.of_parts(γs) if compat else together(γs, before)
+        γ = AsPeft(*γs) if compat else together(γs, before)
     if resume and known and has_encoder(known):
         return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
     return γ
