@@ -120,6 +120,22 @@ def test_a_model_is_theirs_and_comes_back(tmp_path, family, head):
         assert name == other and np.array_equal(t.data, u.data)
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_a_lora_of_the_words_head_is_theirs_and_ours(tmp_path, family):
+    model = made(family, "lm")
+    hf.save(model, tmp_path / "m")
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["lm_head", "q_proj"])
+    network = peft.get_peft_model(theirs(tmp_path / "m", family, "lm"), config)
+    for p in network.parameters():
+        p.data += 0.1 * p.requires_grad
+    network.save_pretrained(tmp_path / "a")  # with lm_head.base_layer.weight
+    γ = hf.load_adaptation(tmp_path / "a", model)
+    assert apart(said(network), model(IDS, γ).data) < 1e-4
+    hf.save(γ, tmp_path / "b")
+    again = peft.PeftModel.from_pretrained(theirs(tmp_path / "m", family, "lm"), tmp_path / "b")
+    assert apart(said(again), model(IDS, γ).data) < 1e-4
+
+
 def pairs():
     """Every method on a language model, or BERT's classifier, and three on every head."""
     for family, c in FAMILIES.items():

@@ -167,7 +167,9 @@ def matrices(file, theirs, module, R, dora):
 
 
 def unchanged(file, theirs, module):
-    """PEFT saves some adapted embeddings beside what is added to them: they must be the base's."""
-    name, W = f"{module}.base_layer.weight", theirs.layers[theirs.modules[module][0]].W.data
-    if name in file and not np.allclose(file.need(name, W.shape), host(W), atol=1e-6):
+    """PEFT saves embeddings and heads of words beside what adapts them: they must be the base's."""
+    path, name = theirs.modules[module][0], f"{module}.base_layer.weight"
+    W = host(theirs.layers[path].W.data)
+    W = W.T if theirs.family.turned(path, theirs.model.config) else W
+    if name in file and not np.allclose(file.need(name, W.shape), W, atol=1e-6):
         raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")
