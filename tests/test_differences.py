@@ -308,6 +308,15 @@ def test_what_shows_its_prompt_is_read_alone(loaded):
         MODEL(IDS, mp.Each([lora, theirs, None]))
 
 
+@pytest.mark.parametrize("method", [mp.DoRA(2), mp.PromptTuning(NV)])
+def test_what_is_loaded_as_theirs_is_saved_as_it_was(loaded, tmp_path, method):
+    right, theirs = loaded(method, MODEL)
+    mp.save(theirs, tmp_path / "b", dtype=np.float64)
+    again = mp.load_adaptation(tmp_path / "b", MODEL)
+    assert repr(again) == repr(right)
+    assert np.array_equal(MODEL(IDS, again).data, MODEL(IDS, right).data)
+
+
 # -- the page
 
 

@@ -28,7 +28,13 @@ class AsPeft(Chain):
     shared = False  # a prompt's rows are shown, for each text its own
 
     def __init__(self, *methods):
-        super().__init__(*map(detached, methods))
+        super().__init__(*[recast(m, DoRA, DetachedDoRA) for m in methods])
+
+    @property
+    def plain(self):
+        """The same without PEFT's faults: these are no part of a folder."""
+        γs = [recast(m, DetachedDoRA, DoRA) for m in self.methods]
+        return γs[0] if len(γs) == 1 else Chain(*γs)
 
     @property
     def prompt(self):
@@ -44,10 +50,10 @@ class AsPeft(Chain):
         return np.ones((len(real), self.prompt + real.shape[1]), bool)
 
 
-def detached(γ):
-    """A DoRA without that gradient; others as they are."""
-    if type(γ) is not DoRA:
+def recast(γ, old, new):
+    """γ as one of the class `new`, of the same fields, if it is of the class `old`."""
+    if type(γ) is not old:
         return γ
-    other = object.__new__(DetachedDoRA)
+    other = object.__new__(new)
     vars(other).update(vars(γ))
     return other

@@ -138,7 +138,7 @@ def head_to(probe, name, biased):
 
 def files(γ):
     """What a folder of the adaptation holds."""
-    γ = Chain(*γ.methods) if isinstance(γ, AsPeft) else γ
+    γ = γ.plain if isinstance(γ, AsPeft) else γ
     γ.now()  # an error, if it is attached to nothing
     if any(m.users and type(m) is not MultitaskPrompt for m in parts(γ)):  # those are its tasks
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
