@@ -136,6 +136,21 @@ def test_a_lora_of_the_words_head_is_theirs_and_ours(tmp_path, family):
     assert apart(said(again), model(IDS, γ).data) < 1e-4
 
 
+@pytest.mark.parametrize(
+    "family, head, name", [("bert", "classifier", "pooler"), ("llama", "lm", "mlp")]
+)
+def test_what_holds_layers_may_be_kept_whole(tmp_path, family, head, name):
+    model = made(family, head)
+    hf.save(model, tmp_path / "m")
+    config = peft.LoraConfig(r=3, modules_to_save=[name])
+    network = peft.get_peft_model(theirs(tmp_path / "m", family, head), config)
+    for p in network.parameters():
+        p.data += 0.1 * p.requires_grad
+    network.save_pretrained(tmp_path / "a")
+    γ = hf.load_adaptation(tmp_path / "a", model)
+    assert apart(said(network), model(IDS, γ).data) < 1e-4
+
+
 def pairs():
     """Every method on a language model, or BERT's classifier, and three on every head."""
     for family, c in FAMILIES.items():

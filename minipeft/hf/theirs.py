@@ -4,6 +4,7 @@ PEFT's layers are `modules` in which ours lie side by side: GPT-2's c_attn is q,
 """
 
 import re
+from itertools import accumulate
 
 from .folders import CheckpointError, Settings, brief
 
@@ -73,9 +74,10 @@ class Theirs:
         return int(block[1]) if block else None
 
     def saved(self):
-        """The modules that are kept whole, the head among them."""
-        names = self.settings.names("modules_to_save")
-        ends = lambda module: any(m.endswith(n) for m in self.whole(module) for n in names)
+        """The modules that are kept whole, the head among them; with "mlp" all that are in it."""
+        names = tuple(self.settings.names("modules_to_save"))
+        around = lambda name: accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
+        ends = lambda m: any(o.endswith(names) for name in self.whole(m) for o in around(name))
         return [m for m in self.modules if m == self.head or ends(m)]
 
     def of(self, module, field, default, kind):
