@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -496,6 +497,59 @@ def test_a_broken_model_is_one_clear_error(tmp_path, what):
     save(MODEL, tmp_path / "m")
     change, says = BROKEN[what]
     change(tmp_path / "m")
+    with pytest.raises(CheckpointError, match=says):
+        load(tmp_path / "m")
+
+
+STRETCH = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+SLIDE, SEE = "sliding_attention", "full_attention"
+UNKNOWN = {  # settings of a Llama's folder, and what the error says
+    "an activation": ({"hidden_act": "gelu"}, "hidden_act='gelu' is not supported"),
+    "yarn": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn' is not supported"),
+    "an old name": ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "'linear' is"),
+    "a part": (
+        {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+        "partial_rotary_factor=0.5 is not supported",
+    ),
+    "two stretches": ({"rope_scaling": STRETCH}, "rope_scaling=.* keep one"),
+    "half a stretch": (
+        {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},
+        "needs factor, low_freq_factor",
+    ),
+    "no stretch": ({"rope_parameters": STRETCH | {"factor": 0.0}}, "0 < factor"),
+    "no turn": ({"rope_parameters": {"rope_theta": 0.0}}, "theta=0.0 must be more than 0"),
+    "a window of some layers": (
+        {"model_type": "mistral", "sliding_window": 3, "layer_types": [SLIDE, SEE]},
+        "sliding_window=3 is not of all layers",
+    ),
+    "a window of no layers": (  # transformers' Mistral has it in all
+        {"model_type": "mistral", "sliding_window": 3, "layer_types": [SEE, SEE]},
+        "sliding_window=3 is not of all layers",
+    ),
+    "a window of the upper layers": (
+        {
+            "model_type": "qwen2",
+            "use_sliding_window": True,
+            "sliding_window": 3,
+            "max_window_layers": 1,
+        },
+        "sliding_window=3 is not of all layers",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_is_not_computed_is_refused_by_name(tmp_path, what):
+    more, says = UNKNOWN[what]
+    save(decoder(replace(LLAMA.config, biased=(), window=None)), tmp_path / "m")
+    path = tmp_path / "m/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
     with pytest.raises(CheckpointError, match=says):
         load(tmp_path / "m")
 
