@@ -671,6 +671,20 @@ def test_what_no_folder_can_hold_is_refused_by_name(tmp_path, config, field):
     assert [p.name for p in tmp_path.iterdir()] == ["own"]
 
 
+@pytest.mark.parametrize(
+    "config, says",
+    [
+        (replace(LLAMA.config, biased=("q", "k", "v", "o")), "window=6"),  # Mistral has no biases
+        (replace(LLAMA.config, biased=(), layers=0), "num_hidden_layers=0 must be a positive int"),
+        (replace(BERT, types=0), "type_vocab_size=0 must be a positive int"),
+    ],
+)
+def test_what_would_not_come_back_is_not_saved(tmp_path, config, says):
+    with pytest.raises(CheckpointError, match=says):
+        save(decoder(config) if config.causal else encoder(config), tmp_path / "x")
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_has_no_format_is_refused(tmp_path):
     users = [attached("lora", MODEL, user) for user in range(2)]
     huge = MODEL.map(lambda t: Tensor(t.data + 1e6))

@@ -1,5 +1,6 @@
 """A family of Hugging Face's models: how its folders name what our networks are made of."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from ..encoder import Encoder, MaskedLM
 from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ..tensor import Tensor
 from ..transformer import Decoder, Stack
-from .folders import CheckpointError, Tensors
+from .folders import CheckpointError, Tensors, parsed
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
@@ -155,6 +156,10 @@ class Family:
     def files(self, model, dtype):
         """What a folder of this model holds."""
         network, settings = type(model), self.settings(model.config)
+        said = parsed("config.json", json.dumps(settings, default=lambda x: x.tolist()))
+        if (again := self.config(said)) != plain(model.config):
+            told = f"{self.name}'s config.json can't say {model.config}, only {again}"
+            raise CheckpointError(f"no format holds this configuration: {told}")
         stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
         settings |= model.kept | {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
         tensors = {}
