@@ -643,6 +643,15 @@ def test_an_adaptation_that_says_nothing_of_its_base_loads(tmp_path):
     assert np.abs(logits(model, again) - logits(model)).max() > 1e-2
 
 
+def test_a_slip_in_the_call_is_not_the_folders_fault(tmp_path):
+    save(attached("lora", MODEL), tmp_path / "a")
+    with pytest.raises(ValueError, match="compat='PEFT': there is None and 'peft'") as caught:
+        load_adaptation(tmp_path / "a", MODEL, compat="PEFT")
+    assert caught.type is ValueError
+    with pytest.raises(TypeError, match="an adaptation is of a model, not of a str"):
+        load_adaptation(tmp_path / "a", "gpt2")
+
+
 def test_no_folder(tmp_path):
     for read in (load, load_tokenizer, lambda folder: load_adaptation(folder, MODEL)):
         with pytest.raises(CheckpointError, match="there is no folder"):
@@ -694,6 +703,7 @@ def test_what_has_no_format_is_refused(tmp_path):
         (PLAIN, {}, "can't be saved"),
         (LoRA(), {}, "attached to no model yet"),
         (MODEL, {"dtype": "int32"}, "there is float16"),
+        (MODEL, {"dtype": "bfloat16"}, "dtype=bfloat16: there is float16"),
         (huge, {"dtype": "float16"}, "holds NaN or infinity as float16"),
     ]
     for thing, options, says in refused:
@@ -701,6 +711,8 @@ def test_what_has_no_format_is_refused(tmp_path):
             save(thing, tmp_path / "x", **options)
     with pytest.raises(TypeError, match="not a int"):
         save(2, tmp_path / "x")
+    with pytest.raises(TypeError, match="the tokenizer is a Tokenizer, not a str"):
+        save(MODEL, tmp_path / "x", "tokenizer.json")
     odd = Encoder(Config(13, 8, 2, 2, 32, causal=False), np.random.default_rng(0))
     with pytest.raises(CheckpointError, match="BERT's activation is 'gelu', not 'gelu_tanh'"):
         save(odd, tmp_path / "x")

@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ..adapt import Adaptation
+from ..nn import Module
 from ..transformer import Stack
 from . import peft
 from .families import FAMILIES, family_of
@@ -69,6 +70,10 @@ def load_adaptation(folder, model, resume=False, compat=None) -> Adaptation:
     resume: with its encoder, to train on.  compat="peft": with PEFT's numbers also where these are
     a fault of it, as for padding before a prompt: docs/differences-from-peft.md lists them.
     """
+    if compat not in (None, "peft"):
+        raise ValueError(f"compat={compat!r}: there is None and 'peft'")
+    if not isinstance(model, Module):
+        raise TypeError(f"an adaptation is of a model, not of a {type(model).__name__}")
     try:
         return peft.read(Path(folder), model, resume, compat)
     except CheckpointError:
@@ -86,6 +91,8 @@ def save(thing, folder, tokenizer=None, dtype=np.float32):
         names, files = ADAPTATION, peft.files(thing.to("cpu"))
     else:
         raise TypeError(f"save takes a model or an adaptation, not a {type(thing).__name__}")
+    if not isinstance(tokenizer, Tokenizer | None):
+        raise TypeError(f"the tokenizer is a Tokenizer, not a {type(tokenizer).__name__}")
     if tokenizer is not None:
         files |= dict(zip(TOKENIZER, (tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"})))
     with replacing(folder, *names) as new:

@@ -12,6 +12,7 @@ from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ..tensor import Tensor
 from ..transformer import Decoder, Stack
 from .folders import CheckpointError, Tensors, parsed
+from .tensors import floating
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
@@ -161,7 +162,7 @@ class Family:
             told = f"{self.name}'s config.json can't say {model.config}, only {again}"
             raise CheckpointError(f"no format holds this configuration: {told}")
         stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
-        settings |= model.kept | {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
+        settings |= model.kept | {"architectures": [stem + end], "dtype": floating(dtype).name}
         tensors = {}
         for name, (ts, turned) in self.joined(model).items():
             whole = np.concatenate([t.data for t in ts], axis=-1)

@@ -209,8 +209,6 @@ def from_peft(kind, settings, file, model, known):
 
 def read(folder, model, resume=False, compat=None):
     """The adaptation in a folder.  compat="peft": with PEFT's faults."""
-    if compat not in (None, "peft"):
-        raise ValueError(f"compat={compat!r}: there is None and 'peft'")
     settings = parsed(present(folder / "adapter_config.json"))
     file = Tensors(folder / "adapter_model.safetensors", lambda name: called(name, model))
     of_this_base(file, model)
