@@ -132,6 +132,8 @@ class Family:
             for t, part in zip(ts, parts, strict=True):
                 new[id(t)] = Tensor(np.asarray(part, dtype))
         file.end()
+        for name in ("id2label", "label2id"):
+            settings.field(name, None, dict)  # an error, if it is something else
         model.kept = {name: settings[name] for name in KEPT if name in settings}
         return model.map(lambda t: new[id(t)])
 

@@ -82,7 +82,7 @@ class Theirs:
 
     def of(self, module, field, default, kind):
         """What rank_pattern or alpha_pattern says of a module."""
-        said = Settings(self.settings.get(field) or {}, self.settings.path)
+        said = Settings(self.settings.get(field) or {}, f"{self.settings.path}, {field}")
         key = next((k for k in said if self.fits(module, rf"(.*\.)?(?:{k})", field)), None)
         return said.field(key, default, kind)
 
