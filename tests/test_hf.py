@@ -384,6 +384,39 @@ def test_a_head_is_of_its_own_kind(tmp_path, made, on, says):
         load_adaptation(tmp_path / "a", on)
 
 
+@pytest.mark.parametrize("resized", [False, True])
+def test_embeddings_saved_beside_an_adapter(tmp_path, resized):
+    """Those of the base say nothing; others are kept whole, as their head is."""
+    save(attached("lora", LLAMA), tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_model.safetensors"
+    W, head = LLAMA.tokens.W.data + resized, LLAMA.head.W.data.T + resized
+    more = {"model.embed_tokens.weight": W, "lm_head.weight": np.ascontiguousarray(head)}
+    save_file(load_file(path) | {f"base_model.model.{n}": x for n, x in more.items()}, path)
+    γ = load_adaptation(tmp_path / "a", LLAMA)
+    if not resized:
+        assert repr(γ) == repr(LoRA(2, 3, targets=r"(attn\.q|attn\.v)$"))
+    else:
+        assert repr(γ.methods[1]) == "FullFineTuning(targets='(tokens|head)$')"
+        own = dict(γ.methods[1].named_parameters())
+        assert np.array_equal(own["tokens.W"].data, W)
+        assert np.array_equal(own["head.W"].data, head.T)
+
+
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        ({"layers_to_transform": [0, 2]}, r"layers_to_transform=\[0, 2\] must be .* 0 to 1"),
+        ({"layers_pattern": "blocks", "layers_to_transform": 1}, "layers_pattern='blocks' is not"),
+        ({"target_modules": ["lm_head"]}, "lm_head has not a matrix of its own"),
+        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has not a matrix, so no LoRA"),
+    ],
+)
+def test_a_lora_of_what_is_not_there(tmp_path, more, says):
+    folder = foreign(tmp_path / "a", LORA | more, lora_tensors())
+    with pytest.raises(CheckpointError, match=says):
+        load_adaptation(folder, MODEL)
+
+
 # -- what is broken
 
 
@@ -446,6 +479,7 @@ BROKEN = {  # what is done to a model's folder, what the error says
         edited(model_type="t5"),
         "model_type='t5' is not supported, only 'gpt2' or 'llama' or 'qwen2' or 'mistral' or ",
     ),
+    "no family": (edited(model_type=None), "model_type='' is not supported"),
     "activation": (edited(activation_function="relu"), "'relu' is not supported, only 'gelu_new'"),
     "cross": (edited(add_cross_attention=True), "add_cross_attention=True is not supported"),
     "scale": (edited(scale_attn_weights=False), "scale_attn_weights=False is not supported"),

@@ -79,7 +79,7 @@ def model(folder):
     settings = parsed(present(folder / "config.json"))
     found, _ = headers(folder / "model.safetensors")
     network, fault = attempt(hf.outline, folder)
-    kind = settings.field("model_type", "gpt2", str)
+    kind = settings.field("model_type", "", str)
     return {
         "holds": "model",
         "family": FAMILIES[kind].name if kind in FAMILIES else None,

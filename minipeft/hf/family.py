@@ -38,8 +38,8 @@ class Family:
     kind: dict  # fields of our configuration, and the values that the family has there
     config: Callable  # their settings -> our configuration
     settings: Callable  # and back
-    model_type: Callable  # our configuration -> the one of them that has it
     queries: tuple  # what PEFT's LoRA adapts where nothing is said
+    beside_spans: Callable | None = None  # of a configuration: `trunk`, where spans have another
     conv: bool = False  # the matrices of its blocks are (in, out), as ours
     ties: tuple = ()  # pairs of names: if the first is in a file, it is the second again
     left: str = r"(?!)"  # tensors of a file that are none of the model's
@@ -58,8 +58,8 @@ class Family:
         name = self.theirs(path, network)
         if network in BARE or re.match(r"head|score|transform\.", path):
             return name
-        spans = network is SpanClassifier and self.model_type(c) in ("llama", "qwen2")
-        return ("transformer." if spans else self.trunk) + name  # theirs has that from long ago
+        other = self.beside_spans if network is SpanClassifier else None
+        return (other(c) if other else self.trunk) + name
 
     def beside(self, path):
         """The paths that lie side by side in one layer of theirs, in order."""

@@ -161,8 +161,8 @@ LLAMA = Family(
     },
     config=config,
     settings=settings,
-    model_type=model_type,
     queries=("q_proj", "v_proj"),
+    beside_spans=lambda c: "model." if model_type(c) == "mistral" else "transformer.",
     ties=(("lm_head.weight", "embed_tokens.weight"),),
     left=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$",  # of older files
 )

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..adapt import trained
-from ..backend import host
 from ..methods import DoRA, LoRA
 from ..patterns import matches
 from .folders import CheckpointError
 from .own import OnlyOurs
+from .whole import same_as_base
 
 OTHERS = (  # settings of LoRA that change what is computed, of which we know none
     "alora_invocation_tokens arrow_config kasa_config layer_replication lora_bias use_bdlora "
@@ -150,7 +150,10 @@ def matrices(file, theirs, module, R, dora):
     paths, dtype = theirs.modules[module], theirs.model.dtype
     layer = theirs.layers[paths[0]]
     if not hasattr(layer, "shape"):
-        raise CheckpointError(f"{file.path}: {module} has no matrix that a LoRA could change")
+        what = (
+            "a matrix of its own" if "W" in layer.tensors() else "a matrix"
+        )  # a tied head has not
+        raise CheckpointError(f"{file.path}: {module} has not {what}, so no LoRA")
     (I, O), n = layer.shape, len(paths)
     if R > max(I, O * n):
         raise CheckpointError(
@@ -168,8 +171,6 @@ def matrices(file, theirs, module, R, dora):
 
 def unchanged(file, theirs, module):
     """PEFT saves embeddings and heads of words beside what adapts them: they must be the base's."""
-    path, name = theirs.modules[module][0], f"{module}.base_layer.weight"
-    W = host(theirs.layers[path].W.data)
-    W = W.T if theirs.family.turned(path, theirs.model.config) else W
-    if name in file and not np.allclose(file.need(name, W.shape), W, atol=1e-6):
+    name = f"{module}.base_layer.weight"
+    if name in file and not same_as_base(file, theirs, module, name):
         raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")

@@ -200,7 +200,8 @@ def from_peft(kind, settings, file, model, known):
         γs = read(file, theirs, of(*KINDS[kind]))
         if kind == "LORA":
             γs += whole.biases_from(file, theirs, of(BiasTuning))
-        if kept := [m for m in theirs.saved() if m != theirs.head]:
+        kept = [m for m in theirs.saved() if m != theirs.head]
+        if kept := kept + whole.embeddings(file, theirs):
             at = whole.whole_from(file, theirs, kept)
             own = of(FullFineTuning) or [FullFineTuning(theirs.pattern(at))]
             γs.append(own[0].lay(at, model))

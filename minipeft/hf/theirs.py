@@ -22,8 +22,9 @@ class Theirs:
         self.head = family.scores.get(self.network)
 
     def whole(self, module):
-        """What it may be called in all of their network."""
-        return [before + module for before in ("", self.family.trunk, "transformer.")]
+        """What it is called in all of their network; beside spans either way that there is."""
+        path = self.modules[module][0]
+        return [self.family.full(path, self.network, self.model.config), self.family.trunk + module]
 
     def fits(self, module, said, field):
         """Does a list of endings, or a pattern of whole names, name the module?"""
@@ -62,12 +63,21 @@ class Theirs:
         return found
 
     def layers_to_transform(self):
-        said = self.settings.get("layers_to_transform")
+        said, L = self.settings.get("layers_to_transform"), self.model.config.layers
         layers = [] if said is None else said if isinstance(said, list) else [said]
-        if not all(type(n) is int for n in layers):
-            told = f"layers_to_transform={brief(said)} must be numbers of layers"
+        if not all(type(n) is int and 0 <= n < L for n in layers):
+            told = f"layers_to_transform={brief(said)} must be numbers of layers, 0 to {L - 1}"
+            raise CheckpointError(f"{self.settings.path}: {told}")
+        known = self.family.blocks.rpartition(".")[2]
+        if layers and (other := {*self.patterns()} - {known}):
+            told = f"layers_pattern={other.pop()!r} is not supported, only {known!r}"
             raise CheckpointError(f"{self.settings.path}: {told}")
         return layers
+
+    def patterns(self):
+        """`layers_pattern`, which is one name or several."""
+        said = self.settings.names("layers_pattern", pattern=True)
+        return [said] if isinstance(said, str) else said
 
     def number(self, module):
         block = re.match(rf"{re.escape(self.family.blocks)}\.(\d+)\.", module)

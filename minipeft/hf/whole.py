@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..adapt import trained
+from ..backend import host
 from ..methods import BiasTuning, LayerNormTuning
 from ..patterns import matches
 from .family import PARAMETERS
@@ -40,6 +41,29 @@ def whole_from(file, theirs, modules, between="", of="Wgb"):
             for path, part in zip(paths, np.split(x, len(paths), axis=-1)):
                 at.setdefault(path, []).append(trained(part.copy()))
     return at
+
+
+def embeddings(file, theirs):
+    """Those of words, and their heads, that PEFT has saved beside, and that are not the base's.
+
+    It does so if asked to, or if it takes them for resized.
+    """
+    found = []
+    for module, (path, *_) in theirs.modules.items():
+        name = f"{module}.weight"
+        if path in ("tokens", "head") and name in file and module not in theirs.saved():
+            if same_as_base(file, theirs, module, name):
+                file.pop(name)
+            else:
+                found.append(module)
+    return found
+
+
+def same_as_base(file, theirs, module, name):
+    path = theirs.modules[module][0]
+    W = host(theirs.layers[path].W.data)
+    W = W.T if theirs.family.turned(path, theirs.model.config) else W
+    return np.allclose(file.need(name, W.shape), W, atol=1e-6)
 
 
 def norms_to(γ, family, full):
