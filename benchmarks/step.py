@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import product
 
 SIZES = {  # vocabulary, width, layers, heads, batch, tokens
     "tt": (256, 64, 2, 2, 8, 32),
@@ -20,9 +21,10 @@ SIZES = {  # vocabulary, width, layers, heads, batch, tokens
     "small": (50257, 768, 12, 12, 4, 128),
 }
 METHODS = "full", "lora", "prompt", "prefix"
+FAMILIES = "gpt2", "llama"
 
 
-def ours(size, method):
+def ours(family, size, method):
     """Yield after every step."""
     import numpy as np
 
@@ -31,7 +33,10 @@ def ours(size, method):
     mp.keep_memory()
     V, D, layers, heads, B, T = SIZES[size]
     rng = np.random.default_rng(0)
-    model = mp.Decoder(mp.Config(V, D, layers, heads, T + 20), rng)
+    llama = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True}
+    llama |= {"biased": (), "tied": False}
+    kind = llama if family == "llama" else {}
+    model = mp.Decoder(mp.Config(V, D, layers, heads, T + 20, **kind), rng)
     adapt = {
         "full": mp.FullFineTuning(),
         "lora": mp.LoRA(rank=8, alpha=16, targets=r"attn\.[qkv]$"),
@@ -44,20 +49,26 @@ def ours(size, method):
         yield trainer.step(ids, ids)
 
 
-def theirs(size, method):
+def theirs(family, size, method):
     """Yield after every step."""
     import peft
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
     V, D, layers, heads, B, T = SIZES[size]
-    shape = {"vocab_size": V, "n_positions": T + 20, "n_embd": D, "n_layer": layers}
-    config = GPT2Config(n_head=heads, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape)
-    model = GPT2LMHeadModel(config)
-    common = {"task_type": "CAUSAL_LM"}
+    shape = {"vocab_size": V, "hidden_size": D, "num_hidden_layers": layers}
+    shape |= {"num_attention_heads": heads, "max_position_embeddings": T + 20}
+    if family == "llama":
+        config = LlamaConfig(intermediate_size=4 * D, **shape)
+    else:
+        config = GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape)
+    model = AutoModelForCausalLM.from_config(config)
+    common, gpt2 = {"task_type": "CAUSAL_LM"}, family == "gpt2"
+    own = {"target_modules": ["c_attn"] if gpt2 else ["q_proj", "k_proj", "v_proj"]}
+    own |= {"fan_in_fan_out": gpt2}
     chosen = {
         "full": lambda: None,
-        "lora": lambda: peft.LoraConfig(r=8, lora_alpha=16, fan_in_fan_out=True, **common),
+        "lora": lambda: peft.LoraConfig(r=8, lora_alpha=16, **own, **common),
         "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=20, **common),
         "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=20, **common),
     }[method]()
@@ -74,8 +85,8 @@ def theirs(size, method):
         yield float(loss.detach())
 
 
-def worker(side, size, method):
-    steps = {"ours": ours, "theirs": theirs}[side](size, method)
+def worker(side, family, size, method):
+    steps = {"ours": ours, "theirs": theirs}[side](family, size, method)
     for _ in range(3):
         next(steps)
     print("ready", flush=True)
@@ -86,11 +97,12 @@ def worker(side, size, method):
         print(json.dumps((time.perf_counter() - start) / int(line)), flush=True)
 
 
-def measure(size, method, rounds):
+def measure(family, size, method, rounds):
     """Median seconds of a step on either side."""
+    asked = ["--families", family, "--sizes", size, "--methods", method]
     sides = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", side, "--sizes", size, "--methods", method],
+            [sys.executable, __file__, "--worker", side, *asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -100,7 +112,9 @@ def measure(size, method, rounds):
     ]
     for side in sides:
         if side.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{size} {method}: a side did not start; are the extras installed?")
+            raise RuntimeError(
+                f"{family} {size} {method}: a side did not start; are the extras installed?"
+            )
     times = [[], []]
     for _ in range(rounds):
         for side, own in zip(sides, times):
@@ -115,17 +129,18 @@ def measure(size, method, rounds):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--families", nargs="+", default=["gpt2"], choices=FAMILIES)
     parser.add_argument("--sizes", nargs="+", default=["tt", "tiny"], choices=SIZES)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        worker(args.worker, args.sizes[0], args.methods[0])
+        worker(args.worker, args.families[0], args.sizes[0], args.methods[0])
     else:
-        print("| size | method | minipeft ms | PyTorch + PEFT ms | ratio |\n|---|---|---|---|---|")
-        for size in args.sizes:
-            for method in args.methods:
-                a, b = measure(size, method, args.rounds)
-                row = f"{1e3 * a:.1f} | {1e3 * b:.1f} | {b / a:.2f}"
-                print(f"| {size} | {method} | {row} |", flush=True)
+        head = "family", "size", "method", "minipeft ms", "PyTorch + PEFT ms", "ratio"
+        print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for family, size, method in product(args.families, args.sizes, args.methods):
+            a, b = measure(family, size, method, args.rounds)
+            row = f"{1e3 * a:.1f} | {1e3 * b:.1f} | {b / a:.2f}"
+            print(f"| {family} | {size} | {method} | {row} |", flush=True)

@@ -163,7 +163,7 @@ class Adaptation:
 
     def lay(self, at, model):
         if not at:
-            paths = listed(path for path, _ in model.modules() if path)
+            paths = listed(path for path, _ in model.modules())
             raise ValueError(f"no layer matches {self.targets!r}; the model has {paths}")
         self.at, self.base, self.mark = at, model.config, model.mark()
         self.network = type(model)
@@ -263,8 +263,8 @@ class Adaptation:
 
 
 def listed(paths):
-    """Their names, once for all blocks: blocks.N.attn.q"""
-    return ", ".join(dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".N", path) for path in paths))
+    """Their names, once for all blocks: blocks.N.attn.q; the whole network has none."""
+    return ", ".join(dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".N", path) for path in paths if path))
 
 
 def trained(p):

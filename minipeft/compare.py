@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from .adapt import PLAIN
+from .encoder import Encoder
 from .methods import method
 from .nn import size
 from .optim import AdamW, schedule
 from .tasks import Task
 from .train import NonFinite, Trainer
+from .transformer import Decoder
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Comparison:
         task, base = self.task, self.task.base
         if "probe" not in task.methods:
             return {"base alone": {test: task.scores(PLAIN, test) for test in task.tests}}
-        random = task.on(type(base)(base.config, np.random.default_rng(0)))
+        kind = Decoder if base.causal else Encoder  # whatever head the base has
+        random = task.on(kind(base.config, np.random.default_rng(0)))
         result, _ = Comparison(random, replace(self.plan, seeds=1)).result("probe")
         scores = lambda test: {name: m["mean"] for name, m in result[test].items()}
         return {"random": {test: scores(test) for test in task.tests}}

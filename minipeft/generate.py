@@ -7,7 +7,7 @@ from .backend import host
 from .heads import pooling
 from .reading import Memory
 from .tensor import no_grad
-from .transformer import checked
+from .transformer import Decoder, checked
 
 
 def generate(
@@ -27,6 +27,8 @@ def generate(
     of the top_k likeliest if top_k is given.  A row that has said `eos`, an id or one of several,
     goes on saying the first of them.
     """
+    if not isinstance(model, Decoder):
+        raise ValueError(f"a Decoder writes text, and this is of the class {type(model).__name__}")
     if temperature and rng is None:
         raise ValueError("drawing at a temperature needs a generator: rng=np.random.default_rng(0)")
     if max_new_tokens < 1 or temperature < 0 or top_k < 0:

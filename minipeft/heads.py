@@ -66,7 +66,8 @@ class Head(Module):
 
     def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None, **more):
         """Mean cross-entropy of the labels; `count` as in Decoder.loss, `more` as of the model."""
-        z, target = self(x, adapt, mask, rng=rng, **more), self.targets(labels, mask)
+        shown = None if mask is None else (adapt or PLAIN).shown(np.asarray(mask).astype(bool))
+        z, target = self(x, adapt, mask, rng=rng, **more), self.targets(labels, shown)
         if target.shape != z.shape[:-1]:
             raise ValueError(
                 f"{len(target)} labels for a batch of {len(z.data)}: they are {target.shape}, "
@@ -76,6 +77,8 @@ class Head(Module):
 
     def targets(self, labels, mask=None):
         labels, C = np.asarray(labels), self.score.W.shape[1]
+        if C == 1:
+            raise ValueError("a single class leaves nothing to learn, and this is no regression")
         if labels.dtype.kind not in "iu" or not labels.size:
             raise ValueError(f"labels are whole numbers, one for each text; got {labels!r}")
         if labels.ndim != 1 or labels.min() < 0 or labels.max() >= C:
@@ -101,8 +104,8 @@ class SpanHead(TokenHead):
         """Mean of -log p(start | text) and -log p(end | text) of labels (B, 2), -100 for none."""
         z = transpose(self(x, adapt, mask, rng=rng, **more))  # (B, 2, T)
         real = np.ones(np.shape(x)[:2], bool) if mask is None else np.asarray(mask).astype(bool)
-        target = self.targets(labels, real)
-        hidden = ~(adapt or PLAIN).shown(real)[:, None]
+        shown = (adapt or PLAIN).shown(real)
+        target, hidden = self.targets(labels, shown), ~shown[:, None]
         never = np.asarray(hidden * np.finfo(z.dtype).min / 2, z.dtype, like=z.data)
         return cross_entropy(z + never, target, count or max(1, (target >= 0).sum()))
 
@@ -149,6 +152,8 @@ class Headed(Stack, Head):
     alone = Head  # what scores its features, once they are there
 
     def __init__(self, trunk, classes, bias=False):
+        if classes < 1:
+            raise ValueError(f"classes={classes} must be at least 1")
         vars(self).update(trunk_of(trunk))
         nothing = np.random.default_rng(0)  # a scale of 0 leaves nothing of it
         score = Linear(nothing, self.config.width, classes, std=0.0, bias=bias)

@@ -167,7 +167,12 @@ def exact_gelu(x):
 
 
 def sigmoid(x):
-    return 0.5 * (1 + np.tanh(0.5 * x))  # never overflows
+    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which never overflows."""
+    t = 0.5 * x
+    np.tanh(t, out=t)
+    t += 1
+    t *= 0.5
+    return t
 
 
 @op
@@ -175,7 +180,16 @@ def silu(x):
     """y = x σ(x),  σ(x) = 1 / (1 + exp(-x))        Hendrycks & Gimpel 2016, §4"""
     σ = sigmoid(x)
     y = x * σ
-    return y, lambda g: g * (σ + y * (1 - σ))
+
+    def dx(g):
+        """dy/dx = σ + y (1 - σ)"""
+        d = 1 - σ
+        d *= y
+        d += σ
+        d *= g
+        return d
+
+    return y, dx
 
 
 @op

@@ -57,7 +57,8 @@ def answers(says, rows, size=64, each=iter):
 
 def classifier(base, classes):
     """A head for texts: over the last token of a decoder, or [CLS] of an encoder."""
-    return Classifier(base, classes, pool="last" if base.causal else "cls")
+    reads_both_ways = "cls" if hasattr(base, "pooler") else "mean"
+    return Classifier(base, classes, pool="last" if base.causal else reads_both_ways)
 
 
 class Task:

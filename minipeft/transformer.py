@@ -46,8 +46,12 @@ class Config:
         groups, window = self.key_heads or self.heads, self.window or 1
         if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
             raise ValueError(f"nothing in a configuration is less than 1: {self}")
-        if not self.eps > 0:
-            raise ValueError(f"eps={self.eps} must be more than 0")
+        for name in ("eps", "theta"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be more than 0")
+        factor, low, high, _ = self.stretch or (1, 0, 1, None)
+        if not (factor > 0 and 0 <= low < high):
+            raise ValueError(f"stretch={self.stretch}: 0 < factor and 0 <= low < high, see Rotary")
         if self.heads % groups or not self.head_width and self.width % self.heads:
             raise ValueError(
                 f"width {self.width} must be a multiple of heads {self.heads}, "

@@ -73,6 +73,7 @@ FAMILIES |= MORE
 OTHERS = [  # of each kind one
     "ia3 of gpt2",
     "norms of llama",
+    "multitask prompt of llama",
     "dora of bert",
     "p-tuning in front of gpt2",
     f"p-tuning in front of llama{RESUMED}",

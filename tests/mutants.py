@@ -53,9 +53,9 @@ FAULTS = {
             ("np.log(x), lambda", "np.log2(x), lambda"),
         ],
         'test_ops.py -k "tanh or relu or silu"': [
-            ("return 0.5 * (1 + np.tanh(0.5 * x))", "return 1 / (1 + np.exp(x))"),
-            ("g * (σ + y * (1 - σ))", "g * (σ + y)"),
-            ("g * (σ + y * (1 - σ))", "g * σ"),
+            ("    t = 0.5 * x\n", "    t = x\n"),
+            ("        d = 1 - σ\n        d *= y", "        d = 1 + σ\n        d *= y"),
+            ("        d = 1 - σ\n        d *= y", "        d = 1 - σ"),
             ("g * (1 - y * y)", "g * (1 + y * y)"),
             ("g * (1 - y * y)", "g * (1 - y)"),
             ("lambda g: g * (x > 0)", "lambda g: g"),
@@ -454,7 +454,7 @@ FAULTS = {
         ],
         "test_transformer.py -k config": [
             ("self.window or 1", "1"),
-            ("if not self.eps > 0:", "if self.eps < 0:"),
+            ("if not getattr(self, name) > 0:", "if getattr(self, name) < 0:"),
             ("if self.heads % groups or", "if"),
             ("not self.head_width and self.width % self.heads", "False"),
             ('if self.positions == "rotary" and self.d % 2:', "if False:"),
@@ -546,7 +546,7 @@ FAULTS = {
         "test_differences.py -k 'not page'": [
             ("rows = rows - (shown.shape[1] - mask.shape[1])", "pass"),
             ("shown = (adapt or PLAIN).shown(mask)", "shown = mask"),
-            ("~(adapt or PLAIN).shown(real)[:, None]", "~real[:, None]"),
+            ("shown = (adapt or PLAIN).shown(real)", "shown = real"),
         ],
         "test_oracles.py -k written_again": [
             ('NO_TRUNK = "head", "transform", "pooler"', 'NO_TRUNK = "head", "transform"'),

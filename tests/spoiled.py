@@ -232,7 +232,7 @@ def loras():
         yield f"layers_to_transform {value}", change, ADAPTER, "layers_to_transform="
     for value in (10**9, [10**9], [-1]):
         change = told(ADAPTER, layers_to_transform=value)
-        yield f"layers_to_transform {value}", change, ADAPTER, "no layer matches"
+        yield f"layers_to_transform {value}", change, ADAPTER, "layers_to_transform="
     for value in (3, True, {"a": 1}, [1], "c_fc"):
         change = told(ADAPTER, modules_to_save=value)
         yield f"modules_to_save {value}", change, "", "modules_to_save="
@@ -276,7 +276,7 @@ def ia3s():
         change = told(ADAPTER, feedforward_modules=value)
         yield f"inputs {value}", change, ADDED, "ia3_l is"
     norms = told(ADAPTER, target_modules=["ln_1"], feedforward_modules=[])
-    yield "of norms", norms, ADAPTER, "has no matrix"
+    yield "of norms", norms, ADAPTER, "has not a matrix"
 
 
 def prompts():
@@ -310,6 +310,7 @@ KINDS = {  # peft_type: a field that is a length, and what else can be wrong
     "PROMPT_TUNING": ("num_virtual_tokens", prompts),
     "PREFIX_TUNING": ("num_virtual_tokens", prompts),
     "P_TUNING": ("num_virtual_tokens", prompts),
+    "MULTITASK_PROMPT_TUNING": ("num_virtual_tokens", prompts),
     "IA3": (None, ia3s),
     "LN_TUNING": (None, modules),
     "MINIPEFT_LORA": ("rank", targets),

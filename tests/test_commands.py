@@ -217,14 +217,21 @@ def test_pretrain_says_what_the_new_model_reaches(
     assert "there already" in capsys.readouterr().err
 
 
+OTHERS = {  # networks that write no text
+    "an encoder": lambda model: mp.load("encoder"),
+    "a Classifier": lambda model: mp.Classifier(model, 2),
+    "a Features": mp.Features,
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize("command", ["train lora --out new", "evaluate", "generate --prompt x"])
-def test_an_encoder_is_not_asked_to_write(base, capsys, monkeypatch, run, command):
-    model = mp.load(base)
-    model.causal = False
+def test_what_writes_no_text_is_not_asked_to(base, capsys, monkeypatch, run, command, kind):
+    model = OTHERS[kind](mp.load(base))
     monkeypatch.setattr("minipeft.hf.load", lambda folder: model)
     data = [] if "generate" in command else ["--data", base.parent / "world.txt"]
     assert run(*command.split(), "--model", base, *data) == 2
-    assert "--model is an encoder" in capsys.readouterr().err
+    assert f"--model is {kind}, so it writes no text" in capsys.readouterr().err
 
 
 def test_verify_prints_every_equation_as_json(capsys, run):

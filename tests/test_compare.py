@@ -72,6 +72,13 @@ def test_the_rate_is_the_best_on_dev_and_each_seed_is_another_training(report, f
     assert len(one) == len(other) == PLAN.steps and one != other
 
 
+def test_a_base_with_another_head_is_compared_as_its_trunk(folder):
+    one = task(Classify, folder)
+    other = Classify("letters", one.splits, mp.Classifier(one.base, 2), mp.load_tokenizer(folder))
+    found = [Comparison(t, PLAN).untrained() for t in (one, other)]
+    assert found[0] == found[1]
+
+
 def test_a_rate_that_is_too_high_ends_no_comparison(folder):
     plan = Plan(steps=3, rates=(1e-3, 1e38), seeds=1)
     *_, report = Comparison(task(Classify, folder), plan).reports(["lora"])

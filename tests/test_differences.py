@@ -160,6 +160,30 @@ def test_padding_before_a_text_is_not_its_first_token(loaded):
     assert apart(model(LEFT, theirs, mask=ON_LEFT).data, alone) > 1e-2
 
 
+def test_positions_count_words(loaded):
+    """A forward of transformers' GPT-2 or BERT without `position_ids` counts padding as positions,
+    so with any method of PEFT's the logits of a text depend on left padding. Here positions count
+    words, as they do when `generate` or the caller passes position_ids: compat="peft" is of that.
+    """
+    right, theirs = loaded(mp.LoRA(2), MODEL)
+    alone = MODEL(IDS, right).data
+    for γ in (right, theirs):
+        assert apart(MODEL(LEFT, γ, mask=ON_LEFT).data[:, 2:], alone) < 1e-12
+    columns = MODEL.positions.W.data[np.arange(2, T + 2)] - MODEL.positions.W.data[np.arange(T)]
+    assert apart(columns, 0) > 1e-2  # what theirs would add at positions 2, 3, …
+
+
+def test_labels_of_padding_are_no_labels(loaded):
+    """A label at a padding token, unless it is -100, counts in transformers' losses. Here it does
+    not.
+    """
+    model = nudged(mp.TokenClassifier(LONGER, C))
+    right, theirs = loaded(mp.LoRA(2), model)
+    alone, padded = model.loss(IDS, IDS % C, right).data, RIGHT % C
+    assert apart(model.loss(RIGHT, padded, right, mask=ON_RIGHT).data, alone) < 1e-12
+    assert apart(model.loss(RIGHT, padded, theirs, mask=ON_RIGHT).data, alone) > 1e-2
+
+
 def test_padding_is_no_answer(loaded):
     """The probabilities of an answer's start and end in transformers' losses sum to 1 over padding
     too. Here padding is no answer, and changes nothing.
@@ -306,6 +330,15 @@ def test_what_shows_its_prompt_is_read_alone(loaded):
     _, theirs = loaded(mp.PromptTuning(NV), MODEL)
     with pytest.raises(ValueError, match="read them alone"):
         MODEL(IDS, mp.Each([lora, theirs, None]))
+
+
+@pytest.mark.parametrize("method", [mp.DoRA(2), mp.PromptTuning(NV)])
+def test_what_is_loaded_as_theirs_is_saved_as_it_was(loaded, tmp_path, method):
+    right, theirs = loaded(method, MODEL)
+    mp.save(theirs, tmp_path / "b", dtype=np.float64)
+    again = mp.load_adaptation(tmp_path / "b", MODEL)
+    assert repr(again) == repr(right)
+    assert np.array_equal(MODEL(IDS, again).data, MODEL(IDS, right).data)
 
 
 def test_users_of_pefts_in_one_batch(loaded):

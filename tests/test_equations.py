@@ -28,6 +28,7 @@ from minipeft.equations import EQUATIONS, OPEN, Differs, Equal, Equation, verify
 from minipeft.equations.catalogue import SECTIONS
 from minipeft.equations.corrections import CORRECTIONS
 from minipeft.methods.encoded import Encoded
+from minipeft.nn import but
 from minipeft.template import Layout
 
 REQUIRED = """
@@ -41,6 +42,7 @@ REQUIRED = """
     LO-1 LO-2 IA-1 BF-1 LN-1
     HE-1 1.15
     PB-1 PB-2 PB-3 PB-4
+    LL-1 LL-2 LL-3 LL-4 LL-5 LL-6
 """.split()
 
 every = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)
@@ -220,6 +222,10 @@ def one_bias_for_all(self, layer, rng, start=methods.Adapter.start):
     return D, b, U, c[:, :1]
 
 
+def one_more_seen(self, real, hiding=reading.Reading.hiding):
+    return hiding(but(self, window=self.window and self.window + 1), real)
+
+
 MUTANTS = {
     "attention without √d": (
         ["minipeft.transformer.attention", "minipeft.equations.attention.attention"],
@@ -355,6 +361,23 @@ MUTANTS = {
         lambda mask: heads.mean(np.ones_like(mask)),
         "PB-3",
     ),
+    "a norm with a centre": (
+        ["minipeft.equations.llama.rms_norm", "minipeft.nn.rms_norm"],
+        lambda x, g, eps: ops.layer_norm(x, g, tensor.Tensor(0 * g.data), eps=eps),
+        "LL-1 LL-6",
+    ),
+    "nothing turned": (["minipeft.positions.rotate"], lambda x, c, s: x, "LL-2 LL-5 LL-6"),
+    "stretched nowhere": (
+        ["minipeft.positions.stretched"],
+        lambda ω, *stretch: np.ones_like(ω),
+        "LL-3",
+    ),
+    "a gate that does not bend": (
+        [(transformer.GatedMlp, "__call__")],
+        lambda self, x, read: read(self.down, read(self.gate, x) * read(self.up, x)),
+        "LL-4 LL-6",
+    ),
+    "a window of one more": ([(reading.Reading, "hiding")], one_more_seen, "LL-5"),
 }
 
 

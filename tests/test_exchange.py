@@ -120,6 +120,37 @@ def test_a_model_is_theirs_and_comes_back(tmp_path, family, head):
         assert name == other and np.array_equal(t.data, u.data)
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_a_lora_of_the_words_head_is_theirs_and_ours(tmp_path, family):
+    model = made(family, "lm")
+    hf.save(model, tmp_path / "m")
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["lm_head", "q_proj"])
+    network = peft.get_peft_model(theirs(tmp_path / "m", family, "lm"), config)
+    for p in network.parameters():
+        p.data += 0.1 * p.requires_grad
+    network.save_pretrained(tmp_path / "a")  # with lm_head.base_layer.weight
+    γ = hf.load_adaptation(tmp_path / "a", model)
+    assert apart(said(network), model(IDS, γ).data) < 1e-4
+    hf.save(γ, tmp_path / "b")
+    again = peft.PeftModel.from_pretrained(theirs(tmp_path / "m", family, "lm"), tmp_path / "b")
+    assert apart(said(again), model(IDS, γ).data) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "family, head, name", [("bert", "classifier", "pooler"), ("llama", "lm", "mlp")]
+)
+def test_what_holds_layers_may_be_kept_whole(tmp_path, family, head, name):
+    model = made(family, head)
+    hf.save(model, tmp_path / "m")
+    config = peft.LoraConfig(r=3, modules_to_save=[name])
+    network = peft.get_peft_model(theirs(tmp_path / "m", family, head), config)
+    for p in network.parameters():
+        p.data += 0.1 * p.requires_grad
+    network.save_pretrained(tmp_path / "a")
+    γ = hf.load_adaptation(tmp_path / "a", model)
+    assert apart(said(network), model(IDS, γ).data) < 1e-4
+
+
 def pairs():
     """Every method on a language model, or BERT's classifier, and three on every head."""
     for family, c in FAMILIES.items():
@@ -156,3 +187,35 @@ def test_an_adaptation_is_theirs(tmp_path, family, head, name):
     if head in ("lm", "tags") and "p-tuning" != name:  # where PEFT's faults don't show
         assert apart(z[:, -IDS.shape[1] :], model(IDS, γ).data) < 1e-4
         assert apart(z[:, -IDS.shape[1] :], model(IDS).data) > 1e-2
+
+
+@pytest.mark.parametrize("head", ["lm", "classifier"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_prompt_of_several_tasks_is_theirs(tmp_path, family, head):
+    """Row i of the batch is of task who[i], which PEFT is told beside the text."""
+    model, who = made(family, head), [1, 0, 2]
+    γ = mp.MultitaskPrompt(NV, tasks=3, rank=2)
+    γ = mp.Chain(γ, mp.Probe()) if head == "classifier" else γ
+    γ.attach(model, np.random.default_rng(3))
+    for p in γ.parameters():
+        p.data = p.data + np.random.default_rng(4).normal(0, 0.2, p.shape).astype(p.dtype)
+    hf.save(model, tmp_path / "m")
+    hf.save(γ, tmp_path / "a")
+    network = peft.PeftModel.from_pretrained(theirs(tmp_path / "m", family, head), tmp_path / "a")
+    with torch.no_grad():
+        z = network.eval()(input_ids=torch.tensor(IDS), task_ids=torch.tensor(who)).logits.numpy()
+    as_peft = hf.load_adaptation(tmp_path / "a", model, compat="peft")
+    assert apart(z, model(IDS, as_peft.of(who)).data) < 1e-4
+    again = hf.load_adaptation(tmp_path / "a", model)
+    assert repr(again) == repr(γ)
+    assert np.array_equal(model(IDS, again.of(who)).data, model(IDS, γ.of(who)).data)
+
+
+@pytest.mark.parametrize("method", [mp.Adapter(3), mp.BitFit(), mp.FullFineTuning()], ids=repr)
+def test_what_they_lack_they_refuse(tmp_path, method):
+    model = made("gpt2", "lm")
+    hf.save(model, tmp_path / "m")
+    hf.save(method.attach(model, np.random.default_rng(0)), tmp_path / "a")
+    network = theirs(tmp_path / "m", "gpt2", "lm")
+    with pytest.raises((KeyError, ValueError), match="MINIPEFT_"):
+        peft.PeftModel.from_pretrained(network, tmp_path / "a")

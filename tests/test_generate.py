@@ -78,6 +78,12 @@ def test_drawn_tokens_follow_the_distribution_and_the_generator():
         mp.generate(MODEL, ids[:1], temperature=1.0)
 
 
+@pytest.mark.parametrize("kind", [mp.Features, lambda model: mp.Classifier(model, 2)])
+def test_only_a_decoder_writes(kind):
+    with pytest.raises(ValueError, match="a Decoder writes text, and this is of the class"):
+        mp.generate(kind(MODEL), [[1, 2]])
+
+
 def test_a_row_without_tokens_has_nothing_to_go_on_from():
     with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
         mp.generate(MODEL, [[1, 2], [3, 4]], GAMMAS["prompt"], mask=[[1, 1], [0, 0]])

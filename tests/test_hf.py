@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,16 @@ from minipeft import (
     LoRA,
     PrefixTuning,
     Probe,
+    SpanClassifier,
     Tensor,
+    TokenClassifier,
     merge,
     stack,
 )
 from minipeft.heads import Head
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 
-MODEL = DECODERS["gpt2"]  # float64
+MODEL, LLAMA = DECODERS["gpt2"], DECODERS["llama"]  # float64
 IDS, _, MASK = batch(MODEL, 4)
 OWN = [name for name in METHODS if name != "plain"]
 EVERYWHERE = r"attn\.[qkvo]$|mlp\.(up|down)$"
@@ -402,6 +405,62 @@ def test_a_head_is_saved_as_PEFT_saves_it(tmp_path):
             load_adaptation(tmp_path / name, MODEL)
 
 
+@pytest.mark.parametrize(
+    "made, on, says",
+    [
+        (
+            Classifier(MODEL, C),
+            TokenClassifier(MODEL, C, True),
+            r"Classifier\(model, 3, bias=False",
+        ),
+        (TokenClassifier(LLAMA, C), Classifier(LLAMA, C), r"TokenClassifier\(model, 3, bias=True"),
+        (SpanClassifier(MODEL), MODEL, r"SpanClassifier\(model, bias=True\)"),
+        (
+            Classifier(MODEL, C),
+            Classifier(MODEL, 2),
+            r"score.weight is \(3, 8\), but must be \(2, 8",
+        ),
+    ],
+)
+def test_a_head_is_of_its_own_kind(tmp_path, made, on, says):
+    save(attached("lora", made), tmp_path / "a")
+    with pytest.raises(CheckpointError, match=says):
+        load_adaptation(tmp_path / "a", on)
+
+
+@pytest.mark.parametrize("resized", [False, True])
+def test_embeddings_saved_beside_an_adapter(tmp_path, resized):
+    """Those of the base say nothing; others are kept whole, as their head is."""
+    save(attached("lora", LLAMA), tmp_path / "a", dtype=np.float64)
+    path = tmp_path / "a/adapter_model.safetensors"
+    W, head = LLAMA.tokens.W.data + resized, LLAMA.head.W.data.T + resized
+    more = {"model.embed_tokens.weight": W, "lm_head.weight": np.ascontiguousarray(head)}
+    save_file(load_file(path) | {f"base_model.model.{n}": x for n, x in more.items()}, path)
+    γ = load_adaptation(tmp_path / "a", LLAMA)
+    if not resized:
+        assert repr(γ) == repr(LoRA(2, 3, targets=r"(attn\.q|attn\.v)$"))
+    else:
+        assert repr(γ.methods[1]) == "FullFineTuning(targets='(tokens|head)$')"
+        own = dict(γ.methods[1].named_parameters())
+        assert np.array_equal(own["tokens.W"].data, W)
+        assert np.array_equal(own["head.W"].data, head.T)
+
+
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        ({"layers_to_transform": [0, 2]}, r"layers_to_transform=\[0, 2\] must be .* 0 to 1"),
+        ({"layers_pattern": "blocks", "layers_to_transform": 1}, "layers_pattern='blocks' is not"),
+        ({"target_modules": ["lm_head"]}, "lm_head has not a matrix of its own"),
+        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has not a matrix to change"),
+    ],
+)
+def test_a_lora_of_what_is_not_there(tmp_path, more, says):
+    folder = foreign(tmp_path / "a", LORA | more, lora_tensors())
+    with pytest.raises(CheckpointError, match=says):
+        load_adaptation(folder, MODEL)
+
+
 # -- what is broken
 
 
@@ -464,6 +523,7 @@ BROKEN = {  # what is done to a model's folder, what the error says
         edited(model_type="t5"),
         "model_type='t5' is not supported, only 'gpt2' or 'llama' or 'qwen2' or 'mistral' or ",
     ),
+    "no family": (edited(model_type=None), "model_type='' is not supported"),
     "activation": (edited(activation_function="relu"), "'relu' is not supported, only 'gelu_new'"),
     "cross": (edited(add_cross_attention=True), "add_cross_attention=True is not supported"),
     "scale": (edited(scale_attn_weights=False), "scale_attn_weights=False is not supported"),
@@ -474,6 +534,7 @@ BROKEN = {  # what is done to a model's folder, what the error says
     "too many layers": (edited(n_layer=10**9), r"h\.999999999\.mlp\.c_fc\.weight is missing"),
     "too wide": (edited(n_embd=10**12), r"wte\.weight is \(13, 8\), but must be \(13, 1000"),
     "heads": (edited(n_head=3), "width 8 must be a multiple of heads 3"),
+    "labels": (edited(id2label=5), "id2label=5 must be a dict"),
     "an infinite eps": (edited(layer_norm_epsilon=float("inf")), "eps.* must be a finite float"),
     "missing": (rewritten(lambda ts: ts.pop("transformer.ln_f.bias")), r"ln_f\.bias is missing"),
     "unexpected": (rewritten(lambda ts: ts.update(x=ts[WTE])), "no place for x"),
@@ -519,6 +580,59 @@ def test_a_broken_model_is_one_clear_error(tmp_path, what):
         load(tmp_path / "m")
 
 
+STRETCH = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+SLIDE, SEE = "sliding_attention", "full_attention"
+UNKNOWN = {  # settings of a Llama's folder, and what the error says
+    "an activation": ({"hidden_act": "gelu"}, "hidden_act='gelu' is not supported"),
+    "yarn": ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn' is not supported"),
+    "an old name": ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "'linear' is"),
+    "a part": (
+        {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+        "partial_rotary_factor=0.5 is not supported",
+    ),
+    "two stretches": ({"rope_scaling": STRETCH}, "rope_scaling=.* keep one"),
+    "half a stretch": (
+        {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},
+        "needs factor, low_freq_factor",
+    ),
+    "no stretch": ({"rope_parameters": STRETCH | {"factor": 0.0}}, "0 < factor"),
+    "no turn": ({"rope_parameters": {"rope_theta": 0.0}}, "theta=0.0 must be more than 0"),
+    "a window of some layers": (
+        {"model_type": "mistral", "sliding_window": 3, "layer_types": [SLIDE, SEE]},
+        "sliding_window=3 is not of all layers",
+    ),
+    "a window of no layers": (  # transformers' Mistral has it in all
+        {"model_type": "mistral", "sliding_window": 3, "layer_types": [SEE, SEE]},
+        "sliding_window=3 is not of all layers",
+    ),
+    "a window of the upper layers": (
+        {
+            "model_type": "qwen2",
+            "use_sliding_window": True,
+            "sliding_window": 3,
+            "max_window_layers": 1,
+        },
+        "sliding_window=3 is not of all layers",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_is_not_computed_is_refused_by_name(tmp_path, what):
+    more, says = UNKNOWN[what]
+    save(decoder(replace(LLAMA.config, biased=(), window=None)), tmp_path / "m")
+    path = tmp_path / "m/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    with pytest.raises(CheckpointError, match=says):
+        load(tmp_path / "m")
+
+
 P = "prompt_embeddings"
 BROKEN_ADAPTATIONS = {  # of which method, what is done to its folder, what the error says
     "no config": ("lora", gone("adapter_config.json"), r"adapter_config\.json: no such file"),
@@ -543,7 +657,12 @@ BROKEN_ADAPTATIONS = {  # of which method, what is done to its folder, what the 
     "fewer layers": ("lora", edited(layers_to_transform=[1]), r"no place for h\.0\.attn\.c_attn"),
     "no pattern": ("lora", edited(target_modules="("), r"target_modules='\(' is no pattern"),
     "alpha": ("lora", edited(lora_alpha=float("nan")), "lora_alpha=nan must be a finite float"),
-    "patterns": ("lora", edited(rank_pattern=[3]), r"must hold a JSON object, not \[3\]"),
+    "patterns": ("lora", edited(rank_pattern=[3]), r"rank_pattern must hold a JSON object, not"),
+    "a pattern's rank": (
+        "lora",
+        edited(rank_pattern={"c_attn": "4"}),
+        "rank_pattern: c_attn='4' must be a positive int",
+    ),
     "length": ("prefix of 2", edited(num_virtual_tokens=3), r"is \(2, 32\), but must be \(3, 32\)"),
     "width": ("prompt of 3", edited(token_dim=16), "token_dim=16 is not supported, only 8; it was"),
     "depth": ("prefix of 2", edited(num_layers=12), "num_layers=12 .* made for another base"),
@@ -608,6 +727,15 @@ def test_an_adaptation_that_says_nothing_of_its_base_loads(tmp_path):
     assert np.abs(logits(model, again) - logits(model)).max() > 1e-2
 
 
+def test_a_slip_in_the_call_is_not_the_folders_fault(tmp_path):
+    save(attached("lora", MODEL), tmp_path / "a")
+    with pytest.raises(ValueError, match="compat='PEFT': there is None and 'peft'") as caught:
+        load_adaptation(tmp_path / "a", MODEL, compat="PEFT")
+    assert caught.type is ValueError
+    with pytest.raises(TypeError, match="an adaptation is of a model, not of a str"):
+        load_adaptation(tmp_path / "a", "gpt2")
+
+
 def test_no_folder(tmp_path):
     for read in (load, load_tokenizer, lambda folder: load_adaptation(folder, MODEL)):
         with pytest.raises(CheckpointError, match="there is no folder"):
@@ -636,6 +764,20 @@ def test_what_no_folder_can_hold_is_refused_by_name(tmp_path, config, field):
     assert [p.name for p in tmp_path.iterdir()] == ["own"]
 
 
+@pytest.mark.parametrize(
+    "config, says",
+    [
+        (replace(LLAMA.config, biased=("q", "k", "v", "o")), "window=6"),  # Mistral has no biases
+        (replace(LLAMA.config, biased=(), layers=0), "num_hidden_layers=0 must be a positive int"),
+        (replace(BERT, types=0), "type_vocab_size=0 must be a positive int"),
+    ],
+)
+def test_what_would_not_come_back_is_not_saved(tmp_path, config, says):
+    with pytest.raises(CheckpointError, match=says):
+        save(decoder(config) if config.causal else encoder(config), tmp_path / "x")
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_has_no_format_is_refused(tmp_path):
     users = [attached("lora", MODEL, user) for user in range(2)]
     huge = MODEL.map(lambda t: Tensor(t.data + 1e6))
@@ -645,6 +787,7 @@ def test_what_has_no_format_is_refused(tmp_path):
         (PLAIN, {}, "can't be saved"),
         (LoRA(), {}, "attached to no model yet"),
         (MODEL, {"dtype": "int32"}, "there is float16"),
+        (MODEL, {"dtype": "bfloat16"}, "dtype=bfloat16: there is float16"),
         (huge, {"dtype": "float16"}, "holds NaN or infinity as float16"),
         (Classifier(MODEL, C, "mean"), {}, "GPT-2's classifiers don't have pool='mean'"),
         (Classifier(MODEL, C, bias=True), {}, "GPT-2's classifiers have no score.bias"),
@@ -654,6 +797,8 @@ def test_what_has_no_format_is_refused(tmp_path):
             save(thing, tmp_path / "x", **options)
     with pytest.raises(TypeError, match="not a int"):
         save(2, tmp_path / "x")
+    with pytest.raises(TypeError, match="the tokenizer is a Tokenizer, not a str"):
+        save(MODEL, tmp_path / "x", "tokenizer.json")
     odd = Encoder(Config(13, 8, 2, 2, 32, causal=False), np.random.default_rng(0))
     with pytest.raises(CheckpointError, match="BERT's activation is 'gelu', not 'gelu_tanh'"):
         save(odd, tmp_path / "x")

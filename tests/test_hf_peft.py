@@ -110,7 +110,7 @@ def test_all_linear_is_all_but_the_head(tmp_path, name):
         ({"layers_to_transform": [0.0]}, "must be numbers of layers"),
         ({"layers_to_transform": 1}, "no place for h.0.attn.c_attn"),
         ({"r": 25}, r"rank 25 is beyond h.0.attn.c_attn, \(8, 24\)"),
-        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has no matrix to change"),
+        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has not a matrix to change"),
     ],
 )
 def test_a_lora_that_can_not_be_is_refused_by_name(tmp_path, settings, says):

@@ -77,7 +77,8 @@ def test_what_is_left_out_is_as_transformers_has_it(model_type):
         ),
         ("mistral", {"sliding_window": None}, {"window": None}),
         ("mistral", {"sliding_window": 3}, {"window": 3}),
-        ("mistral", {"layer_types": [FULL] * 32}, {"window": None}),
+        ("mistral", {"layer_types": [FULL] * 32, "sliding_window": None}, {"window": None}),
+        ("mistral", {"layer_types": [SLIDING] * 32}, {"window": 4096}),
         ("qwen2", {"sliding_window": 3}, {"window": None}),
         ("qwen2", {"sliding_window": 3, "use_sliding_window": False}, {"window": None}),
         (
@@ -121,6 +122,7 @@ SLIDES = {"use_sliding_window": True, "sliding_window": 3}
         ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rotary_factor=0.5"),
         ("llama", {"rope_parameters": {"rope_type": "llama3"}}, "needs factor, low_freq_factor"),
+        ("mistral", {"layer_types": [FULL] * 32}, "sliding_window=4096 is not of all"),
         ("mistral", {"layer_types": [FULL, SLIDING] * 16}, "sliding_window=4096 is not of all"),
         ("qwen2", SLIDES, "sliding_window=3 is not of all"),  # but from layer 28 on
         ("qwen2", SLIDES | {"max_window_layers": 31}, "sliding_window=3 is not of all"),

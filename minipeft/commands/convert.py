@@ -65,7 +65,12 @@ class Convert(Command):
         if self.adaptation is None:
             return model
         adapt, network = loaded(self.adaptation, model)
-        return merge(network, adapt)
+        merged = merge(network, adapt)
+        if (self.adaptation / measure.LABELS).is_file():
+            names = dict(enumerate(measure.labels_of(self.adaptation)))
+            label2id = {name: i for i, name in names.items()}
+            merged.kept = merged.kept | {"id2label": names, "label2id": label2id}
+        return merged
 
     def show(self, report):
         say = lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)

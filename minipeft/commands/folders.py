@@ -4,19 +4,16 @@ import re
 from pathlib import Path
 
 from .. import hf
-from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
-from ..hf.family import BARE, POOL
+from ..heads import Classifier, Features, SpanClassifier
+from ..hf.family import BARE, HEADS, POOL
 from ..hf.folders import parsed, present
 from ..hf.outline import headers
+from ..hf.peft import TASKS
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
-NETWORKS = {  # by PEFT's task, or as we have noted it
-    "TOKEN_CLS": TokenClassifier,
-    "TokenClassifier": TokenClassifier,
-    "QUESTION_ANS": SpanClassifier,
-    "SpanClassifier": SpanClassifier,
-}
+NETWORKS = {task: network for network, task in TASKS.items() if network in HEADS}
+NETWORKS |= {network.__name__: network for network in HEADS}  # as we note it ourselves
 
 
 def place(folder):

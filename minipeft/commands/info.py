@@ -13,10 +13,10 @@ from tyro.conf import Positional, arg
 from .. import hf
 from ..hf.families import FAMILIES
 from ..hf.folders import parsed, present
+from ..hf.lora import PLAIN
 from ..hf.outline import headers
 from ..hf.own import made
 from ..hf.peft import KINDS
-from ..hf.tuners import PLAIN
 from ..methods import DoRA
 from ..nn import size
 from . import measure
@@ -79,7 +79,7 @@ def model(folder):
     settings = parsed(present(folder / "config.json"))
     found, _ = headers(folder / "model.safetensors")
     network, fault = attempt(hf.outline, folder)
-    kind = settings.field("model_type", "gpt2", str)
+    kind = settings.field("model_type", "", str)
     return {
         "holds": "model",
         "family": FAMILIES[kind].name if kind in FAMILIES else None,

@@ -11,6 +11,7 @@ from ..data import READERS, DataError, pad
 from ..parallel import Pool
 from ..tasks import answers, cutting
 from ..tensor import no_grad
+from ..transformer import Decoder
 from .common import watching
 
 SIZE = 16  # texts at a time
@@ -23,9 +24,11 @@ def labelled(path):
 
 
 def causal(model):
-    """The model, if it writes: a ValueError for an encoder, which reads a text from both sides."""
-    if not model.causal:
-        raise ValueError("--model is an encoder, so it writes no text: bring examples with labels")
+    """The model, if it writes: a ValueError for one that reads both ways, or has another head."""
+    if not isinstance(model, Decoder):
+        kind = type(model).__name__ if model.causal else "encoder"
+        what = f"{'an' if kind == 'encoder' else 'a'} {kind}"
+        raise ValueError(f"--model is {what}, so it writes no text: bring examples with labels")
     return model
 
 

@@ -6,6 +6,7 @@ from . import (
     adaptation,
     adapters,
     attention,
+    llama,
     prefix,
     prefix_use,
     probing,
@@ -29,6 +30,7 @@ SECTIONS = (
     weights,
     unified,
     probing,
+    llama,
 )
 OPEN = [  # ids of the documents without a check, and why
     {

@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ..adapt import Adaptation
+from ..nn import Module
 from ..transformer import Stack
 from . import peft
 from .families import FAMILIES, family_of
@@ -49,8 +50,12 @@ def outline(folder=None) -> Stack:
 def read(folder, tensors):
     folder = Path(BUILT_IN.get(folder, folder))
     settings = parsed(present(folder / "config.json"))
-    settings.only({"model_type": [*FAMILIES]})
-    return FAMILIES[settings.field("model_type", "gpt2", str)].read(folder, settings, tensors)
+    kind = settings.field("model_type", "", str)
+    if kind not in FAMILIES:
+        known = " or ".join(map(repr, FAMILIES))
+        told = f"model_type={kind!r} is not supported, only {known}"
+        raise CheckpointError(f"{settings.path}: {told}")
+    return FAMILIES[kind].read(folder, settings, tensors)
 
 
 def load_tokenizer(folder=None) -> Tokenizer:
@@ -69,6 +74,11 @@ def load_adaptation(folder, model, resume=False, compat=None) -> Adaptation:
     resume: with its encoder, to train on.  compat="peft": with PEFT's numbers also where these are
     a fault of it, as for padding before a prompt: docs/differences-from-peft.md lists them.
     """
+    if compat not in (None, "peft") or compat and resume:
+        told = "; to train on there is no other" if resume else ""
+        raise ValueError(f"compat={compat!r}: there is None and 'peft'{told}")
+    if not isinstance(model, Module):
+        raise TypeError(f"an adaptation is of a model, not of a {type(model).__name__}")
     try:
         return peft.read(Path(folder), model, resume, compat)
     except CheckpointError:
@@ -86,6 +96,8 @@ def save(thing, folder, tokenizer=None, dtype=np.float32):
         names, files = ADAPTATION, peft.files(thing.to("cpu"))
     else:
         raise TypeError(f"save takes a model or an adaptation, not a {type(thing).__name__}")
+    if not isinstance(tokenizer, Tokenizer | None):
+        raise TypeError(f"the tokenizer is a Tokenizer, not a {type(tokenizer).__name__}")
     if tokenizer is not None:
         files |= dict(zip(TOKENIZER, (tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"})))
     with replacing(folder, *names) as new:

@@ -90,7 +90,6 @@ BERT = Names(
     },
     config=config,
     settings=settings,
-    model_type=lambda c: "bert",
     queries=("query", "value"),
     ties=(
         ("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),

@@ -1,7 +1,5 @@
 """PEFT's own behaviour where it is a fault, on request: docs/differences-from-peft.md."""
 
-from dataclasses import asdict
-
 import numpy as np
 
 from ..heads import Classifier
@@ -16,7 +14,7 @@ class DetachedDoRA(DoRA):
     """DoRA whose norm has no gradient        Liu et al. 2024, §4.3"""
 
     def magnitude(self, layer, A, B, m):
-        V = layer.W + self.scale * A @ B
+        _, V = super().magnitude(layer, A, B, m)
         return m / Tensor(sqrt(sum_over(V * V, axis=-2)).data), V
 
 
@@ -29,9 +27,14 @@ class AsPeft(Chain):
 
     shared = False  # a prompt's rows are shown, for each text its own
 
-    @classmethod
-    def of_parts(cls, methods):
-        return cls(*map(detached, methods))
+    def __init__(self, *methods):
+        super().__init__(*[recast(m, DoRA, DetachedDoRA) for m in methods])
+
+    @property
+    def plain(self):
+        """The same without PEFT's faults: these are no part of a folder."""
+        γs = [recast(m, DetachedDoRA, DoRA) for m in self.methods]
+        return γs[0] if len(γs) == 1 else Chain(*γs)
 
     @property
     def prompt(self):
@@ -47,9 +50,10 @@ class AsPeft(Chain):
         return np.ones((len(real), self.prompt + real.shape[1]), bool)
 
 
-def detached(γ):
-    if type(γ) is not DoRA:
+def recast(γ, old, new):
+    """γ as one of the class `new`, of the same fields, if it is of the class `old`."""
+    if type(γ) is not old:
         return γ
-    other = DetachedDoRA(**asdict(γ))
+    other = object.__new__(new)
     vars(other).update(vars(γ))
     return other

@@ -1,5 +1,6 @@
 """A family of Hugging Face's models: how its folders name what our networks are made of."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from ..encoder import Encoder, MaskedLM
 from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ..tensor import Tensor
 from ..transformer import Decoder, Stack
-from .folders import CheckpointError, Tensors
+from .folders import CheckpointError, Tensors, parsed
+from .tensors import floating
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
@@ -36,8 +38,8 @@ class Family:
     kind: dict  # fields of our configuration, and the values that the family has there
     config: Callable  # their settings -> our configuration
     settings: Callable  # and back
-    model_type: Callable  # our configuration -> the one of them that has it
     queries: tuple  # what PEFT's LoRA adapts where nothing is said
+    beside_spans: Callable | None = None  # of a configuration: `trunk`, where spans have another
     conv: bool = False  # the matrices of its blocks are (in, out), as ours
     ties: tuple = ()  # pairs of names: if the first is in a file, it is the second again
     left: str = r"(?!)"  # tensors of a file that are none of the model's
@@ -56,14 +58,18 @@ class Family:
         name = self.theirs(path, network)
         if network in BARE or re.match(r"head|score|transform\.", path):
             return name
-        spans = network is SpanClassifier and self.model_type(c) in ("llama", "qwen2")
-        return ("transformer." if spans else self.trunk) + name  # theirs has that from long ago
+        other = self.beside_spans if network is SpanClassifier else None
+        return (other(c) if other else self.trunk) + name
 
     def beside(self, path):
         """The paths that lie side by side in one layer of theirs, in order."""
         front, layer = re.fullmatch(r"(blocks\.\d+\.)?(.+)", path).groups("")
         name = self.layers.get(layer)
         return [front + ours for ours, other in self.layers.items() if other == name] or [path]
+
+    def layers_of(self, paths):
+        """The layers of theirs that these are in: all the paths that lie side by side there."""
+        return [*dict.fromkeys(tuple(self.beside(path)) for path in paths)]
 
     def called(self, name):
         """A name in a file as in this table, whatever stands before it; None: it is left out."""
@@ -126,6 +132,8 @@ class Family:
             for t, part in zip(ts, parts, strict=True):
                 new[id(t)] = Tensor(np.asarray(part, dtype))
         file.end()
+        for name in ("id2label", "label2id"):
+            settings.field(name, None, dict)  # an error, if it is something else
         model.kept = {name: settings[name] for name in KEPT if name in settings}
         return model.map(lambda t: new[id(t)])
 
@@ -151,8 +159,12 @@ class Family:
     def files(self, model, dtype):
         """What a folder of this model holds."""
         network, settings = type(model), self.settings(model.config)
+        said = parsed("config.json", json.dumps(settings, default=lambda x: x.tolist()))
+        if (again := self.config(said)) != plain(model.config):
+            told = f"{self.name}'s config.json can't say {model.config}, only {again}"
+            raise CheckpointError(f"no format holds this configuration: {told}")
         stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
-        settings |= model.kept | {"architectures": [stem + end], "dtype": np.dtype(dtype).name}
+        settings |= model.kept | {"architectures": [stem + end], "dtype": floating(dtype).name}
         tensors = {}
         for name, (ts, turned) in self.joined(model).items():
             whole = np.concatenate([t.data for t in ts], axis=-1)

@@ -73,7 +73,6 @@ GPT2 = Family(
     },
     config=config,
     settings=settings,
-    model_type=lambda c: "gpt2",
     queries=("c_attn",),
     conv=True,
     ties=(("lm_head.weight", "wte.weight"),),

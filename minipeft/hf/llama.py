@@ -3,7 +3,7 @@
 from ..heads import Classifier, SpanClassifier, TokenClassifier
 from ..transformer import LINEARS, Config
 from .family import Family, configured, told
-from .folders import CheckpointError, Settings
+from .folders import CheckpointError, Settings, brief
 
 FIELDS = {  # ours: theirs, its value where it is left out, its kind
     "vocabulary": ("vocab_size", 32000, int),
@@ -33,7 +33,7 @@ STRETCH = {  # of Llama 3.1's positions
     "original_max_position_embeddings": int,
 }
 ATTENTION, MLP = LINEARS[:4], LINEARS[4:]
-SLIDES, SEES_ALL = "sliding_attention", "full_attention"
+SLIDES = "sliding_attention"
 
 
 def config(settings):
@@ -57,9 +57,12 @@ def window(settings, kind):
     if kind == "llama" or kind == "qwen2" and not settings.field("use_sliding_window", False, bool):
         return None
     L, size = settings.field(*FIELDS["layers"]), settings.field("sliding_window", None, int)
-    first = settings.field("max_window_layers", 28, float) if kind == "qwen2" else 0
-    slides = [first <= 0, first < L]  # the first layer, the last
-    slides = [t == SLIDES for t in settings.field("layer_types", (), tuple)] or slides
+    slides = [t == SLIDES for t in settings.field("layer_types", (), tuple)]
+    if kind == "mistral":  # whose layers all slide in transformers, whatever layer_types say
+        slides = [True, *slides] if size else []
+    elif not slides:
+        first = settings.field("max_window_layers", 28, float)
+        slides = [first <= 0, first < L]  # the first layer, the last
     if any(slides) and not all(slides):
         raise CheckpointError(
             f"{settings.path}: sliding_window={size} is not of all layers (see layer_types, "
@@ -70,8 +73,11 @@ def window(settings, kind):
 
 def turns(settings):
     """θ and the stretch of the rotary positions, whichever way they are said."""
-    said = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
-    said = Settings(said, f"{settings.path}, rope_parameters")
+    new, old = (settings.get(name) or {} for name in ("rope_parameters", "rope_scaling"))
+    if new and old and new != old:
+        told = f"rope_parameters={brief(new)}, but rope_scaling={brief(old)}: keep one"
+        raise CheckpointError(f"{settings.path}: {told}")
+    said = Settings(new or old, f"{settings.path}, rope_parameters")
     kind = said.get("rope_type", said.get("type", "default"))
     Settings({"rope_type": kind}, settings.path).only({"rope_type": ("default", "llama3")})
     said.only({"partial_rotary_factor": (1,)})
@@ -156,8 +162,8 @@ LLAMA = Family(
     },
     config=config,
     settings=settings,
-    model_type=model_type,
     queries=("q_proj", "v_proj"),
+    beside_spans=lambda c: "model." if model_type(c) == "mistral" else "transformer.",
     ties=(("lm_head.weight", "embed_tokens.weight"),),
     left=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$",  # of older files
 )

@@ -20,6 +20,7 @@ from ..methods import (
     FullFineTuning,
     LayerNormTuning,
     LoRA,
+    MultitaskPrompt,
     PrefixTuning,
     Probe,
     PromptTuning,
@@ -29,17 +30,19 @@ from ..methods import (
 )
 from ..mixture import Chain
 from ..transformer import Decoder
-from . import tuners
+from . import ia3, lora, whole
 from .compat import AsPeft
 from .families import family_of
 from .folders import CheckpointError, Tensors, parsed, present
 from .own import OnlyOurs, described, filled, has_encoder, made, named
 from .prompts import rows_from, rows_to
+from .theirs import Theirs
 
 PROMPTS = {
     "PROMPT_TUNING": (PromptTuning,),
     "P_TUNING": (PseudoTokens,),
     "PREFIX_TUNING": (PrefixTuning, PTuningV2),
+    "MULTITASK_PROMPT_TUNING": (MultitaskPrompt,),
 }
 TUNERS = {"LORA": (LoRA, DoRA), "IA3": (IA3,), "LN_TUNING": (LayerNormTuning,)}
 KINDS = PROMPTS | TUNERS  # PEFT's name: our methods
@@ -84,7 +87,7 @@ def as_theirs(kind, mains, beside, γ):
         raise OnlyOurs
     if len(mains) > 1 and kind != "LORA":
         raise OnlyOurs
-    biases, whole, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
+    biases, others, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
     if biases and biases.adapts("score"):
         raise OnlyOurs
     network, family = head_of(γ), family_of(γ.base)
@@ -96,19 +99,19 @@ def as_theirs(kind, mains, beside, γ):
             raise OnlyOurs
         config, tensors = rows_to(mains[0], kind)
     elif kind == "LORA":
-        config, tensors = tuners.lora_to(mains, family, full)
+        config, tensors = lora.to_peft(mains, family, full)
     else:
-        to = tuners.ia3_to if kind == "IA3" else tuners.norms_to
+        to = ia3.to_peft if kind == "IA3" else whole.norms_to
         config, tensors = to(mains[0], family, full)
     config |= {"peft_type": kind, "inference_mode": True, "task_type": task}
     if biases:
-        config["bias"], more = tuners.biases_to(biases, mains, family, full)
+        config["bias"], more = whole.biases_to(biases, mains, family, full)
         tensors |= more
     kept = []
-    if whole:
-        if {*whole.at} & {path for m in (*mains, *beside) if m is not whole for path in m.at}:
+    if others:
+        if {*others.at} & {path for m in (*mains, *beside) if m is not others for path in m.at}:
             raise OnlyOurs
-        kept, more = tuners.whole_to(whole, family, full)
+        kept, more = whole.whole_to(others, family, full)
         tensors |= more
     if probe:
         before = "base_model." if kind in PROMPTS else "base_model.model."
@@ -135,9 +138,9 @@ def head_to(probe, name, biased):
 
 def files(γ):
     """What a folder of the adaptation holds."""
-    γ = Chain(*γ.methods) if isinstance(γ, AsPeft) else γ
+    γ = γ.plain if isinstance(γ, AsPeft) else γ
     γ.now()  # an error, if it is attached to nothing
-    if any(p.ndim != 2 for p in γ.parameters()):
+    if any(m.users and type(m) is not MultitaskPrompt for m in parts(γ)):  # those are its tasks
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
     record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
     record["base"] = json.dumps(base_named(γ.base, γ.mark))
@@ -167,52 +170,46 @@ def of_this_base(file, model):
         raise CheckpointError(f"{file.path} was made for another base: {told}; load it on that one")
 
 
-def head_from(file, model, family):
+def head_from(file, theirs):
     """The Probe with the head in the file, if there is one."""
-    brought = {score for score in family.scores.values() if f"{score}.weight" in file}
-    score = family.scores.get(type(model))
-    if not brought:
+    scores, model = theirs.family.scores, theirs.model
+    brought = next((score for score in {*scores.values()} if f"{score}.weight" in file), None)
+    if brought is None:
         return []
-    if score not in brought:
-        (other,), C = brought, len(file[f"{[*brought][0]}.weight"])
-        kinds = " or ".join(
-            f"{kind.__name__}(model{', ' + str(C) if kind is not SpanClassifier else ''}, bias="
-            f"{f'{other}.bias' in file})"
-            for kind, name in family.scores.items()
-            if name == other
-        )
-        raise CheckpointError(f"{file.path} has a {other}.weight: load it beside {kinds}")
-    if "b" not in model.score.tensors() and not file.get(f"{score}.bias", np.zeros(1)).any():
-        file.pop(f"{score}.bias", None)
-    at = tuners.whole_from(file, model, family, {score: ["score"]})
-    return [Probe().lay(at, model)]
+    task = theirs.settings.field("task_type", None, str)
+    fit = [kind for kind in scores if scores[kind] == brought]
+    fit = [kind for kind in fit if TASKS[kind] == task] or fit
+    if type(model) not in fit:
+        C, bias = len(file[f"{brought}.weight"]), f"bias={f'{brought}.bias' in file}"
+        sizes = {kind: "" if kind is SpanClassifier else f", {C}" for kind in fit}
+        beside = " or ".join(f"{kind.__name__}(model{sizes[kind]}, {bias})" for kind in fit)
+        raise CheckpointError(f"{file.path} has a {brought}.weight: load it beside {beside}")
+    if "b" not in model.score.tensors() and not file.get(f"{brought}.bias", np.zeros(1)).any():
+        file.pop(f"{brought}.bias", None)
+    return [Probe().lay(whole.whole_from(file, theirs, [brought]), model)]
 
 
 def from_peft(kind, settings, file, model, known):
     """The parts of a PEFT folder, in order; those of a known one where the file still is so."""
-    family = family_of(model.config)
-    own = [m for m in known if type(m) in KINDS[kind]]
+    theirs = Theirs(model, family_of(model.config), settings)
+    of = lambda *kinds: [m for m in known if type(m) in kinds]
     if kind in PROMPTS:
-        γs = [rows_from(settings, file, model, own[0] if own else None)]
+        γs = [rows_from(settings, file, model, next(iter(of(*KINDS[kind])), None))]
     else:
-        theirs = tuners.Theirs(model, family, settings)
+        read = {"LORA": lora.from_peft, "IA3": ia3.from_peft, "LN_TUNING": whole.norms_from}[kind]
+        γs = read(file, theirs, of(*KINDS[kind]))
         if kind == "LORA":
-            γs = tuners.lora_from(file, theirs, own)
-            γs += tuners.biases_from(file, theirs, [m for m in known if type(m) is BiasTuning])
-        else:
-            γs = (tuners.ia3_from if kind == "IA3" else tuners.norms_from)(file, theirs, own)
-        kept = {m: theirs.modules[m] for m in theirs.saved() if m != theirs.head}
-        if kept:
-            at = tuners.whole_from(file, model, family, kept)
-            whole = [m for m in known if type(m) is FullFineTuning]
-            γs += [(whole or [FullFineTuning(theirs.pattern(at))])[0].lay(at, model)]
-    return γs + head_from(file, model, family)
+            γs += whole.biases_from(file, theirs, of(BiasTuning))
+        kept = [m for m in theirs.saved() if m != theirs.head]
+        if kept := kept + whole.embeddings(file, theirs):
+            at = whole.whole_from(file, theirs, kept)
+            own = of(FullFineTuning) or [FullFineTuning(theirs.pattern(at))]
+            γs.append(own[0].lay(at, model))
+    return γs + head_from(file, theirs)
 
 
 def read(folder, model, resume=False, compat=None):
     """The adaptation in a folder.  compat="peft": with PEFT's faults."""
-    if compat not in (None, "peft"):
-        raise ValueError(f"compat={compat!r}: there is None and 'peft'")
     settings = parsed(present(folder / "adapter_config.json"))
     file = Tensors(folder / "adapter_model.safetensors", lambda name: called(name, model))
     of_this_base(file, model)
@@ -227,7 +224,7 @@ def read(folder, model, resume=False, compat=None):
             kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
         )
         file.end()
-        γ = AsPeft.of_parts(γs) if compat else together(γs, before)
+        γ = AsPeft(*γs) if compat else together(γs, before)
     if resume and known and has_encoder(known):
         return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
     return γ

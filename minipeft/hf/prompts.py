@@ -1,6 +1,7 @@
 """PEFT's prompts and prefixes: `prompt_embeddings`, the rows of all places side by side.
 
-NV virtual tokens   D width   L layers   k, v: of the keys and values of a layer
+NV virtual tokens   D width   L layers   k, v: of the keys and values of a layer.   Of a prompt of
+several tasks that is P, and beside it are c (tasks, NV, rank) and r (tasks, rank, D).
 """
 
 import re
@@ -9,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..adapt import trained
-from ..methods import PrefixTuning, PromptTuning, PseudoTokens
+from ..methods import MultitaskPrompt, PrefixTuning, PromptTuning, PseudoTokens
 from .folders import CheckpointError
 from .own import OnlyOurs
 
+TASKS = "prefix_task_cols", "prefix_task_rows"
+ROWS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPrompt}
 FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # a template whose pseudo-tokens stand in front
 
 
@@ -40,9 +43,15 @@ def rows_to(γ, kind):
         raise OnlyOurs
     if [*γ.at] != paths or isinstance(γ, PrefixTuning) and not γ.shift_positions:
         raise OnlyOurs
-    P = np.concatenate([p.data for p in γ.parameters()], axis=1)
-    config = {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
-    return config | base_of(kind, γ.base), {"prompt_embeddings": P}
+    rows, tensors, config = [p.data for p in γ.parameters()], {}, base_of(kind, γ.base)
+    if kind == "MULTITASK_PROMPT_TUNING":
+        *rows, c, r = rows
+        own = (x if x.ndim == 3 else x[None] for x in (c, r))
+        tensors = dict(zip(TASKS, own, strict=True))
+        config |= {"num_tasks": γ.tasks, "num_ranks": γ.rank}
+    P = np.concatenate(rows, axis=1)
+    config |= {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
+    return config, tensors | {"prompt_embeddings": P}
 
 
 def rows_from(settings, file, model, known):
@@ -61,7 +70,13 @@ def rows_from(settings, file, model, known):
     P = file.need("prompt_embeddings", (length, len(paths) * each * width)).astype(model.dtype)
     parts = map(trained, map(np.copy, np.split(P, len(paths) * each, axis=1)))
     at = {path: [next(parts) for _ in range(each)] for path in paths}
-    made = PrefixTuning() if kind == "PREFIX_TUNING" else PromptTuning()
     if known and isinstance(known, PseudoTokens):
         return known.lay(at, model)
-    return replace(known or made, length=length).lay(at, model)
+    γ = known or ROWS.get(kind, PromptTuning)()
+    if kind == "MULTITASK_PROMPT_TUNING":
+        tasks, rank = (settings.field(name, 1, int) for name in ("num_tasks", "num_ranks"))
+        γ, shapes = replace(γ, tasks=tasks, rank=rank), ((length, rank), (rank, width))
+        for name, shape in zip(TASKS, shapes):
+            x = file.need(name, (tasks, *shape)).astype(model.dtype)
+            at["tokens"].append(trained((x if tasks > 1 else x[0]).copy()))
+    return replace(γ, length=length).lay(at, model)

@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,10 +177,17 @@ class Tensors(MutableMapping):
             raise CheckpointError(f"{self.path}: no place for {more}: is it of another model?")
 
 
+def floating(dtype):
+    """The NumPy dtype of that name, if it is one that we write."""
+    with suppress(TypeError):
+        if np.dtype(dtype) in (np.float16, np.float32, np.float64):
+            return np.dtype(dtype)
+    raise CheckpointError(f"dtype={dtype}: there is float16, float32, float64")
+
+
 def packed(tensors, metadata, dtype):
     """The bytes of a safetensors file; of the same arrays, the same bytes."""
-    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
-        raise CheckpointError(f"dtype={dtype}: there is float16, float32, float64")
+    dtype = floating(dtype)
     with np.errstate(over="ignore"):
         tensors = {name: np.ascontiguousarray(host(x), dtype) for name, x in tensors.items()}
     for name, x in tensors.items():
