@@ -144,7 +144,9 @@ class Family:
         kind, trunk = kinds.get(said), Stack(Unset(), c) if c.causal else Encoder(c, Unset())
         if kind in self.scores:
             score = self.scores[kind]
-            bias, classes = f"{score}.bias" in file, len(file.get(f"{score}.weight", ()))
+            bias, (classes, *_) = f"{score}.bias" in file, file.shape(f"{score}.weight") or [0]
+            if not classes:
+                raise CheckpointError(f"{file.path}: {score}.weight is missing or of no classes")
             if kind is Classifier:
                 return Classifier(trunk, classes, POOL[c.causal], bias)
             return kind(trunk, bias=bias) if kind is SpanClassifier else kind(trunk, classes, bias)

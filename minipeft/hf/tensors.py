@@ -161,10 +161,15 @@ class Tensors(MutableMapping):
         """How many numbers there are."""
         return sum(math.prod(x.shape) for x in self.there.values())
 
+    def shape(self, name):
+        """That of the tensor of this name, or None."""
+        return self.there[name].shape if name in self else None
+
     def need(self, name, shape):
         """The tensor of this name, which has this shape."""
-        found = self.there[name].shape if name in self else "missing"
+        found = self.shape(name)
         if found != shape:
+            found = "missing" if found is None else found
             raise CheckpointError(
                 f"{self.path}: {name} is {found}, but must be {shape}: is it of another model?"
             )
