@@ -27,7 +27,7 @@ def save(trainer, folder):
     tensors["rates"] = rates(trainer, trainer.t)
     state = {"t": trainer.t, "seen": trainer.seen, "logged": trainer.logged, "adam": optimizer.t}
     state |= {"best": best.value if best.t else None, "best_t": best.t, "since": best.since}
-    content = packed(tensors, {"training": json.dumps(made_as(trainer) | state)}, dtype=None)
+    content = packed(tensors, {"training": json.dumps(made_as(trainer) | state)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, content)

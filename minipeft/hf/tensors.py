@@ -190,9 +190,12 @@ def floating(dtype):
     raise CheckpointError(f"dtype={dtype}: there is float16, float32, float64")
 
 
-def packed(tensors, metadata, dtype):
-    """The bytes of a safetensors file; of the same arrays, the same bytes."""
-    dtype = floating(dtype)
+def packed(tensors, metadata, dtype=None):
+    """The bytes of a safetensors file, each array in its own float or all in this.
+
+    Of the same arrays they are the same bytes.
+    """
+    dtype = None if dtype is None else floating(dtype)
     with np.errstate(over="ignore"):
         tensors = {name: np.ascontiguousarray(host(x), dtype) for name, x in tensors.items()}
     for name, x in tensors.items():
