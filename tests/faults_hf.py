@@ -212,6 +212,16 @@ HF = {
         ],
     },
     "hf/prompts.py": {
+        "test_hf_peft.py -k several_tasks": [
+            (
+                'TASKS = "prefix_task_cols", "prefix_task_rows"',
+                'TASKS = "prefix_task_rows", "cols"',
+            ),
+            ("x if x.ndim == 3 else x[None]", "x"),
+            ('"num_ranks": γ.rank}', '"num_ranks": γ.tasks}'),
+            ("(x if tasks > 1 else x[0]).copy()", "x[0].copy()"),
+            ("replace(γ, tasks=tasks, rank=rank)", "replace(γ, rank=rank)"),
+        ],
         "test_hf_peft.py -k 'otherwise or in_front'": [
             ("    if known and isinstance(known, PseudoTokens):", "    if False:"),
             ("if isinstance(γ, PseudoTokens) and not FRONT.fullmatch(γ.template):", "if False:"),
@@ -244,6 +254,11 @@ HF = {
         ],
     },
     "hf/theirs.py": {
+        'test_hf.py -k "of_what_is_not_there"': [
+            ("type(n) is int and 0 <= n < L", "type(n) is int"),
+            ("if layers and (other := {*self.patterns()} - {known}):", "if other := False:"),
+            ('own = " of its own" * ("W" in layer.tensors())', 'own = ""'),
+        ],
         f"{COMPUTED} lora'": [
             ('{*self.named("exclude_modules"), *self.saved()}', "{*self.saved()}"),
             ("self.number(m) in layers", "self.number(m) not in layers"),
@@ -324,6 +339,12 @@ HF = {
         ],
     },
     "hf/whole.py": {
+        "test_hf.py -k saved_beside": [
+            ("if same_as_base(file, theirs, module, name):", "if True:"),
+            ("if same_as_base(file, theirs, module, name):", "if False:"),
+            ('path in ("tokens", "head") and name in file', 'path == "tokens" and name in file'),
+            ("    W = W.T if theirs", "    W = W if theirs"),
+        ],
         f"{COMPUTED} lora'": [
             (
                 'names = [m for m in (wrapped if kind == "lora_only" else theirs.modules)',

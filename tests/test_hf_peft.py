@@ -18,6 +18,7 @@ from minipeft import (
     Encoded,
     FullFineTuning,
     LoRA,
+    MultitaskPrompt,
     PrefixTuning,
     Probe,
     PromptTuning,
@@ -334,3 +335,26 @@ def test_there_is_one_way_to_be_as_peft(tmp_path):
     save(drawn(LoRA(2), MODEL), tmp_path / "a")
     with pytest.raises(ValueError, match="compat=True: there is None and 'peft'"):
         load_adaptation(tmp_path / "a", MODEL, compat=True)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_a_prompt_of_several_tasks_comes_back(tmp_path, tasks):
+    γ = drawn(MultitaskPrompt(4, tasks=tasks, rank=2), MODEL)
+    written(γ, tmp_path / "a", without=("num_virtual_tokens",))
+    said = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    assert (said["peft_type"], said["num_tasks"]) == ("MULTITASK_PROMPT_TUNING", tasks)
+    shapes = {n: x.shape for n, x in load_file(tmp_path / "a/adapter_model.safetensors").items()}
+    D = GPT2.width
+    assert shapes == {
+        "prompt_embeddings": (4, D),
+        "prefix_task_cols": (tasks, 4, 2),
+        "prefix_task_rows": (tasks, 2, D),
+    }
+    again = load_adaptation(tmp_path / "a", MODEL)
+    assert repr(again) == repr(γ)
+    ids, who = np.array([[1, 2, 3]] * 3), [tasks - 1, 0, tasks // 2]
+    z = MODEL(ids, again.of(who)).data
+    assert np.array_equal(z, MODEL(ids, γ.of(who)).data)
+    assert tasks == 1 or abs(z[0] - z[1]).max() > 1e-3
+    with pytest.raises(CheckpointError, match="prefix_task_cols is .* must be"):
+        load_adaptation(written(γ, tmp_path / "a", num_ranks=3), MODEL)
