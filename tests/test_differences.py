@@ -165,9 +165,8 @@ def test_positions_count_words(loaded):
     so with any method of PEFT's the logits of a text depend on left padding. Here positions count
     words, as they do when `generate` or the caller passes position_ids: compat="peft" is of that.
     """
-    right, theirs = loaded(mp.LoRA(2), MODEL)
-    alone = MODEL(IDS, right).data
-    for γ in (right, theirs):
+    for γ in loaded(mp.LoRA(2), MODEL):
+        alone = MODEL(IDS, γ).data
         assert apart(MODEL(LEFT, γ, mask=ON_LEFT).data[:, 2:], alone) < 1e-12
     columns = MODEL.positions.W.data[np.arange(2, T + 2)] - MODEL.positions.W.data[np.arange(T)]
     assert apart(columns, 0) > 1e-2  # what theirs would add at positions 2, 3, …
@@ -327,9 +326,9 @@ def test_what_shows_its_prompt_is_read_alone(loaded):
     their virtual tokens, are refused beside others.
     """
     lora, _ = loaded(mp.LoRA(2), MODEL)
-    _, theirs = loaded(mp.PromptTuning(NV), MODEL)
+    _, shows = loaded(mp.PromptTuning(NV), MODEL)
     with pytest.raises(ValueError, match="read them alone"):
-        MODEL(IDS, mp.Each([lora, theirs, None]))
+        MODEL(IDS, mp.Each([lora, shows, None]))
 
 
 @pytest.mark.parametrize("method", [mp.DoRA(2), mp.PromptTuning(NV)])
@@ -371,9 +370,12 @@ def test_users_of_pefts_classify_their_own_texts(loaded):
 
 def sections():
     for name, thing in list(globals().items()):
-        if name.startswith("test_") and thing.__doc__ and name != "test_the_page_is_made_of_these":
+        if name.startswith("test_") and thing.__doc__:
             title = name.removeprefix("test_").replace("_", " ").replace("doras", "DoRA's")
-            yield f"## {title[0].upper()}{title[1:]}\n\n{inspect.cleandoc(thing.__doc__)}\n"
+            told = inspect.cleandoc(thing.__doc__)
+            if "theirs = loaded(" in inspect.getsource(thing):
+                told += '\n\n*`compat="peft"`: as PEFT.*'
+            yield f"## {title[0].upper()}{title[1:]}\n\n{told}\n"
 
 
 def page():
