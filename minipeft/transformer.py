@@ -61,6 +61,8 @@ class Config:
         for field, known in choices.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field}={getattr(self, field)!r}: there is {', '.join(known)}")
+        if not {*self.biased} <= {*LINEARS}:
+            raise ValueError(f"biased={self.biased}: there is {', '.join(LINEARS)}")
         if self.positions == "rotary" and self.d % 2:
             raise ValueError(f"rotary positions turn pairs: a head can't have {self.d} numbers")
 

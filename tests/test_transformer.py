@@ -477,6 +477,7 @@ def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
     ("slip", "says"),
     [
         ({"positions": "rotary", "heads": 8}, "a head can't have 1 numbers"),
+        ({"biased": ("q", "w")}, "there is q, k, v, o, gate, up, down"),
         ({"window": -1}, "nothing in a configuration is less than 1"),
         ({"eps": 0.0}, "eps=0.0 must be more than 0"),
         ({"theta": -1.0}, "theta=-1.0 must be more than 0"),
