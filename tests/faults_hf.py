@@ -347,8 +347,8 @@ HF = {
         ],
         f"{COMPUTED} lora'": [
             (
-                'names = [m for m in (wrapped if kind == "lora_only" else theirs.modules)',
-                "names = [m for m in (theirs.modules)",
+                'theirs.targets(theirs.family.queries) if kind == "lora_only" else theirs.modules',
+                "theirs.modules",
             ),
             (
                 '.endswith(("modules_to_save.bias", "original_module.bias"))',
@@ -411,8 +411,8 @@ HF = {
             ('    TokenClassifier: "TOKEN_CLS"', '    TokenClassifier: "SEQ_CLS"'),
             ('    Features: "FEATURE_EXTRACTION"', '    Features: "CAUSAL_LM"'),
             ('"base_model." if kind in PROMPTS else "base_model.model."', '"base_model.model."'),
-            ('{f"{name}.weight": added["W"].data.T}', '{f"{name}.weight": added["W"].data}'),
-            ('kept = [*kept, full("score")]', "pass"),
+            ("tensors |= more\n    return", "pass\n    return"),
+            ("kept = [*kept, score]", "pass"),
             (" if m != theirs.head]", "]"),
             ('"inference_mode": True', '"inference_mode": False'),
         ],
@@ -447,8 +447,8 @@ HF = {
             ("if {*others.at} & {path for", "if False and {path for"),
             ("        if task is None:", "        if False:"),
             ('    if "b" not in model.score.tensors() and not', "    if not"),
-            ('if biased or "b" in added:', "if biased:"),
-            ('if biased or "b" in added:', 'if "b" in added:'),
+            ("if family.head_has_bias(γ.base, network):", "if True:"),
+            ("if family.head_has_bias(γ.base, network):", "if False:"),
         ],
     },
     "hf/compat.py": {

@@ -115,25 +115,18 @@ def as_theirs(kind, mains, beside, γ):
         tensors |= more
     if probe:
         before = "base_model." if kind in PROMPTS else "base_model.model."
-        kept = [*kept, full("score")]
-        tensors |= head_to(probe, f"{before}{full('score')}", family.head_has_bias(γ.base, network))
+        (score,), more = whole.whole_to(probe, family, full, before=before)
+        if family.head_has_bias(γ.base, network):  # 0, if ours has none
+            classes = len(more[f"{before}{score}.weight"])
+            more.setdefault(f"{before}{score}.bias", np.zeros(classes, "f4"))
+        kept = [*kept, score]
+        tensors |= more
     return config | ({"modules_to_save": kept} if kept else {}), tensors
 
 
 def head_of(γ):
     """The class of the network that an adaptation is of: that of its head, if it has one."""
     return next((m.network for m in parts(γ) if type(m) is Probe), γ.network)
-
-
-def head_to(probe, name, biased):
-    """The tensors of a head; a bias of 0, if theirs has one and ours none."""
-    added = dict(zip(probe.names("score"), probe.at["score"]))
-    tensors = {f"{name}.weight": added["W"].data.T}
-    if biased or "b" in added:
-        classes = len(tensors[f"{name}.weight"])
-        b = added["b"].data[0] if "b" in added else np.zeros(classes, "f4")
-        tensors[f"{name}.bias"] = b
-    return tensors
 
 
 def files(γ):

@@ -10,7 +10,7 @@ from .family import PARAMETERS
 from .own import OnlyOurs
 
 
-def whole_to(γ, family, full, between=""):
+def whole_to(γ, family, full, between="", before="base_model.model."):
     """The tensors of layers that are kept whole, and the modules that they are of."""
     tensors, modules = {}, []
     for paths in family.layers_of(γ.at):
@@ -20,7 +20,7 @@ def whole_to(γ, family, full, between=""):
         for name, *ps in zip(γ.names(paths[0]), *(γ.at[path] for path in paths)):
             x = np.concatenate([p.data for p in ps], axis=-1)
             x = x.T if name == "W" and family.turned(paths[0], γ.base) else x
-            key = f"base_model.model.{modules[-1]}.{between}{PARAMETERS[name]}"
+            key = f"{before}{modules[-1]}.{between}{PARAMETERS[name]}"
             tensors[key] = x if name == "W" else x[0]
     return modules, tensors
 
@@ -90,14 +90,15 @@ def biases_to(γ, loras, family, full):
 
 def biases_from(file, theirs, known):
     """The biases that PEFT's LoRA trains beside itself."""
-    kind, wrapped = theirs.settings.get("bias") or "none", theirs.targets(theirs.family.queries)
+    kind = theirs.settings.get("bias") or "none"
     for name in [n for n in file if n.endswith(("modules_to_save.bias", "original_module.bias"))]:
         file.pop(name)  # PEFT has the head's once more, and as it was before
     file.pop("cls.predictions.decoder.bias", None)  # tied
     if kind == "none":
         return []
     kept = theirs.saved()
-    names = [m for m in (wrapped if kind == "lora_only" else theirs.modules) if m not in kept]
+    there = theirs.targets(theirs.family.queries) if kind == "lora_only" else theirs.modules
+    names = [m for m in there if m not in kept]
     if known:  # then it may be some of them
         own = lambda path: matches("targets", known[0].targets, path)
         names = [m for m in names if any(map(own, theirs.modules[m]))]
