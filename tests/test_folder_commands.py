@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import families
 import numpy as np
 import pytest
 from families import BERT, GPT2, METHODS, C, V, decoder, encoder
@@ -12,21 +13,7 @@ import minipeft as mp
 from minipeft.hf.family import PARAMETERS
 from minipeft.nn import size
 
-LLAMA = mp.Config(
-    V,
-    8,
-    layers=2,
-    heads=4,
-    key_heads=2,
-    length=32,
-    hidden=12,
-    positions="rotary",
-    norm="rms",
-    tied=False,
-    activation="silu",
-    gated=True,
-    biased=(),
-)
+LLAMA = replace(families.LLAMA, head_width=None, theta=10000.0, window=None, biased=())
 CAUSAL = {
     "gpt2": GPT2,
     "llama": LLAMA,
