@@ -10,8 +10,10 @@ from zlib import crc32
 import numpy as np
 
 from .backend import host
-from .hf.folders import CheckpointError, Tensors, packed, parsed, write
+from .hf.folders import write
 from .hf.own import named
+from .hf.settings import CheckpointError, parsed
+from .hf.tensors import Tensors, packed
 
 FILE = "training.safetensors"
 

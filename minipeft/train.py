@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from . import checkpoint
 from .backend import on_host
-from .hf.folders import CheckpointError
+from .hf.settings import CheckpointError
 from .interrupt import interruptible
 from .nn import size
 from .optim import clip, measured

@@ -8,7 +8,7 @@ from families import BERT, GPT2, LLAMA
 
 from minipeft import Bert, Config
 from minipeft.hf.families import FAMILIES, family_of
-from minipeft.hf.folders import CheckpointError, Settings
+from minipeft.hf.settings import CheckpointError, Settings
 from minipeft.transformer import LINEARS
 
 ROTARY = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu", "eps": 1e-6}

@@ -6,9 +6,9 @@ from pathlib import Path
 from .. import hf
 from ..heads import Classifier, Features, SpanClassifier
 from ..hf.family import BARE, HEADS, POOL
-from ..hf.folders import parsed, present
 from ..hf.outline import headers
 from ..hf.peft import TASKS
+from ..hf.settings import parsed, present
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")

@@ -12,11 +12,11 @@ from tyro.conf import Positional, arg
 
 from .. import hf
 from ..hf.families import FAMILIES
-from ..hf.folders import parsed, present
 from ..hf.lora import PLAIN
 from ..hf.outline import headers
 from ..hf.own import made
 from ..hf.peft import KINDS
+from ..hf.settings import parsed, present
 from ..methods import DoRA
 from ..nn import size
 from . import measure

@@ -11,8 +11,10 @@ from ..nn import Module
 from ..transformer import Stack
 from . import peft
 from .families import FAMILIES, family_of
-from .folders import CheckpointError, Tensors, contents, packed, parsed, present, replacing
+from .folders import replacing
 from .outline import Outlines
+from .settings import CheckpointError, contents, parsed, present
+from .tensors import Tensors, packed
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 

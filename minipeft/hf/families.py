@@ -1,9 +1,9 @@
 """The families of models that are read and written."""
 
 from .bert import BERT
-from .folders import CheckpointError
 from .gpt2 import GPT2
 from .llama import LLAMA
+from .settings import CheckpointError
 
 ALL = GPT2, LLAMA, BERT
 FAMILIES = {model_type: family for family in ALL for model_type in family.stems}

@@ -11,8 +11,8 @@ from ..encoder import Encoder, MaskedLM
 from ..heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ..tensor import Tensor
 from ..transformer import Decoder, Stack
-from .folders import CheckpointError, Tensors, parsed
-from .tensors import floating
+from .settings import CheckpointError, parsed
+from .tensors import Tensors, floating
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")

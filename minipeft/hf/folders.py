@@ -1,4 +1,4 @@
-"""Folders of JSON and safetensors: read with nothing believed, written whole or not at all."""
+"""Files and folders: written whole, or not at all."""
 
 import ctypes
 import os
@@ -7,21 +7,7 @@ from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
 
-from .settings import CheckpointError, Settings, brief, contents, parsed, present
-from .tensors import Tensors, packed
-
-__all__ = [
-    "CheckpointError",
-    "Settings",
-    "Tensors",
-    "brief",
-    "contents",
-    "packed",
-    "parsed",
-    "present",
-    "replacing",
-    "write",
-]
+from .settings import CheckpointError
 
 
 def write(path, content):

@@ -3,7 +3,7 @@
 from ..heads import Classifier, SpanClassifier, TokenClassifier
 from ..transformer import LINEARS, Config
 from .family import Family, configured, told
-from .folders import CheckpointError, Settings, brief
+from .settings import CheckpointError, Settings, brief
 
 FIELDS = {  # ours: theirs, its value where it is left out, its kind
     "vocabulary": ("vocab_size", 32000, int),

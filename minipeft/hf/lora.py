@@ -12,8 +12,8 @@ import numpy as np
 from ..adapt import trained
 from ..methods import DoRA, LoRA
 from ..patterns import matches
-from .folders import CheckpointError
 from .own import OnlyOurs
+from .settings import CheckpointError
 from .whole import same_as_base
 
 OTHERS = (  # settings of LoRA that change what is computed, of which we know none

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .folders import Tensors
+from .tensors import Tensors
 
 
 def headers(path):

@@ -10,7 +10,7 @@ from .. import methods
 from ..adapt import Adaptation, trained
 from ..methods import Reparametrised
 from ..mixture import Chain
-from .folders import CheckpointError, Settings, parsed
+from .settings import CheckpointError, Settings, parsed
 
 
 class OnlyOurs(Exception):

@@ -33,9 +33,10 @@ from ..transformer import Decoder
 from . import ia3, lora, whole
 from .compat import AsPeft
 from .families import family_of
-from .folders import CheckpointError, Tensors, parsed, present
 from .own import OnlyOurs, described, filled, has_encoder, made, named
 from .prompts import rows_from, rows_to
+from .settings import CheckpointError, parsed, present
+from .tensors import Tensors
 from .theirs import Theirs
 
 PROMPTS = {

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..adapt import trained
 from ..methods import MultitaskPrompt, PrefixTuning, PromptTuning, PseudoTokens
-from .folders import CheckpointError
 from .own import OnlyOurs
+from .settings import CheckpointError
 
 TASKS = "prefix_task_cols", "prefix_task_rows"
 ROWS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPrompt}

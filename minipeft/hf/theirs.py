@@ -6,7 +6,7 @@ PEFT's layers are `modules` in which ours lie side by side: GPT-2's c_attn is q,
 import re
 from itertools import accumulate
 
-from .folders import CheckpointError, Settings, brief
+from .settings import CheckpointError, Settings, brief
 
 
 class Theirs:
