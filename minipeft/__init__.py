@@ -1,6 +1,6 @@
 """How a frozen language model is adapted: a reference implementation in NumPy."""
 
-from .adapt import PLAIN, Adaptation, merge, stack
+from .adapt import PLAIN, Adaptation, Method, merge, stack
 from .encoder import Bert, Encoder, MaskedLM
 from .ensemble import ensemble, majority_vote, mean_probability
 from .generate import generate
@@ -72,6 +72,7 @@ __all__ = [
     "METHODS",
     "MaskedLM",
     "Memory",
+    "Method",
     "MultiHeadAdapter",
     "MultitaskPrompt",
     "PLAIN",

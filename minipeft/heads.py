@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .adapt import PLAIN
+from .adaptation.method import PLAIN, adaptation
 from .nn import Linear, Module
 from .ops import cross_entropy, matmul, reshape, transpose
 from .tensor import Tensor
@@ -56,8 +56,9 @@ class Head(Module):
     def __call__(self, features, adapt=PLAIN, mask=None, rng=None):
         """Logits (B, C) of features (B, 1, D)."""
         features = np.asarray(features, like=self.score.like)
-        adapt.serves(len(features))
-        return self.logits(Tensor(features), adapt.now(rng))
+        adapt = adaptation(adapt)
+        adapt.check_batch(len(features))
+        return self.logits(Tensor(features), adapt.resolve(rng))
 
     def logits(self, h, read):
         """(B, 1, D) -> (B, C)"""
@@ -66,8 +67,8 @@ class Head(Module):
 
     def loss(self, x, labels, adapt=PLAIN, mask=None, rng=None, count=None, **more):
         """Mean cross-entropy of the labels; `count` as in Decoder.loss, `more` as of the model."""
-        shown = None if mask is None else (adapt or PLAIN).shown(np.asarray(mask).astype(bool))
-        z, target = self(x, adapt, mask, rng=rng, **more), self.targets(labels, shown)
+        real = None if mask is None else np.asarray(mask).astype(bool)
+        z, target = self(x, adapt, mask, rng=rng, **more), self.targets(labels, real)
         if target.shape != z.shape[:-1]:
             raise ValueError(
                 f"{len(target)} labels for a batch of {len(z.data)}: they are {target.shape}, "
@@ -104,8 +105,7 @@ class SpanHead(TokenHead):
         """Mean of -log p(start | text) and -log p(end | text) of labels (B, 2), -100 for none."""
         z = transpose(self(x, adapt, mask, rng=rng, **more))  # (B, 2, T)
         real = np.ones(np.shape(x)[:2], bool) if mask is None else np.asarray(mask).astype(bool)
-        shown = (adapt or PLAIN).shown(real)
-        target, hidden = self.targets(labels, shown), ~shown[:, None]
+        target, hidden = self.targets(labels, real), ~real[:, None]
         never = np.asarray(hidden * np.finfo(z.dtype).min / 2, z.dtype, like=z.data)
         return cross_entropy(z + never, target, count or max(1, (target >= 0).sum()))
 
@@ -191,9 +191,7 @@ class Classifier(Headed):
     def features(self, ids, adapt=PLAIN, mask=None, rng=None, types=None):
         """Pooled states (B, 1, D) of the real tokens of ids (B, T), and the reading."""
         ids, mask = checked(ids, mask, self.config.vocabulary, adapt)
-        shown = (adapt or PLAIN).shown(mask)
-        rows, weights = pooling(self.pool, shown)
-        rows = rows - (shown.shape[1] - mask.shape[1])  # the text's first is column 0
+        rows, weights = pooling(self.pool, mask)
         h, read = self.states(ids, adapt, mask, rng=rng, rows=rows, types=types)
         pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
         return self.pooler.pooled(pooled, read), read

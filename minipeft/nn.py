@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,15 @@ def but(thing, **changed):
 def size(thing):
     """How many numbers the parameters of a model or an adaptation hold."""
     return sum(p.data.size for p in thing.parameters())
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One base model among others."""
+
+    config: object
+    network: type
+    weights: str | None  # checksum of its trunk
 
 
 class Module:
@@ -67,6 +77,10 @@ class Module:
         with np.errstate(over="ignore"):
             own = [backend.host(t.data.reshape(-1)[:64]).astype("f4").astype("f2") for t in trunk]
         return hashlib.sha256(np.concatenate(own)).hexdigest()[:16] if own else None
+
+    def fingerprint(self):
+        """What an adaptation of it is made for."""
+        return Fingerprint(self.config, type(self), self.mark())
 
     def replace(self, **tensors):
         """This layer with other tensors."""

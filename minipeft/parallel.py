@@ -32,9 +32,9 @@ def gradients(loss, adapt, shards, pool):
     What depends on the parameters alone (an encoder) runs once, before the cut: its outputs are
     the leaves of every shard, and it is differentiated once, with the sum.
     """
-    adapt.serves(sum(map(len, shards)))
+    adapt.check_batch(sum(map(len, shards)))
     with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
-        now = adapt.now()
+        now = adapt.resolve()
     leaves = now.map(lambda p: Tensor(p.data, requires_grad=True))
     wanted = leaves.parameters()
 

@@ -32,13 +32,13 @@ class Learned(Positions, Embedding):
     """h + W[position]"""
 
     def place(self, h, read):
-        have, need = len(self.W.data), int(read.at.max(initial=-1)) + 1
+        have, need = len(self.W.data), int(read.position_ids.max(initial=-1)) + 1
         if need > have:
             raise ValueError(
                 f"the text, with what stands before it, is {need} long; "
                 f"the model has {have} positions: shorten it"
             )
-        return h + read(self, read.at)
+        return h + read(self, read.position_ids)
 
 
 class Rotary(Positions):
@@ -53,7 +53,7 @@ class Rotary(Positions):
             self.ω = self.ω * stretched(self.ω, *stretch)
 
     def place(self, h, read):
-        read.angles = angles(read.at, self.ω, like=h.data)
+        read.angles = angles(read.position_ids, self.ω, like=h.data)
         return h
 
     def turn(self, x, read):

@@ -22,8 +22,8 @@ from .train import Trainer
 
 def every_layer(model, ids, mask=None, types=None):
     """States (S, B, T, D) of texts (B, T): what block 0 reads, then what each block yields."""
-    look = Look().attach(model, None)
-    model.states(ids, look, mask, types=types)
+    look = Look()
+    model.states(ids, look.attach(model), mask, types=types)
     return host(np.stack(look.seen))
 
 

@@ -156,7 +156,7 @@ def fresh(name, model, rng=None):
     """The method as it starts; under a head, with that."""
     rng, adapt = rng or np.random.default_rng(0), METHODS[name]()
     if adapt is not PLAIN:
-        adapt.attach(model, rng)
+        adapt = adapt.attach(model, rng)
     return Chain(adapt, Probe().attach(model)) if isinstance(model, Headed) else adapt
 
 
@@ -183,7 +183,7 @@ def batch(model, B, adapt=PLAIN, seed=0):
     ids, mask = rng.integers(0, V, (B, T)), np.ones((B, T), bool)
     for i, gap in enumerate(([], [0, 1], [5, 6], [3, 4], [0, 2, 6])):
         mask[i::5, gap] = False
-    known, at = np.broadcast_to(adapt.pseudo(B), (B, 1)), (1, 4)
+    known, at = np.broadcast_to(adapt.pseudo_tokens(B), (B, 1)), (1, 4)
     labels = ids % C if isinstance(model, Headed) else ids.copy()
     labels[:, at] = np.where(known, -100, labels[:, at])
     ids[:, at] = np.where(known, V + (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at])

@@ -169,7 +169,7 @@ def test_an_adaptation_is_theirs(tmp_path, family, head, name):
     hf.save(model, tmp_path / "m")
     γ = METHODS[name]()
     γ = mp.Chain(γ, mp.Probe()) if hasattr(model, "score") else γ
-    γ.attach(model, rng)
+    γ = γ.attach(model, rng)
     for p in γ.parameters():
         p.data = p.data + rng.normal(0, 0.2, p.shape).astype(p.dtype)
     hf.save(γ, tmp_path / "a")
@@ -196,7 +196,7 @@ def test_a_prompt_of_several_tasks_is_theirs(tmp_path, family, head):
     model, who = made(family, head), [1, 0, 2]
     γ = mp.MultitaskPrompt(NV, tasks=3, rank=2)
     γ = mp.Chain(γ, mp.Probe()) if head == "classifier" else γ
-    γ.attach(model, np.random.default_rng(3))
+    γ = γ.attach(model, np.random.default_rng(3))
     for p in γ.parameters():
         p.data = p.data + np.random.default_rng(4).normal(0, 0.2, p.shape).astype(p.dtype)
     hf.save(model, tmp_path / "m")

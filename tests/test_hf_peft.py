@@ -44,7 +44,7 @@ families = pytest.mark.parametrize("name", MODELS)
 def drawn(γ, model):
     """Attached, with no number where it started."""
     rng = np.random.default_rng(0)
-    γ.attach(model, rng)
+    γ = γ.attach(model, rng)
     for p in γ.parameters():
         p.data = p.data + 0.3 * rng.normal(size=p.shape)
     return γ

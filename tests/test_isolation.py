@@ -7,7 +7,7 @@ import pytest
 from families import CLASSIFIERS, DECODERS, METHODS, V, attached, batch, real
 from test_laws import Leaky
 
-from minipeft import Adaptation, Chain, Each, Tensor, grad, stack
+from minipeft import Chain, Each, Method, Tensor, grad, stack
 from minipeft.backend import host
 from minipeft.ops import sum as sum_over
 from minipeft.ops import take
@@ -61,18 +61,18 @@ def of_a_mixture(model, rng, over=lambda mix: mix):
     """Change some users of a random mixture: how many others that reaches, and how many it must."""
     names, who = rng.choice([*METHODS], B), rng.integers(0, USERS, B)
     mix = Each([users(name, model)[i] for name, i in zip(names, who)])
-    unlucky = {id(mix.methods[i]) for i in [rng.integers(B), *np.flatnonzero(rng.random(B) < 0.3)]}
-    rows = [i for i, m in enumerate(mix.methods) if id(m) in unlucky]
+    unlucky = {id(mix.parts[i]) for i in [rng.integers(B), *np.flatnonzero(rng.random(B) < 0.3)]}
+    rows = [i for i, m in enumerate(mix.parts) if id(m) in unlucky]
     kept = [i for i in range(B) if i not in rows]
-    own = [p for i in kept for p in mix.methods[i].parameters()]
+    own = [p for i in kept for p in mix.parts[i].parameters()]
     ids, labels, mask = batch(model, B, mix, seed=rng.integers(2**32))
     z, gs = learned(model, over(mix), own, ids, labels, mask)
 
     new = {id(p): p for p in mix.parameters()}
-    for p in (p for i in rows for p in mix.methods[i].parameters()):
+    for p in (p for i in rows for p in mix.parts[i].parameters()):
         new[id(p)] = Tensor(spoilt(host(p.data), rng), True)
     ids, labels = reworded(ids, labels, rows, rng)
-    y, hs = learned(model, over(mix.using(new)), own, ids, labels, mask)
+    y, hs = learned(model, over(mix.replace_parameters(new)), own, ids, labels, mask)
     return reached(z, y, kept) + reached(gs, hs, range(len(gs))), reached(z, y, rows)
 
 
@@ -121,10 +121,10 @@ def test_neighbours_in_a_bank_never_meet(model):
 # -- the testers, tested ------------------------------------------------------
 
 
-class LeaksBack(Adaptation):
+class LeaksBack(Method):
     """Says what it should, but hands on its neighbours' gradients as well."""
 
-    at = {"blocks.0.attn.q": ()}
+    targets = r"^blocks\.0\.attn\.q$"
     through = staticmethod(op(lambda x: (x, lambda g: g + 1e-6 * g.sum(0))))
 
     def apply(self, layer, x):
@@ -140,7 +140,7 @@ def beside_all(p, rows):
 @pytest.mark.parametrize("of", [of_a_mixture, of_a_bank])
 @pytest.mark.parametrize("leak", [Leaky, LeaksBack])
 def test_a_leaking_layer_is_noticed(model, of, leak):
-    assert wrong(model, 10, of, over=lambda mix: Chain(mix, leak())) > 0
+    assert wrong(model, 10, of, over=lambda mix: Chain(mix, leak().attach(model))) > 0
 
 
 @models

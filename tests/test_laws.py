@@ -27,7 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minipeft as mp
-from minipeft import PLAIN, Adaptation, Chain, Each, LoRA, Memory, Tensor, stack
+from minipeft import PLAIN, Chain, Each, LoRA, Memory, Method, Tensor, stack
+from minipeft.adaptation.chain import MethodChain
 from minipeft.backend import host
 from minipeft.ops import sum as sum_over
 from minipeft.tensor import op
@@ -39,7 +40,9 @@ def test_the_laws_are_of_every_method():
 
 
 def made_of(adapt):
-    return [q for p in adapt.methods for q in made_of(p)] if isinstance(adapt, Chain) else [adapt]
+    if isinstance(adapt, MethodChain):
+        return [q for p in adapt.methods for q in made_of(p)]
+    return [q for p in adapt.parts for q in made_of(p)] if isinstance(adapt, Chain) else [adapt]
 
 
 # -- one batch, many adaptations ----------------------------------------------
@@ -47,25 +50,25 @@ def made_of(adapt):
 
 def from_alone(model, mix):
     """How far a padded batch is from its rows alone, unpadded: logits, gradients."""
-    ids, labels, mask = batch(model, len(mix.methods), mix)
+    ids, labels, mask = batch(model, len(mix.parts), mix)
     z, ps = model(ids, mix, mask=mask), mix.parameters()
     together = dict(zip(map(id, ps), gradients(model, ids, labels, mix, mask)))
     alone, logits, grads = dict.fromkeys(together, 0), [], []
-    for i, m in enumerate(mix.methods):
+    for i, m in enumerate(mix.parts):
         text, label = row(i, ids, labels, mask)
         logits.append(np.abs(real(z, i, mask) - host(model(text, m).data)[0]).max())
         for p, g in zip(m.parameters(), gradients(model, text, label, m)):
             alone[id(p)] = alone[id(p)] + g
-    for m in mix.methods:
+    for m in mix.parts:
         own = [id(p) for p in m.parameters()]
         grads.append(apart([together[p] for p in own], [alone[p] for p in own]))
     return max(logits), max(grads)
 
 
-class Doubled(Adaptation):
+class Doubled(Method):
     """Asks a layer about other rows than its own."""
 
-    at = {"blocks.0.mlp.down": (), "blocks.1.attn.q": ()}
+    targets = r"^(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
 
     def apply(self, layer, x):
         return layer(x * 2.0)
@@ -82,7 +85,8 @@ def test_a_mixture_holds_users_of_a_bank_repeats_and_strangers(model):
     users = stack([attached("lora", model, user) for user in range(3)])
     twice = attached("encoded prefix", model)
     ann, bob = (users.of([i]).astype(np.float64) for i in (0, 2))
-    mix = Each(ann, None, bob, twice, Doubled(), PLAIN, twice, Doubled(), ann)
+    odd, even = Doubled().attach(model), Doubled().attach(model)
+    mix = Each(ann, None, bob, twice, odd, PLAIN, twice, even, ann)
     logits, grads = from_alone(model, mix)
     assert logits <= 1e-12 and grads <= 1e-11
 
@@ -91,10 +95,10 @@ def test_a_mixture_holds_users_of_a_bank_repeats_and_strangers(model):
 def test_a_mixture_stands_on_what_all_its_rows_share(model):
     shared = attached("lora", model)
     mix = Each([attached(m, model) for m in METHODS if m not in ("dora", "random weights")])
-    ids, labels, mask = batch(model, len(mix.methods), mix)
+    ids, labels, mask = batch(model, len(mix.parts), mix)
     on_top, sums = Chain(shared, mix), 0
     z = model(ids, on_top, mask=mask)
-    for i, m in enumerate(mix.methods):
+    for i, m in enumerate(mix.parts):
         text, label = row(i, ids, labels, mask)
         own = Chain(shared, m)
         assert np.abs(real(z, i, mask) - host(model(text, own).data)[0]).max() <= 1e-12
@@ -124,7 +128,7 @@ def undisturbed(model):
 def rows_of(model, mix, ids, labels, mask):
     z, gs = model(ids, mix, mask=mask), iter(gradients(model, ids, labels, mix, mask))
     return [
-        [real(z, i, mask), *[next(gs) for _ in m.parameters()]] for i, m in enumerate(mix.methods)
+        [real(z, i, mask), *[next(gs) for _ in m.parameters()]] for i, m in enumerate(mix.parts)
     ]
 
 
@@ -135,8 +139,8 @@ def test_no_row_reaches_another(model, name):
     mix, (ids, labels, mask), before = undisturbed(model)
     bad, ids = list(METHODS).index(name), ids.copy()
     ids[bad] = np.where(ids[bad] < V, (ids[bad] + 1) % V, ids[bad])
-    nan = {id(p): Tensor(np.full_like(p.data, np.nan), True) for p in mix.methods[bad].parameters()}
-    wrong = mix.using({id(p): nan.get(id(p), p) for p in mix.parameters()})
+    nan = {id(p): Tensor(np.full_like(p.data, np.nan), True) for p in mix.parts[bad].parameters()}
+    wrong = mix.replace_parameters({id(p): nan.get(id(p), p) for p in mix.parameters()})
     with np.errstate(invalid="ignore"):
         after = rows_of(model, wrong, ids, labels, mask)
     for i, (was, now) in enumerate(zip(before, after, strict=True)):
@@ -299,7 +303,7 @@ def slope(f, p, v, e=1e-4):
 @methods
 def test_what_is_trained_is_what_stands_at_a_layer(model, name):
     adapt = attached(name, model)
-    laid = {id(p) for part in made_of(adapt) for added in part.at.values() for p in added}
+    laid = {id(p) for part in made_of(adapt) for added in part.at.values() for p in added.values()}
     names = [name for name, _ in adapt.named_parameters()]
     assert {id(p) for p in adapt.parameters()} == laid and len(adapt.parameters()) == len(laid)
     assert len(names) == len(set(names)) and not laid & {id(t) for t in model.parameters()}
@@ -311,7 +315,8 @@ def test_what_is_trained_is_what_stands_at_a_layer(model, name):
 @networks
 def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
     odd, (ids, _, _) = Doubled(), batch(model, 2)
-    odd.at = {"blocks.0.attn": ()}
+    odd.targets = r"^blocks\.0\.attn$"
+    odd = odd.attach(model)
     model(ids, odd)
     with pytest.raises(TypeError, match=r"blocks\.0\.attn attends over the whole batch"):
         model(ids, Each(odd, PLAIN))
@@ -322,8 +327,8 @@ def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
 def test_a_mixture_is_as_long_as_the_batch(model, name):
     adapt, (ids, _, _) = attached(name, model), batch(model, 3)
     for γ in (Each(adapt), Each([adapt] * 2), Each([adapt, PLAIN, adapt, PLAIN])):
-        for mix in (γ, Chain(attached("lora", model), γ)):
-            with pytest.raises(ValueError, match=f"mixture of {len(γ.methods)} .* batch of 3"):
+        for mix in (γ, Chain(PLAIN, γ)):
+            with pytest.raises(ValueError, match=f"mixture of {len(γ.parts)} .* batch of 3"):
                 model(ids, mix)
 
 
@@ -340,9 +345,9 @@ def test_unlike_users_make_no_bank(model):
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
 def test_a_method_asks_to_be_attached(model, name):
     ids, adapt = batch(model, 2)[0], METHODS[name]()
-    for γ in (adapt, Each(adapt, PLAIN), Chain(attached("lora", model), adapt)):
-        with pytest.raises(ValueError, match=r"attached to no model yet.*attach\(model, rng\)"):
-            model(ids, γ)
+    for γ in (adapt, lambda: Each(adapt, PLAIN), lambda: Chain(attached("lora", model), adapt)):
+        with pytest.raises(ValueError, match=r"attached to no model yet.*attach\(.*model, rng\)"):
+            model(ids, γ() if γ is not adapt else γ)
 
 
 @networks
@@ -354,17 +359,17 @@ def test_a_pattern_that_matches_nothing_lists_the_paths(model):
 # -- the testers, tested ------------------------------------------------------
 
 
-class Leaky(Adaptation):
+class Leaky(Method):
     """A row takes what is its neighbours'."""
 
-    at = {"blocks.0.mlp.down": ()}
+    targets = r"^blocks\.0\.mlp\.down$"
 
     def apply(self, layer, x):
         y = layer(x)
         return y + sum_over(y, axis=0)
 
 
-class Wrong(Adaptation):
+class Wrong(Method):
     """A wrong derivative: forgot that p is there only once."""
 
     times = staticmethod(op(lambda x, p: (x * p, lambda g: g * p, lambda g: 2 * g * x)))
@@ -375,13 +380,13 @@ class Wrong(Adaptation):
 
 @networks
 def test_a_leak_is_noticed(model):
-    leaky = Leaky()
+    leaky = Leaky().attach(model)
     assert from_alone(model, Each(leaky, leaky))[0] > 0.01
 
 
 @networks
 def test_a_wrong_derivative_is_noticed(model):
-    wrong, (ids, labels, mask) = Wrong(), batch(model, 5)
+    ids, labels, mask = batch(model, 5)
     p = np.full_like(model.like, 0.7, shape=(1, model.config.width))
-    wrong.at = {"blocks.0.mlp.down": [Tensor(p, True)]}
+    wrong = Wrong().bind({"blocks.0.mlp.down": {"p": Tensor(p, True)}}, model)
     assert from_differences(model, ids, labels, wrong, mask) > 0.01

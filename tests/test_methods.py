@@ -24,7 +24,6 @@ from minipeft import (
     IA3,
     PLAIN,
     AdamW,
-    Adaptation,
     Adapter,
     BitFit,
     Chain,
@@ -36,6 +35,7 @@ from minipeft import (
     FullFineTuning,
     LoRA,
     Memory,
+    Method,
     MultiHeadAdapter,
     MultitaskPrompt,
     ParallelAdapter,
@@ -51,6 +51,7 @@ from minipeft import (
 )
 from minipeft.backend import host
 from minipeft.methods import BiasTuning, biases
+from minipeft.methods.multitask import task
 from minipeft.nn import but
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -74,7 +75,7 @@ def some_words(n):
 def test_lora_is_its_equation(model):
     """h = W₀ x + (α/r) B A x"""
     lora, layer = attached("lora", model), model.blocks[1].attn.v
-    A, B, W, b = (host(t.data).T for t in (*lora.at[layer.path], layer.W, layer.b))
+    A, B, W, b = (host(t.data).T for t in (*lora.at[layer.path].values(), layer.W, layer.b))
     x = rng().normal(size=model.config.width)
     h = W @ x + b + 3 / 2 * (B @ (A @ x))
     assert np.allclose(asked(lora, layer, x), h, rtol=1e-13)
@@ -84,7 +85,7 @@ def test_lora_is_its_equation(model):
 def test_adapter_is_its_equation(model):
     """h + W_up σ(W_down h),  σ(u) = u (1 + tanh(√(2/π) (u + 0.044715 u³))) / 2"""
     adapter, layer = attached("houlsby", model), model.blocks[1].mlp.down
-    down, b, up, c = (host(p.data).T for p in adapter.at[layer.path])
+    down, b, up, c = (host(p.data).T for p in adapter.at[layer.path].values())
     x = rng().normal(size=layer.shape[0])
     h = host(layer.W.data).T @ x + (host(layer.b.data) if "b" in layer.tensors() else 0)
     u = down @ h + b[:, 0]
@@ -97,18 +98,15 @@ def asked(adapt, layer, x):
     return host(adapt(layer, Tensor(np.asarray(x[None, None], like=layer.W.data))).data)[0, 0]
 
 
-class Recorder(Adaptation):
+class Recorder(Method):
     """Keeps what each layer reads and yields."""
 
-    at = {}
+    targets = ""
 
     def __init__(self):
         self.x, self.y = {}, {}
 
-    def adapts(self, path):
-        return True
-
-    def __call__(self, layer, x):
+    def apply(self, layer, x):
         y = layer(x)
         self.x[layer.path], self.y[layer.path] = x, y
         return y
@@ -133,9 +131,9 @@ def test_prefix_is_its_equation(model):
         else lambda x, position: x
     )
     prefix = attached("prefix of 5", model)
-    model(batch(model, 1)[0], Chain(prefix, recorder))
+    model(batch(model, 1)[0], Chain(prefix, recorder.attach(model)))
     for path in ("blocks.0.attn", "blocks.1.attn"):
-        P_k, P_v = (host(p.data) for p in prefix.at[path])
+        P_k, P_v = (host(p.data) for p in prefix.at[path].values())
         q, k, v = (host(recorder.y[f"{path}.{part}"].data)[0] for part in "qkv")
         y = host(recorder.x[f"{path}.o"].data)[0]
         for t, head in itertools.product(range(T), range(H)):
@@ -152,7 +150,7 @@ def test_prefix_is_its_equation(model):
 def test_a_prompt_is_words_of_its_own(model):
     """Pr(Y | [P; X]): as if the vocabulary had a word for each row of P"""
     prompt, (ids, _, mask) = attached("prompt of 7", model), batch(model, 5)
-    W, P = model.tokens.W, prompt.at["tokens"][0].data
+    W, P = model.tokens.W, prompt.at["tokens"]["P"].data
     larger = model.map(lambda t: Tensor(np.concatenate([W.data, P])) if t is W else t)
     larger = but(larger, config=replace(model.config, vocabulary=V + len(P)))
     front = np.tile(np.arange(V, V + len(P)), (5, 1))
@@ -164,7 +162,7 @@ def test_a_prompt_is_words_of_its_own(model):
 def test_encoded_is_its_equation(model):
     """P[i, :] = MLP(E[i, :]), of all layers side by side"""
     encoded = Encoded(PrefixTuning(4), hidden=6).attach(model, rng())
-    E, W1, b1, W2, b2 = (host(p.data) for p in encoded.at["encoder"])
+    E, W1, b1, W2, b2 = (host(p.data) for p in encoded.at["encoder"].values())
     rows = np.tanh(E @ W1 + b1) @ W2 + b2
     folded = np.concatenate([host(p.data) for p in encoded.fold().parameters()], 1)
     assert np.allclose(folded, rows, rtol=1e-13)
@@ -177,7 +175,7 @@ def test_a_prefix_from_words_is_those_words_in_the_context(model, kind):
     prefix = kind(words=words).attach(model, rng())
     front = np.tile(words, (5, 1))
     z = model(np.hstack([front, ids]), mask=np.hstack([front >= 0, mask])).data[:, 5:]
-    assert prefix.length == 5
+    assert prefix.method.length == 5
     assert np.abs(model(ids, prefix, mask=mask).data - z)[mask].max() <= 1e-12
 
 
@@ -222,7 +220,7 @@ def test_starts_as_the_identity(model, name):
 @decoders
 def test_what_lora_makes_of_a_row_starts_as_large_as_the_row(model):
     """A of N(0, 1/I), so that the mean of (A x)² is that of x²"""
-    A = host(LoRA(rank=500).attach(model, rng()).at["blocks.1.attn.v"][0].data)
+    A = host(LoRA(rank=500).attach(model, rng()).at["blocks.1.attn.v"]["A"].data)
     assert 0.95 < A.std() * len(A) ** 0.5 < 1.05
 
 
@@ -244,7 +242,7 @@ def test_dora_starts_as_the_base_to_the_last_digits(model):
 @networks
 def test_prompts_start_from_words_or_noise(model):
     W = host(model.tokens.W.data)
-    start = lambda **how: host(PromptTuning(**how).attach(model, rng()).at["tokens"][0].data)
+    start = lambda **how: host(PromptTuning(**how).attach(model, rng()).at["tokens"]["P"].data)
     of = lambda rows: {tuple(row) for row in rows}
     assert of(start(length=V)) == of(W) and of(start(length=3 * V)) <= of(W)
     assert -0.5 <= start(length=50, init="uniform").min() < -0.4
@@ -256,7 +254,7 @@ def test_prompts_start_from_words_or_noise(model):
 
 @decoders
 def test_prefixes_start_from_words_or_noise(model):
-    P = host(PrefixTuning(200, init="normal").attach(model, rng()).at["blocks.1.attn"][0].data)
+    P = host(PrefixTuning(200, init="normal").attach(model, rng()).at["blocks.1.attn"]["P_key"].data)
     assert 0.018 < P.std() < 0.022 and abs(P.mean()) < 0.002
     drawn, words = PrefixTuning(6), PrefixTuning(words=some_words(6))
     for p, q in zip(*(m.attach(model, rng()).parameters() for m in (drawn, words)), strict=True):
@@ -276,7 +274,6 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         ),
         (PromptTuning(init="labels", words=((1, V),)), r"token ids from 0 to 12; got \(\(1, 13"),
         (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* adds no rows of one number"),
-        (PrefixTuning(init="text"), r"init='text': there is vocabulary, normal; or words="),
         (PrefixTuning(words=(V,)), f"token id {V} is outside the vocabulary"),
         (
             LoRA(targets="attn$"),
@@ -331,7 +328,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
     long = PrefixTuning(length=33)
     with pytest.raises(ValueError, match="prefix of 33 .* 32 at most: shorten it"):
         long.attach(model, rng())
-    for use in (LoRA().parameters, lambda: stack([LoRA()]), lambda: LoRA().of([0])):
+    for use in (lambda: stack([LoRA()]), lambda: Each(LoRA())):
         with pytest.raises(ValueError, match="attached to no model yet: LoRA"):
             use()
     with pytest.raises(ValueError, match="here is none"):
@@ -353,9 +350,9 @@ def test_a_model_reads_only_what_is_attached_to_its_like():
 
 def test_a_tied_head_has_one_copy():
     full = FullFineTuning().attach(DECODERS["gpt2"])
-    assert full.at["tokens"][0] is full.at["head"][0]
+    assert full.at["tokens"]["W"] is full.at["head"]["W"]
     full = FullFineTuning().attach(DECODERS["rotary"])
-    assert full.at["tokens"][0] is not full.at["head"][0]
+    assert full.at["tokens"]["W"] is not full.at["head"]["W"]
 
 
 # -- folding and merging ------------------------------------------------------
@@ -366,11 +363,11 @@ def test_a_tied_head_has_one_copy():
 def test_folded_is_live_bit_for_bit(model, name):
     live = attached(name, model)
     ids, labels, mask = batch(model, 5, live)
-    encoded = live.methods[0] if isinstance(live, Chain) else live
+    encoded = live.parts[0] if isinstance(live, Chain) else live
     folded = encoded.fold()
     for one, other in ((encoded, folded), (Each([encoded] * 5), Each([folded] * 5))):
         assert np.array_equal(model(ids, one, mask=mask).data, model(ids, other, mask=mask).data)
-    assert type(folded) is type(encoded.method) and folded.named_parameters()
+    assert folded.method == encoded.method.method and folded.named_parameters()
     for _ in range(2):  # and may be trained on
         assert len(gradients(model, ids, labels, folded, mask)) == len(folded.parameters())
 
@@ -423,27 +420,26 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
     ids = batch(model, 2)[0]
     for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
         first, second = (part(attached(name, model)) for name in names)
-        for ask in (lambda γ: model(ids, γ), lambda γ: merge(model, γ)):
-            for wrong in (Chain(first, second), Chain(first, Chain(PLAIN, second))):
-                with pytest.raises(ValueError, match="stands before the others .* in a Chain put"):
-                    ask(wrong)
-        for wrong in (Chain(first, Each(None, second)), Chain(Each(None, first), second)):
+        for wrong in ((first, second), (first, Chain(PLAIN, second))):
+            with pytest.raises(ValueError, match="stands before the others .* in a Chain put"):
+                Chain(*wrong)
+        for wrong in ((first, Each(None, second)), (Each(None, first), second)):
             with pytest.raises(ValueError, match="stands before the others .* in a Chain put it"):
-                model(ids, wrong)
+                Chain(*wrong)
         assert from_applied(model, Chain(second, first)) <= 1e-12
     for after in ("full", "lora of embeddings"):
         pseudo, other = part(attached("p-tuning", model)), part(attached(after, model))
-        each = Chain(pseudo, Each(None, other)), Chain(Each(None, pseudo), other)
-        for wrong in (Chain(pseudo, other), Chain(Chain(pseudo, PLAIN), other), *each):
+        each = (pseudo, Each(None, other)), (Each(None, pseudo), other)
+        for wrong in ((pseudo, other), (Chain(pseudo, PLAIN), other), *each):
             with pytest.raises(ValueError, match="stands behind the others that adapt tokens"):
-                model(ids, wrong)
+                Chain(*wrong)
         model(ids, Chain(other, pseudo))
         model(ids, Chain(Each(None, pseudo), attached("norms", model)))
 
 
 def part(adapt):
     """The method without the head beside it."""
-    return adapt.methods[0] if isinstance(adapt, Chain) else adapt
+    return adapt.parts[0] if isinstance(adapt, Chain) else adapt
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
@@ -506,9 +502,9 @@ def test_a_lora_of_a_tied_embedding_is_not_merged():
 def test_a_fused_lora_has_one_A_for_q_k_and_v(model):
     lora = LoRA(2, targets=r"attn\.[qkvo]$|up$", fused=True).attach(model, rng())
     for n in range(2):
-        q, k, v, o = (lora.at[f"blocks.{n}.attn.{part}"][0] for part in "qkvo")
+        q, k, v, o = (lora.at[f"blocks.{n}.attn.{part}"]["A"] for part in "qkvo")
         assert q is k is v is not o
-    assert lora.at["blocks.0.attn.q"][0] is not lora.at["blocks.1.attn.q"][0]
+    assert lora.at["blocks.0.attn.q"]["A"] is not lora.at["blocks.1.attn.q"]["A"]
 
 
 # -- one method, many tasks -----------------------------------------------------
@@ -526,9 +522,9 @@ def test_a_multitask_prompt_is_a_bank_that_shares_its_rows(model):
     which = np.array([2, 0, 2, 3, 0])
     z, together = model(ids, bank.of(which), mask=mask), 0
     for i, t in enumerate(which):
-        own = bank.task(t)
+        own = task(bank, t)
         assert np.allclose(
-            host(own.past(None, *own.at["tokens"])[0].data),
+            host(own.method.prepend(None, **own.at["tokens"])[0].data),
             host(P.data) * (host(c.data)[t] @ host(r.data)[t]),
         )
         alone = model(ids[i : i + 1], own, mask=mask[i : i + 1])
@@ -539,15 +535,15 @@ def test_a_multitask_prompt_is_a_bank_that_shares_its_rows(model):
     assert np.abs(all_tasks[0] - together).max() <= 1e-11 * np.abs(together).max()
     assert all((g[1] == 0).all() and (g[2] != 0).any() for g in all_tasks[1:])
     with pytest.raises(ValueError, match="there is no task 4"):
-        bank.task(4)
+        task(bank, 4)
 
 
 @decoders
 def test_a_multitask_prompt_starts_as_its_words(model):
     prompt, many = PromptTuning(4), MultitaskPrompt(4, tasks=2, rank=3)
     (P,) = prompt.attach(model, rng()).parameters()
-    own = many.attach(model, rng()).task(1)
-    assert np.array_equal(host(own.past(None, *own.at["tokens"])[0].data), host(P.data))
+    own = task(many.attach(model, rng()), 1)
+    assert np.array_equal(host(own.method.prepend(None, **own.at["tokens"])[0].data), host(P.data))
 
 
 # -- words and places --------------------------------------------------------------
@@ -556,7 +552,7 @@ def test_a_multitask_prompt_starts_as_its_words(model):
 def test_the_nearest_words_of_words_are_themselves():
     model = DECODERS["gpt2"]
     prompt = PromptTuning(3, init="text", words=(4, 9, 2)).attach(model, rng())
-    ids, cosines = nearest(prompt.at["tokens"][0], model.tokens.W, n=2)
+    ids, cosines = nearest(prompt.at["tokens"]["P"], model.tokens.W, n=2)
     assert ids[:, 0].tolist() == [4, 9, 2] and np.allclose(cosines[:, 0], 1, rtol=1e-14)
     W = model.tokens.W.data
     for i, row in zip(ids, W[[4, 9, 2]]):
@@ -571,18 +567,18 @@ def test_the_nearest_words_of_words_are_themselves():
 def test_random_weights_are_as_many_as_biases(model):
     """In the same layers, none twice, and the same ones at another time."""
     control = RandomWeights().attach(model, rng())
-    biased = BitFit(control.targets).attach(model, rng())
+    biased = BitFit(control.method.targets).attach(model, rng())
     assert [p.shape for p in control.parameters()] == [p.shape for p in biased.parameters()]
     layer = model.blocks[1].attn.q
-    at = control.at_random(layer, layer.shape)
+    at = control.method.at_random(layer, layer.shape)
     assert len({tuple(place) for place in at}) == layer.shape[1]
-    assert np.array_equal(at, control.at_random(layer, layer.shape))
+    assert np.array_equal(at, control.method.at_random(layer, layer.shape))
     assert not np.array_equal(at, RandomWeights(choice=2).at_random(layer, layer.shape))
-    (δ,), W = control.at[layer.path], host(layer.W.data).copy()
+    δ, W = control.at[layer.path]["delta"], host(layer.W.data).copy()
     δ.data = δ.data + np.asarray(rng().normal(size=δ.shape), like=δ.data)
     for (i, j), number in zip(at, host(δ.data)[0]):
         W[i, j] += number
-    assert np.array_equal(host(control.weights(layer, δ)["W"].data), W)
+    assert np.array_equal(host(control.method.weights(layer, δ)["W"].data), W)
 
 
 @pytest.mark.parametrize("model", [DECODERS["gpt2"]])
@@ -614,8 +610,8 @@ def test_subsets_of_biases_have_the_names_of_the_paper():
 def test_dropout_happens_when_there_is_a_generator(model):
     ids, _, mask = batch(model, 5)
     lora = attached("lora", model)
-    plain = lora.methods[0] if isinstance(lora, Chain) else lora
-    dropping = but(plain, dropout=0.5)
+    plain = lora.parts[0] if isinstance(lora, Chain) else lora
+    dropping = but(plain, method=replace(plain.method, dropout=0.5))
     pairs = [(γ, Chain(PLAIN, γ), Each([γ] * 5)) for γ in (dropping, plain)]
     for wet, dry in zip(*pairs):
         say = lambda γ, seed=None: (
@@ -631,7 +627,7 @@ def test_dropout_happens_when_there_is_a_generator(model):
 def test_a_prefix_is_dropped_for_each_text_by_itself(model):
     v2 = PTuningV2(40, init="normal", dropout=0.25).attach(model, rng())
     attn = model.blocks[0].attn
-    plain, dropped = v2.before(attn, 3)[0], v2.now(rng()).before(attn, 3)[0]
+    plain, dropped = v2.prepended(attn, 3)[0], v2.resolve(rng()).prepended(attn, 3)[0]
     for P, Q in zip(plain, dropped):
         kept = host(Q.data) != 0
         assert np.allclose(host(Q.data)[kept], host(P.data)[kept] / 0.75)

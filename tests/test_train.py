@@ -194,7 +194,7 @@ def test_slices_are_the_whole_batch(model, method):
 
     def run(**options):
         adapt = method().attach(model, np.random.default_rng(1))
-        adapt = adapt if not adapt.dropout else mp.LoRA(2).attach(model, np.random.default_rng(1))
+        adapt = adapt if not adapt.method.dropout else mp.LoRA(2).attach(model, np.random.default_rng(1))
         trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-2), **options)
         return [trainer.step(ids, ids) for _ in range(3)], [p.data for p in adapt.parameters()]
 

@@ -31,13 +31,13 @@ from families import (
 
 from minipeft import (
     PLAIN,
-    Adaptation,
     Chain,
     Classifier,
     Config,
     Decoder,
     MaskedLM,
     Memory,
+    Method,
     PrefixTuning,
     PromptTuning,
     Tensor,
@@ -86,18 +86,15 @@ def test_what_padding_says_is_not_read(model, name):
     assert np.array_equal(total(model, other, asked, adapt, mask).data, loss.data)
 
 
-class Spy(Adaptation):
+class Spy(Method):
     """Looks at what every layer is asked, and changes nothing."""
 
-    at = {}
+    targets = ""
 
     def __init__(self):
         self.seen = []
 
-    def adapts(self, path):
-        return True
-
-    def __call__(self, layer, x):
+    def apply(self, layer, x):
         own = layer.inner if layer.inner else tuple(layer.tensors().values())
         self.seen.append((layer.path, own, x.shape))
         return layer(x)
@@ -112,7 +109,7 @@ def test_a_prompt_read_once_is_the_prompt_in_every_row(model, name):
     adapt = attached(name, model)
     ids, labels, mask = batch(model, 5, adapt)
     spy = Spy()
-    z = model(ids, Chain(spy, adapt), mask=mask, rng=np.random.default_rng(0))
+    z = model(ids, Chain(spy.attach(model), adapt), mask=mask, rng=np.random.default_rng(0))
     prompt, text = spy.times("blocks.0.attn.q")
     assert prompt[0] == 1 and prompt[1] > 0 and text == ids.shape
     loss, grads = 0, 0
@@ -128,7 +125,7 @@ def test_a_prompt_read_once_is_the_prompt_in_every_row(model, name):
 @networks
 def test_every_layer_is_read_through_the_adaptation(model):
     spy, (ids, _, mask) = Spy(), batch(model, 2)
-    model(ids, spy, mask=mask)
+    model(ids, spy.attach(model), mask=mask)
     there = {
         path: layer.inner if layer.inner else tuple(layer.tensors().values())
         for path, layer in model.modules()

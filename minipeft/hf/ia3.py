@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..adapt import trained
+from ..adaptation.adaptation import parameter as trained
 from ..methods import IA3
 from ..patterns import matches
 from .own import OnlyOurs
@@ -10,17 +10,17 @@ from .own import OnlyOurs
 
 def to_peft(γ, family, full):
     """The configuration and tensors of an (IA)³; of layers side by side those left out have 1."""
-    tensors, modules, inputs, L = {}, [], [], γ.base.layers
+    tensors, modules, inputs, L = {}, [], [], γ.made_for.config.layers
     for paths in family.layers_of(γ.at):
         first = next(path for path in paths if path in γ.at)
-        module, (l,) = full(first), γ.at[first]
-        if matches("inputs", γ.inputs, first):
-            if len({id(γ.at[p][0]) if p in γ.at else p for p in paths}) > 1:
+        module, l = full(first), γ.at[first]["l"]
+        if matches("inputs", γ.method.inputs, first):
+            if len({id(γ.at[p]["l"]) if p in γ.at else p for p in paths}) > 1:
                 raise OnlyOurs
             inputs.append(module)
             x = l.data
         else:
-            ls = [γ.at[p][0].data if p in γ.at else np.ones_like(l.data) for p in paths]
+            ls = [γ.at[p]["l"].data if p in γ.at else np.ones_like(l.data) for p in paths]
             x = np.concatenate(ls, axis=1).T
         modules.append(module)
         tensors[f"base_model.model.{module}.ia3_l"] = x
@@ -50,4 +50,4 @@ def from_peft(file, theirs, known):
         out = [path for path in at if not matches("targets", known[0].targets, path)]
         if all((at[path].data == 1).all() for path in out):
             γ, at = known[0], {path: l for path, l in at.items() if path not in out}
-    return [γ.lay({path: [l] for path, l in at.items()}, theirs.model)]
+    return [γ.bind({path: {"l": l} for path, l in at.items()}, theirs.model)]

@@ -5,11 +5,12 @@ share one A: ours that have their own are stacked there.
 """
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 
-from ..adapt import trained
+from ..adaptation.adaptation import parameter as trained
 from ..methods import DoRA, LoRA
 from ..patterns import matches
 from .own import OnlyOurs
@@ -62,9 +63,9 @@ def whole(x):
 
 def to_peft(γs, family, full):
     """The configuration and tensors of LoRAs of disjoint layers."""
-    at = {path: (γ, added) for γ in γs for path, added in γ.at.items()}
-    tensors, ranks, scales, L = {}, {}, {}, γs[0].base.layers
-    dora, kinds = isinstance(γs[0], DoRA), {(type(γ), γ.dropout) for γ in γs}
+    at = {path: (γ.method, [*added.values()]) for γ in γs for path, added in γ.at.items()}
+    tensors, ranks, scales, L = {}, {}, {}, γs[0].made_for.config.layers
+    dora, kinds = isinstance(γs[0].method, DoRA), {(type(γ.method), γ.method.dropout) for γ in γs}
     if len(kinds) > 1 or len(at) < sum(len(γ.at) for γ in γs):
         raise OnlyOurs
     for paths in family.layers_of(at):
@@ -86,7 +87,7 @@ def to_peft(γs, family, full):
     return {
         "r": r,
         "lora_alpha": alpha,
-        "lora_dropout": γs[0].dropout,
+        "lora_dropout": γs[0].method.dropout,
         "target_modules": family.endings(ranks, L),
         "rank_pattern": patterned(ranks, r, family, L),
         "alpha_pattern": patterned(alphas, alpha, family, L),
@@ -126,7 +127,7 @@ def from_peft(file, theirs, known):
     for (R, a), at in groups.items():
         fused = len({id(A) for A, *_ in at.values()}) < len(at)
         γ = replace(usual, rank=R, alpha=a, targets=theirs.pattern(at), fused=fused)
-        γs.append(γ.lay(at, theirs.model))
+        γs.append(bound(γ, at, theirs.model))
     return γs
 
 
@@ -140,9 +141,24 @@ def as_known(found, known, scale, theirs):
             return None
         ats[id(owners[0])].update(at)
     for γ in known:
-        if γ.fused and not γ.share(ats[id(γ)]):
+        if γ.fused and not share(ats[id(γ)]):
             return None
-    return [γ.lay(ats[id(γ)], theirs.model) for γ in known]
+    return [bound(γ, ats[id(γ)], theirs.model) for γ in known]
+
+
+def bound(γ, at, model):
+    return γ.bind({path: dict(zip("ABm", ps)) for path, ps in at.items()}, model)
+
+
+def share(at):
+    """Make the As of each attention one, if they are equal; did that do?"""
+    first = {}
+    for path, added in at.items():
+        A = first.setdefault(re.sub(r"attn\.[qkv]$", "attn.qkv", path), added[0])
+        if not np.array_equal(A.data, added[0].data):
+            return False
+        added[0] = A
+    return len(first) < len(at)
 
 
 def matrices(file, theirs, module, R, dora):

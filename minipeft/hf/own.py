@@ -7,9 +7,10 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 
 from .. import methods
-from ..adapt import Adaptation, trained
+from ..adaptation.adaptation import parameter as trained
+from ..adaptation.chain import Chain, MethodChain
+from ..adaptation.method import Method
 from ..methods import Reparametrised
-from ..mixture import Chain
 from .settings import CheckpointError, Settings, parsed
 
 
@@ -21,19 +22,20 @@ def ours(c):
     return f"MINIPEFT_{c.__name__.upper()}"
 
 
-CLASSES = {ours(c): c for c in vars(methods).values() if is_dataclass(c)} | {ours(Chain): Chain}
+CLASSES = {ours(c): c for c in vars(methods).values() if is_dataclass(c)} | {"MINIPEFT_CHAIN": MethodChain}
+NAMES = {c: name for name, c in CLASSES.items()}
 
 
 def described(γ):
     """Its class and fields."""
-    if ours(type(γ)) not in CLASSES:
+    if type(γ) not in NAMES:
         raise CheckpointError(f"{γ!r} can't be saved, only {', '.join(CLASSES)}")
-    told = {"peft_type": ours(type(γ))}
-    if isinstance(γ, Chain):
+    told = {"peft_type": NAMES[type(γ)]}
+    if isinstance(γ, MethodChain):
         return told | {"methods": [described(m) for m in γ.methods]}
     for f in fields(γ):
         value = getattr(γ, f.name)
-        told[f.name] = described(value) if f.type is Adaptation else value
+        told[f.name] = described(value) if f.type is Method else value
     return told
 
 
@@ -44,11 +46,11 @@ def made(settings, others=()):
     if kind not in CLASSES:
         known = f"only {', '.join([*others, *CLASSES])}"
         raise CheckpointError(f"{settings.path}: peft_type={kind!r} is not supported, {known}")
-    if kind == ours(Chain):
-        return Chain(*map(inner, settings.field("methods", (), tuple)))
+    if kind == "MINIPEFT_CHAIN":
+        return MethodChain(*map(inner, settings.field("methods", (), tuple)))
     given = {}
     for f in fields(CLASSES[kind]):
-        nested = f.type is Adaptation
+        nested = f.type is Method
         value = settings.field(f.name, f.default, dict if nested else f.type)
         given[f.name] = inner(value) if nested else value
     return CLASSES[kind](**given)
@@ -88,16 +90,16 @@ class Bounded:
 
 def filled(γ, file, model):
     """γ attached to the model, with the tensors of the file."""
-    γ.attach(model, Bounded(2**16 + 8 * file.size))
+    γ = γ.attach(model, Bounded(2**16 + 8 * file.size))
     first, new, at = parsed(file.path, file.metadata.get("shared", "{}")), {}, {}
     for place, p in γ.named_parameters():
         name = first.get(place, place)
         x = file.need(name, p.shape)
         at[id(p)] = new[name] = new.get(name) or trained(x.astype(p.dtype))
     file.end()
-    return γ.using(at)
+    return γ.replace_parameters(at)
 
 
 def has_encoder(γ):
-    inner = γ.methods if isinstance(γ, Chain) else ()
+    inner = γ.methods if isinstance(γ, MethodChain) else ()
     return isinstance(γ, Reparametrised) or any(map(has_encoder, inner))

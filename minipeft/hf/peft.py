@@ -28,10 +28,9 @@ from ..methods import (
     PTuningV2,
     Reparametrised,
 )
-from ..mixture import Chain
+from ..adaptation.chain import Chain, MethodChain
 from ..transformer import Decoder
 from . import ia3, lora, whole
-from .compat import AsPeft
 from .families import family_of
 from .own import OnlyOurs, described, filled, has_encoder, made, named
 from .prompts import rows_from, rows_to
@@ -63,7 +62,9 @@ HEADED = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"
 
 def parts(γ):
     """The methods of a Chain, also of those in it."""
-    return sum(map(parts, γ.methods), []) if isinstance(γ, Chain) else [γ]
+    if isinstance(γ, MethodChain):
+        return sum(map(parts, γ.methods), [])
+    return sum(map(parts, γ.parts), []) if isinstance(γ, Chain) else [γ]
 
 
 # -- out
@@ -73,17 +74,17 @@ def to_peft(γ):
     """Configuration, tensors and metadata: PEFT's if it has the method, or ours."""
     methods = parts(γ)
     for kind, own in KINDS.items():
-        n = next((i for i, m in enumerate(methods) if type(m) not in own), len(methods))
+        n = next((i for i, m in enumerate(methods) if type(m.method) not in own), len(methods))
         if n:
             with suppress(OnlyOurs):
                 return *as_theirs(kind, methods[:n], methods[n:], γ), {}
-    return described(γ), *named(γ)
+    return described(γ.method), *named(γ)
 
 
 def as_theirs(kind, mains, beside, γ):
     """What PEFT writes of a method and of what stands beside it in a Chain."""
     order = (BiasTuning,) * (kind == "LORA") + (FullFineTuning,) * (kind in TUNERS) + (Probe,)
-    there = {type(m): m for m in beside}
+    there = {type(m.method): m for m in beside}
     if [*there.values()] != beside or [*there] != [c for c in order if c in there]:
         raise OnlyOurs
     if len(mains) > 1 and kind != "LORA":
@@ -91,10 +92,10 @@ def as_theirs(kind, mains, beside, γ):
     biases, others, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
     if biases and biases.adapts("score"):
         raise OnlyOurs
-    network, family = head_of(γ), family_of(γ.base)
+    network, family = head_of(γ), family_of(γ.made_for.config)
     task = TASKS.get(network)
     task = None if task in HEADED and not probe else task
-    full = lambda path: family.full(path, network, γ.base)
+    full = lambda path: family.full(path, network, γ.made_for.config)
     if kind in PROMPTS:
         if task is None:
             raise OnlyOurs
@@ -117,7 +118,7 @@ def as_theirs(kind, mains, beside, γ):
     if probe:
         before = "base_model." if kind in PROMPTS else "base_model.model."
         (score,), more = whole.whole_to(probe, family, full, before=before)
-        if family.head_has_bias(γ.base, network):  # 0, if ours has none
+        if family.head_has_bias(γ.made_for.config, network):  # 0, if ours has none
             classes = len(more[f"{before}{score}.weight"])
             more.setdefault(f"{before}{score}.bias", np.zeros(classes, "f4"))
         kept = [*kept, score]
@@ -127,20 +128,18 @@ def as_theirs(kind, mains, beside, γ):
 
 def head_of(γ):
     """The class of the network that an adaptation is of: that of its head, if it has one."""
-    return next((m.network for m in parts(γ) if type(m) is Probe), γ.network)
+    return next((m.made_for.network for m in parts(γ) if type(m.method) is Probe), γ.made_for.network)
 
 
 def files(γ):
     """What a folder of the adaptation holds."""
-    γ = γ.plain if isinstance(γ, AsPeft) else γ
-    γ.now()  # an error, if it is attached to nothing
-    if any(m.users and type(m) is not MultitaskPrompt for m in parts(γ)):  # those are its tasks
+    if any(m.users and type(m.method) is not MultitaskPrompt for m in parts(γ)):  # those are its tasks
         raise CheckpointError("a stack of several users has no format: save each user's adaptation")
-    record = {"minipeft": json.dumps(described(γ), default=lambda x: x.tolist())}
-    record["base"] = json.dumps(base_named(γ.base, γ.mark))
+    record = {"minipeft": json.dumps(described(γ.method), default=lambda x: x.tolist())}
+    record["base"] = json.dumps(base_named(γ.made_for.config, γ.made_for.weights))
     record["network"] = head_of(γ).__name__
     config, tensors, metadata = to_peft(γ.fold())
-    found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ) else {}
+    found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ.method) else {}
     return found | {
         "adapter_config.json": config,
         "adapter_model.safetensors": (tensors, metadata | record),
@@ -180,7 +179,7 @@ def head_from(file, theirs):
         raise CheckpointError(f"{file.path} has a {brought}.weight: load it beside {beside}")
     if "b" not in model.score.tensors() and not file.get(f"{brought}.bias", np.zeros(1)).any():
         file.pop(f"{brought}.bias", None)
-    return [Probe().lay(whole.whole_from(file, theirs, [brought]), model)]
+    return [Probe().bind(whole.whole_from(file, theirs, [brought]), model)]
 
 
 def from_peft(kind, settings, file, model, known):
@@ -198,7 +197,7 @@ def from_peft(kind, settings, file, model, known):
         if kept := kept + whole.embeddings(file, theirs):
             at = whole.whole_from(file, theirs, kept)
             own = of(FullFineTuning) or [FullFineTuning(theirs.pattern(at))]
-            γs.append(own[0].lay(at, model))
+            γs.append(own[0].bind(at, model))
     return γs + head_from(file, theirs)
 
 
@@ -218,7 +217,7 @@ def read(folder, model, resume=False, compat=None):
             kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
         )
         file.end()
-        γ = AsPeft(*γs) if compat else together(γs, before)
+        γ = Chain(*γs) if compat else together(γs, before)
     if resume and known and has_encoder(known):
         return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
     return γ
@@ -226,17 +225,19 @@ def read(folder, model, resume=False, compat=None):
 
 def folded(known):
     """What is left of an adaptation that nothing encodes any more."""
-    if isinstance(known, Chain):
-        return Chain(*map(folded, known.methods))
+    if isinstance(known, MethodChain):
+        return MethodChain(*map(folded, known.methods))
     return known.method if isinstance(known, Reparametrised) else known
 
 
 def together(γs, known):
     """One adaptation, a Chain of Chains if that is known."""
-    if not known or [*map(type, γs)] != [*map(type, parts(known))]:
+    if not known or [type(γ.method) for γ in γs] != [*map(type, parts(known))]:
         return γs[0] if len(γs) == 1 else Chain(*γs)
     rest = iter(γs)
-    again = lambda m: Chain(*map(again, m.methods)) if isinstance(m, Chain) else next(rest)
+    again = lambda m: (
+        Chain(*map(again, m.methods)) if isinstance(m, MethodChain) else next(rest)
+    )
     return again(known)
 
 

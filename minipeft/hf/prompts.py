@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..adapt import trained
+from ..adaptation.adaptation import parameter as trained
 from ..methods import MultitaskPrompt, PrefixTuning, PromptTuning, PseudoTokens
 from .own import OnlyOurs
 from .settings import CheckpointError
@@ -38,17 +38,17 @@ def base_of(kind, c):
 
 def rows_to(γ, kind):
     """Configuration and tensors of a prompt or a prefix."""
-    paths, *_ = places(kind, γ.base)
-    if isinstance(γ, PseudoTokens) and not FRONT.fullmatch(γ.template):
+    paths, *_ = places(kind, γ.made_for.config)
+    if isinstance(γ.method, PseudoTokens) and not FRONT.fullmatch(γ.template):
         raise OnlyOurs
-    if [*γ.at] != paths or isinstance(γ, PrefixTuning) and not γ.shift_positions:
+    if [*γ.at] != paths or isinstance(γ.method, PrefixTuning) and not γ.method.shift_positions:
         raise OnlyOurs
-    rows, tensors, config = [p.data for p in γ.parameters()], {}, base_of(kind, γ.base)
+    rows, tensors, config = [p.data for p in γ.parameters()], {}, base_of(kind, γ.made_for.config)
     if kind == "MULTITASK_PROMPT_TUNING":
         *rows, c, r = rows
         own = (x if x.ndim == 3 else x[None] for x in (c, r))
         tensors = dict(zip(TASKS, own, strict=True))
-        config |= {"num_tasks": γ.tasks, "num_ranks": γ.rank}
+        config |= {"num_tasks": γ.method.tasks, "num_ranks": γ.method.rank}
     P = np.concatenate(rows, axis=1)
     config |= {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
     return config, tensors | {"prompt_embeddings": P}
@@ -69,14 +69,15 @@ def rows_from(settings, file, model, known):
         )
     P = file.need("prompt_embeddings", (length, len(paths) * each * width)).astype(model.dtype)
     parts = map(trained, map(np.copy, np.split(P, len(paths) * each, axis=1)))
-    at = {path: [next(parts) for _ in range(each)] for path in paths}
+    names = "h" if isinstance(known, PseudoTokens) else ("P_key", "P_value") if each == 2 else "P"
+    at = {path: {name: next(parts) for name in names} for path in paths}
     if known and isinstance(known, PseudoTokens):
-        return known.lay(at, model)
+        return known.bind(at, model)
     γ = known or ROWS.get(kind, PromptTuning)()
     if kind == "MULTITASK_PROMPT_TUNING":
         tasks, rank = (settings.field(name, 1, int) for name in ("num_tasks", "num_ranks"))
         γ, shapes = replace(γ, tasks=tasks, rank=rank), ((length, rank), (rank, width))
-        for name, shape in zip(TASKS, shapes):
+        for own, name, shape in zip("cr", TASKS, shapes):
             x = file.need(name, (tasks, *shape)).astype(model.dtype)
-            at["tokens"].append(trained((x if tasks > 1 else x[0]).copy()))
-    return replace(γ, length=length).lay(at, model)
+            at["tokens"][own] = trained((x if tasks > 1 else x[0]).copy())
+    return replace(γ, length=length).bind(at, model)

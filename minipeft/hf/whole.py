@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..adapt import trained
+from ..adaptation.adaptation import parameter as trained
 from ..backend import host
 from ..methods import BiasTuning, LayerNormTuning
 from ..patterns import matches
@@ -17,9 +17,9 @@ def whole_to(γ, family, full, between="", before="base_model.model."):
         if not {*paths} <= {*γ.at}:
             raise OnlyOurs
         modules.append(full(paths[0]))
-        for name, *ps in zip(γ.names(paths[0]), *(γ.at[path] for path in paths)):
-            x = np.concatenate([p.data for p in ps], axis=-1)
-            x = x.T if name == "W" and family.turned(paths[0], γ.base) else x
+        for name in γ.at[paths[0]]:
+            x = np.concatenate([γ.at[path][name].data for path in paths], axis=-1)
+            x = x.T if name == "W" and family.turned(paths[0], γ.made_for.config) else x
             key = f"{before}{modules[-1]}.{between}{PARAMETERS[name]}"
             tensors[key] = x if name == "W" else x[0]
     return modules, tensors
@@ -39,7 +39,7 @@ def whole_from(file, theirs, modules, between="", of="Wgb"):
             x = file.need(key, shape[::-1] if turned else shape)
             x = np.atleast_2d(x.T if turned else x).astype(dtype)
             for path, part in zip(paths, np.split(x, len(paths), axis=-1)):
-                at.setdefault(path, []).append(trained(part.copy()))
+                at.setdefault(path, {})[name] = trained(part.copy())
     return at
 
 
@@ -68,13 +68,13 @@ def same_as_base(file, theirs, module, name):
 
 def norms_to(γ, family, full):
     modules, tensors = whole_to(γ, family, full, "ln_tuning_layers.")
-    return {"target_modules": family.endings(modules, γ.base.layers)}, tensors
+    return {"target_modules": family.endings(modules, γ.made_for.config.layers)}, tensors
 
 
 def norms_from(file, theirs, known):
     at = whole_from(file, theirs, theirs.targets(), "ln_tuning_layers.")
     γ = known[0] if known else LayerNormTuning(theirs.pattern(at))
-    return [γ.lay(at, theirs.model)]
+    return [γ.bind(at, theirs.model)]
 
 
 def biases_to(γ, loras, family, full):
@@ -107,4 +107,4 @@ def biases_from(file, theirs, known):
             file[f"{m}.bias"] = x
     at = whole_from(file, theirs, names, of="b")
     γ = known[0] if known else BiasTuning(theirs.pattern(at))
-    return [γ.lay(at, theirs.model)] if at else []
+    return [γ.bind(at, theirs.model)] if at else []
