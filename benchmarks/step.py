@@ -34,16 +34,16 @@ def ours(family, size, method):
     V, D, layers, heads, B, T = SIZES[size]
     rng = np.random.default_rng(0)
     llama = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True}
-    llama |= {"biased": (), "tied": False}
+    llama |= {"biases": (), "tied_head": False}
     kind = llama if family == "llama" else {}
     model = mp.Decoder(mp.Config(V, D, layers, heads, T + 20, **kind), rng)
-    adapt = {
+    adaptation = {
         "full": mp.FullFineTuning(),
         "lora": mp.LoRA(rank=8, alpha=16, targets=r"attn\.[qkv]$"),
         "prompt": mp.PromptTuning(length=20),
         "prefix": mp.PrefixTuning(length=20),
     }[method].attach(model, rng)
-    trainer = mp.Trainer(model, adapt, mp.AdamW(adapt.parameters(), 1e-3))
+    trainer = mp.Trainer(model, adaptation, mp.AdamW(adaptation.parameters(), 1e-3))
     ids = rng.integers(0, V, (B, T))
     while True:
         yield trainer.step(ids, ids)
@@ -99,10 +99,10 @@ def worker(side, family, size, method):
 
 def measure(family, size, method, rounds):
     """Median seconds of a step on either side."""
-    asked = ["--families", family, "--sizes", size, "--methods", method]
+    labelled_positions = ["--families", family, "--sizes", size, "--methods", method]
     sides = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", side, *asked],
+            [sys.executable, __file__, "--worker", side, *labelled_positions],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from minipeft.tasks.base.builtin import built_in
 
 import minipeft as mp
-from minipeft.tasks import built_in
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
 rng = np.random.default_rng(0)
@@ -42,7 +42,7 @@ optimizer, rate = mp.AdamW(parameters, lr=1e-2), mp.schedule("linear", 60, 6)
 
 def losses():
     for name, task in tasks.items():
-        ids, labels, mask, types = next(batches[name])
+        ids, labels, mask, token_types = next(batches[name])
         yield task.network.loss(ids, labels, γ[name], mask=mask, rng=rng)  # rng: dropout
 
 
@@ -82,6 +82,6 @@ with TemporaryDirectory() as folder:
     again = mp.load_adaptation(f"{folder}/sentiment", tasks["sentiment"].network)
     size = sum(file.stat().st_size for file in Path(folder, "sentiment").iterdir())
 ids, _, mask, _ = next(batches["sentiment"])
-z, other = (tasks["sentiment"].network(ids, one, mask).data for one in (own, again))
+z, other = (tasks["sentiment"].network(ids, one, mask=mask).data for one in (own, again))
 print(f"{size:,} bytes; read back, the logits differ by {np.abs(z - other).max():.0e}")
 assert np.array_equal(z, other)

@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from llama2c import convert
+from minipeft.data.files.batches import passages
+from minipeft.data.files.files import read_text
 
 import minipeft as mp
-from minipeft.data import passages, read_text
 
 if len(sys.argv) != 4:
     sys.exit(

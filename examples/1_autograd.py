@@ -10,8 +10,8 @@ import tracemalloc
 import numpy as np
 
 import minipeft as mp
-from minipeft import ops
-from minipeft.tensor import op
+from minipeft.autograd import ops
+from minipeft.autograd.tensor import op
 
 rng = np.random.default_rng(0)
 

@@ -49,7 +49,7 @@ def head(q, K, V, P_k, P_v):
 
 
 # %%
-class Look(mp.Adaptation):
+class Recorder(mp.Adaptation):
     targets = r"^blocks\.0\.attn\.[qo]$"
     seen = {}
 
@@ -58,8 +58,8 @@ class Look(mp.Adaptation):
         return layer(x)
 
 
-model(ids, mp.Chain(prefix, Look().attach(model, rng)))
-x, heads = Look.seen["blocks.0.attn.q"], Look.seen["blocks.0.attn.o"]
+model(ids, mp.Chain(prefix, Recorder().attach(model, rng)))
+x, heads = Recorder.seen["blocks.0.attn.q"], Recorder.seen["blocks.0.attn.o"]
 attn = model.blocks[0].attn
 d = attn.d
 q, K, V = ((x @ w.W.data + w.b.data)[:, :d] for w in (attn.q, attn.k, attn.v))

@@ -6,9 +6,9 @@
 
 # %%
 import numpy as np
+from minipeft.data.files.batches import pad
 
 import minipeft as mp
-from minipeft.data import pad
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
 rng = np.random.default_rng(0)

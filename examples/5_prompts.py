@@ -6,9 +6,9 @@
 
 # %%
 import numpy as np
+from minipeft.data.files.batches import pad
 
 import minipeft as mp
-from minipeft.data import pad
 from minipeft.world import sentiment
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
@@ -46,8 +46,8 @@ ids, mask = pad([tokenizer.encode(text).ids for text in glad[:400]])
 own, kept = np.split(np.arange(len(ids)), [350])
 
 
-def loss(adapt, rows):
-    return model.loss(ids[rows], ids[rows], adapt, mask=mask[rows])
+def loss(adaptation, rows):
+    return model.loss(ids[rows], ids[rows], adaptation, mask=mask[rows])
 
 
 plain, as_words = float(loss(None, kept)), float(loss(prompt, kept))
@@ -85,8 +85,8 @@ assert (cosines.max(1) < 0.99).all()
 
 # %%
 ids = encode("It was a film about a family by the sea.")
-memory = mp.Memory(prompt)
-pieces = [model(part, memory=memory).data for part in np.split(ids, [3, 4], axis=1)]
+cache = mp.Cache(prompt)
+pieces = [model(part, cache=cache).data for part in np.split(ids, [3, 4], axis=1)]
 assert np.allclose(np.concatenate(pieces, 1), model(ids, prompt).data, atol=1e-3)
 
 for name, γ in {"alone": None, "prompt": prompt}.items():

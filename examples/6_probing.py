@@ -6,9 +6,9 @@
 
 # %%
 import numpy as np
+from minipeft.data.files.batches import pad
 
 import minipeft as mp
-from minipeft.data import pad
 from minipeft.world import sentiment, tags
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
@@ -38,7 +38,7 @@ print(mp.every_layer(model, ids).shape, "states, texts, tokens, numbers")
 def reviews(examples):
     texts, liked = zip(*examples)
     ids, mask = pad([tokenizer.encode(text).ids for text in texts])
-    return texts, liked, mp.pool_states(mp.every_layer(model, ids, mask), mask, "last")
+    return texts, liked, mp.pool_states(mp.every_layer(model, ids, mask=mask), mask, "last")
 
 
 def words(examples):
@@ -50,7 +50,7 @@ def words(examples):
         for start, end, tag in spans
     ]
     word, tag, row, column = zip(*each)
-    return word, tag, mp.every_layer(model, ids, mask)[:, row, column]
+    return word, tag, mp.every_layer(model, ids, mask=mask)[:, row, column]
 
 
 # %% [markdown]

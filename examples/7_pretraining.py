@@ -8,9 +8,9 @@
 from itertools import islice
 
 import numpy as np
+from minipeft.data.files.batches import passages
 
 import minipeft as mp
-from minipeft.data import passages
 from minipeft.world.corpus import documents
 
 tokenizer = mp.load_tokenizer()

@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from minipeft.data.files.batches import pad, passages
+from minipeft.data.files.files import read_examples, read_text
 
 import minipeft as mp
-from minipeft.data import pad, passages, read_examples, read_text
 
 place = TemporaryDirectory()
 folder = Path(place.name)
@@ -55,20 +56,20 @@ print(f"{len(train)} to train on, {len(test)} to test on, such as {examples[0]}"
 
 # %%
 classifier = mp.Classifier(model, len(names))
-adapt = mp.Chain(mp.LoRA(rank=8), mp.Probe()).attach(classifier, rng)
+adaptation = mp.Chain(mp.LoRA(rank=8), mp.Probe()).attach(classifier, rng)
 rates = mp.schedule("linear", steps=60, warmup=6)
-trainer = mp.Trainer(classifier, adapt, mp.AdamW(adapt.parameters(), lr=5e-3), rates)
+trainer = mp.Trainer(classifier, adaptation, mp.AdamW(adaptation.parameters(), lr=5e-3), rates)
 for _ in range(60):
     rows = rng.choice(train, 16)
     trainer.step(ids[rows], labels[rows], mask[rows])
 
 
-def guess(texts, adapt):
+def guess(texts, adaptation):
     ids, mask = pad([tokenizer.encode(text).ids for text in texts])
-    return [names[c] for c in classifier(ids, adapt, mask).data.argmax(1)]
+    return [names[c] for c in classifier(ids, adaptation, mask=mask).data.argmax(1)]
 
 
-said = guess([examples[i][0] for i in test], adapt)
+said = guess([examples[i][0] for i in test], adaptation)
 accuracy = np.mean([label == examples[i][1] for label, i in zip(said, test)])
 print(f"{accuracy:.0%} of the test letters are right")
 assert accuracy > 0.8
@@ -82,11 +83,11 @@ assert accuracy > 0.8
 #     minipeft compare --data letters.csv --out letters
 
 # %%
-mp.save(adapt, folder / "letters")
+mp.save(adaptation, folder / "letters")
 again = mp.load_adaptation(folder / "letters", classifier)
 new = ["My sister would like to borrow a film.", "My sister has brought back a film."]
 print(dict(zip(new, guess(new, again))))
-assert guess(new, again) == guess(new, adapt)
+assert guess(new, again) == guess(new, adaptation)
 
 # %% [markdown]
 # ## A file of text

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from minipeft.data.files.batches import pad
+from minipeft.tasks.base.builtin import built_in
 
 import minipeft as mp
-from minipeft.data import pad
-from minipeft.tasks import built_in
 from minipeft.world import style
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
@@ -118,11 +118,11 @@ ids, mask = pad([tokenizer.encode(begin).ids for begin in begins])
 
 
 def write(ids, γ, mask=None):
-    new = mp.generate(model, ids, γ, mask, max_new_tokens=16, eos=task.end)
+    new = mp.generate(model, ids, γ, mask=mask, max_new_tokens=16, eos=task.end)
     return [tokenizer.decode(row.tolist()) for row in new]
 
 
-together = write(ids, mp.Each([*serve.values()]), mask)
+together = write(ids, mp.Each([*serve.values()]), mask=mask)
 for i, (who, γ) in enumerate(serve.items()):
     print(f"{who}: {begins[i]}{together[i]}")
     assert [together[i]] == write(ids[i : i + 1, mask[i]], γ)

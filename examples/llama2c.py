@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
 import minipeft as mp
 
-HEADER = "width", "hidden", "layers", "heads", "key_heads", "vocabulary", "length"
+HEADER = "width", "ffn_width", "layers", "heads", "key_heads", "vocabulary", "length"
 PARTS = {  # L layers   D width   K width of the keys   F hidden   V vocabulary   T length   P pairs
     "tokens.W": "VD",
     "ln1.g": "LD",
@@ -44,23 +44,23 @@ def configuration(path, raw):
             f"{path}: {len(raw)} bytes are no llama2.c model, which has 28 first"
         )
     said = dict(zip(HEADER, struct.unpack_from("<7i", raw)))
-    tied = said["vocabulary"] > 0  # a head of its own is said by a minus
+    tied_head = said["vocabulary"] > 0  # a head of its own is said by a minus
     said["vocabulary"] = abs(said["vocabulary"])
-    kind = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True, "biased": ()}
+    kind = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True, "biases": ()}
     try:
         if min(said.values()) < 1:
             raise ValueError("no size is less than 1")
-        return mp.Config(**said, tied=tied, **kind)
+        return mp.Config(**said, tied_head=tied_head, **kind)
     except ValueError as e:
         raise mp.CheckpointError(f"{path} is no llama2.c model of version 0: {e}; {said}") from None
 
 
 def matrices(path, raw, c):
     """{part: its array}, each as large as the configuration says."""
-    sizes = {"L": c.layers, "D": c.width, "K": c.key_heads * c.d, "F": c.hidden}
+    sizes = {"L": c.layers, "D": c.width, "K": c.key_heads * c.d, "F": c.ffn_width}
     sizes |= {"V": c.vocabulary, "T": c.length, "P": c.d // 2}
     shapes = {name: tuple(sizes[s] for s in letters) for name, letters in PARTS.items()}
-    if c.tied:
+    if c.tied_head:
         del shapes["head.W"]
     want = 28 + 4 * sum(map(math.prod, shapes.values()))
     if len(raw) != want:

@@ -1,10 +1,12 @@
 """How a frozen language model is adapted: a reference implementation in NumPy."""
 
-from .adapt import PLAIN, Adaptation, Method, merge, stack
-from .encoder import Bert, Encoder, MaskedLM
-from .ensemble import ensemble, majority_vote, mean_probability
-from .generate import generate
-from .heads import Classifier, Features, SpanClassifier, TokenClassifier
+from .adaptation.adaptation import Adaptation
+from .adaptation.cache import Cache
+from .adaptation.chain import Chain
+from .adaptation.each import Each
+from .adaptation.merge import fold, merge
+from .adaptation.method import PLAIN, Method, stack
+from .autograd.tensor import Tensor, grad, no_grad
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (
     IA3,
@@ -29,10 +31,14 @@ from .methods import (
     RandomWeights,
     nearest,
 )
-from .mixture import Chain, Each
-from .optim import AdamW, schedule
-from .parallel import keep_memory
-from .probing import (
+from .methods.template import Template
+from .model.bert import BertConfig, Encoder, MaskedLM
+from .model.config import Config
+from .model.ensemble import ensemble, majority_vote, mean_probability
+from .model.generate import generate
+from .model.heads import Classifier, Features, SpanClassifier, TokenClassifier
+from .model.transformer import Decoder
+from .tasks.probing import (
     LayerHead,
     accuracy_by_layer,
     control_labels,
@@ -40,19 +46,18 @@ from .probing import (
     pool_states,
     train_probes,
 )
-from .reading import Memory
-from .template import Template
-from .tensor import Tensor, grad, no_grad
-from .train import Trainer
-from .transformer import Config, Decoder
+from .training.optim import AdamW, schedule
+from .training.parallel import keep_memory
+from .training.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
     "AdamW",
     "Adaptation",
     "Adapter",
-    "Bert",
+    "BertConfig",
     "BitFit",
+    "Cache",
     "Chain",
     "CheckpointError",
     "Classifier",
@@ -71,7 +76,6 @@ __all__ = [
     "LoRA",
     "METHODS",
     "MaskedLM",
-    "Memory",
     "Method",
     "MultiHeadAdapter",
     "MultitaskPrompt",
@@ -93,6 +97,7 @@ __all__ = [
     "control_labels",
     "ensemble",
     "every_layer",
+    "fold",
     "generate",
     "grad",
     "keep_memory",

@@ -25,12 +25,12 @@ from .commands.methods import Methods
 from .commands.pretrain import Pretrain
 from .commands.train import Train
 from .commands.verify import Verify
-from .data import DataError
+from .data.files import DataError
 from .hf import CheckpointError
-from .interrupt import Interrupted
 from .methods import METHODS
-from .parallel import keep_memory
-from .train import NonFinite
+from .training.interrupt import Interrupted
+from .training.parallel import keep_memory
+from .training.trainer import NonFinite
 
 COMMANDS = {
     "compare": Compare,

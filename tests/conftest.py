@@ -1,10 +1,11 @@
 import json
 from itertools import islice
 
-import device
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from tests.support import device
 
 settings.register_profile("laws", derandomize=True, database=None, deadline=None, max_examples=15)
 settings.load_profile("laws")

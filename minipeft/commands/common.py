@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from tyro.conf import arg
 
-from ..data import DataError
+from ..data.files import DataError
 
 
 class Printer(Console):

@@ -14,24 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import hf
-from ..compare import Comparison, Plan
-from ..data import read_examples
+from ..data.files import read_examples
+from ..data.splits import split
 from ..methods import KINDS, method
-from ..report import legend, markdown, plot, rows
-from ..tasks import TASKS, Classify, Imitate, built_in, parts
-from .common import (
-    Command,
-    Config,
-    Json,
-    Model,
-    at_least,
-    err,
-    filling,
-    optional,
-    out,
-    unused,
-)
-from .measure import LABELS
+from ..tasks.builtin import TASKS, built_in
+from ..tasks.classify import Classify
+from ..tasks.compare import Comparison, Plan
+from ..tasks.report import legend, markdown, plot, rows
+from ..tasks.write import Imitate
+from .common import Command, Config, Json, Model, at_least, err, filling, optional, out, unused
+from .evaluation import LABELS
 
 
 @dataclass
@@ -95,17 +87,17 @@ class Compare(Plan, Command):
         if self.data is None:
             return built_in(self.task, base, tokenizer)
         examples = read_examples(self.data, self.text_column, self.label_column)
-        splits = parts(examples, np.random.default_rng(0))
+        splits = split(examples, np.random.default_rng(0))
         return Classify(self.data.name, splits, base, tokenizer)
 
     def save(self, report, comparison):
         with filling(self.out) as new:
-            for name, adapt in comparison.adapts.items():
+            for name, adaptation in comparison.adapts.items():
                 if isinstance(comparison.task, Imitate):
                     for user in range(comparison.task.users):
-                        hf.save(adapt.user(user), new / name / f"{user:03}")
+                        hf.save(adaptation.user(user), new / name / f"{user:03}")
                     continue
-                hf.save(adapt, new / name)
+                hf.save(adaptation, new / name)
                 if type(comparison.task) is Classify:
                     (new / name / LABELS).write_text(json.dumps(comparison.task.classes))
             (new / "compare.json").write_text(json.dumps(report, indent=2))

@@ -10,7 +10,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from ..data import DataError, read_text
+from ..data.files import DataError, read_text
 
 
 def configured(command, path, methods):

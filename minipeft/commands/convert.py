@@ -9,10 +9,10 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from .. import hf
-from ..adapt import merge
-from ..hf.folders import replacing
-from ..nn import size
-from . import measure
+from ..adaptation.merge import merge
+from ..autograd.nn import size
+from ..storage.folders import replacing
+from . import evaluation as measure
 from .common import Command, Config, Json, optional, out
 from .folders import adapts, loaded, place
 
@@ -56,16 +56,16 @@ class Convert(Command):
         self.tell(report | {"files": files})
 
     def adapter(self, source):
-        adapt, _ = loaded(source, hf.load(self.model))
-        return adapt
+        adaptation, _ = loaded(source, hf.load(self.model))
+        return adaptation
 
     def whole(self, source):
         """The model, with what is merged into it."""
         model = hf.load(source)
         if self.adaptation is None:
             return model
-        adapt, network = loaded(self.adaptation, model)
-        merged = merge(network, adapt)
+        adaptation, network = loaded(self.adaptation, model)
+        merged = merge(network, adaptation)
         if (self.adaptation / measure.LABELS).is_file():
             names = dict(enumerate(measure.labels_of(self.adaptation)))
             label2id = {name: i for i, name in names.items()}

@@ -11,10 +11,10 @@ from rich.table import Table
 from tyro.conf import arg
 
 from .. import hf
-from ..data import DataError, read_examples, read_text
-from ..tasks import classifier
-from ..template import Layout
-from . import measure
+from ..data.files import DataError, read_examples, read_text
+from ..methods.template import Layout
+from ..tasks.classify import classifier
+from . import evaluation as measure
 from .common import Command, Config, File, Json, Model, at_least, optional, out, unused
 
 
@@ -39,24 +39,26 @@ class Evaluate(Command):
     def run(self):
         at_least(2, passage=self.passage)
         unused(self.predictions)
-        labelled = measure.labelled(self.data)
-        if labelled and not self.adaptation:
+        check_labels = measure.check_labels(self.data)
+        if check_labels and not self.adaptation:
             raise ValueError("--data has labels: name a classifier from `train` by --adaptation")
-        if self.predictions and not (labelled and len(self.adaptation) == 1):
+        if self.predictions and not (check_labels and len(self.adaptation) == 1):
             raise ValueError("--predictions takes examples as --data, and one --adaptation")
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        self.tell((self.examples if labelled else self.text)(model, tokenizer))
+        self.tell((self.examples if check_labels else self.text)(model, tokenizer))
 
     def text(self, model, tokenizer):
         ids = tokenizer.encode(read_text(self.data)).ids
         rows = measure.windows(ids, self.passage, self.data)
         results = []
         for folder in (None, *self.adaptation):
-            adapt = measure.writer(folder, measure.causal(model))
-            layout = Layout(adapt.template, tokenizer, model)
-            measure.fits(model, adapt, layout, self.passage, f"--passage {self.passage}")
+            adaptation = measure.writer(folder, measure.causal(model))
+            layout = Layout(adaptation.template, tokenizer, model)
+            measure.fits(model, adaptation, layout, self.passage, f"--passage {self.passage}")
             name = str(folder) if folder else None
-            results.append({"adaptation": name, "loss": measure.loss(model, adapt, layout, rows)})
+            results.append(
+                {"adaptation": name, "loss": measure.loss(model, adaptation, layout, rows)}
+            )
         return {"data": str(self.data), "tokens": rows.size, "results": results}
 
     def examples(self, model, tokenizer):
@@ -73,10 +75,10 @@ class Evaluate(Command):
                     f"not {', '.join(sorted(strange))}"
                 )
             reader = classifier(model, len(names))
-            adapt = hf.load_adaptation(folder, reader)
-            layout = Layout(adapt.template, tokenizer, model)
+            adaptation = hf.load_adaptation(folder, reader)
+            layout = Layout(adaptation.template, tokenizer, model)
             laid = [layout(row) for row in rows]
-            given = [names[i] for i in measure.predicted(reader, adapt, laid)]
+            given = [names[i] for i in measure.predicted(reader, adaptation, laid)]
             right = [a == b for a, b in zip(given, labels) if b is not None]
             accuracy = float(np.mean(right)) if right else None
             results.append({"adaptation": str(folder), "accuracy": accuracy})

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from .. import hf
-from ..heads import Classifier, Features, SpanClassifier
-from ..hf.family import BARE, HEADS, POOL
-from ..hf.outline import headers
-from ..hf.peft import TASKS
-from ..hf.settings import parsed, present
+from ..hf.models.family import BARE, HEADS, POOL
+from ..hf.peft.folder import TASKS
+from ..model.heads import Classifier, Features, SpanClassifier
+from ..storage.headers import headers
+from ..storage.json import parsed, present
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")

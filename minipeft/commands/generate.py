@@ -9,10 +9,10 @@ import numpy as np
 from tyro.conf import arg
 
 from .. import hf
-from ..data import HALF
-from ..generate import generate
-from ..template import Layout
-from . import measure
+from ..data.files import HALF
+from ..methods.template import Layout
+from ..model.generate import generate
+from . import evaluation as measure
 from .common import Command, Config, Json, Model, at_least, optional
 
 END = "<|endoftext|>"  # what ends a text that the model has read, and so what it may say
@@ -44,15 +44,17 @@ class Generate(Command):
         if HALF.search(prompt):
             raise ValueError("--prompt: this is no text in UTF-8")
         model, tokenizer = measure.causal(hf.load(self.model)), hf.load_tokenizer(self.model)
-        adapt = measure.writer(self.adaptation, model)
+        adaptation = measure.writer(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
-        layout = Layout(adapt.template, tokenizer, model)
+        layout = Layout(adaptation.template, tokenizer, model)
         what = f"--tokens {self.tokens}, and {len(ids)} of the prompt"
-        measure.fits(model, adapt, layout, len(ids) + self.tokens - 1, what)  # the last is not read
+        measure.fits(
+            model, adaptation, layout, len(ids) + self.tokens - 1, what
+        )  # the last is not read
         new = generate(
             model,
             [layout(ids)],
-            adapt,
+            adaptation,
             max_new_tokens=self.tokens,
             temperature=self.temperature,
             top_k=self.top_k,

@@ -11,15 +11,15 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from .. import hf
-from ..hf.families import FAMILIES
-from ..hf.lora import PLAIN
-from ..hf.outline import headers
-from ..hf.own import made
-from ..hf.peft import KINDS
-from ..hf.settings import parsed, present
+from ..autograd.nn import size
+from ..hf.models.families import FAMILIES
+from ..hf.peft.folder import KINDS
+from ..hf.peft.lora import PLAIN
+from ..hf.peft.native import made
 from ..methods import DoRA
-from ..nn import size
-from . import measure
+from ..storage.headers import headers
+from ..storage.json import parsed, present
+from . import evaluation as measure
 from .common import Command, Config, Json, optional, out
 from .folders import CONFIG, TENSORS, adapts, loaded, place
 
@@ -101,15 +101,15 @@ def adaptation(folder, base):
     own = {name: x for name, x in found.items() if not name.endswith(".base_layer.weight")}
     said = parsed(folder / TENSORS, metadata.get("base", "{}"))
     kind, fault = attempt(method, settings, metadata.get("minipeft"))
-    adapt, network = loaded(folder, hf.load(base)) if base else (None, None)
+    adaptation, network = loaded(folder, hf.load(base)) if base else (None, None)
     labels = folder / measure.LABELS
     return {
         "holds": "adaptation",
         "peft_type": settings.get("peft_type"),
         "task_type": settings.get("task_type"),
-        "loads_as": repr(adapt) if adapt else kind,
+        "loads_as": repr(adaptation) if adaptation else kind,
         "not_supported": fault,
-        "trained": adapt and size(adapt),
+        "trained": adaptation and size(adaptation),
         "numbers": sum(stored(own).values()),
         "stored_as": stored(own),
         "ranks": lengths(own, r"lora_(embedding_)?A"),

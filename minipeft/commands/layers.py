@@ -10,10 +10,10 @@ import numpy as np
 from rich.table import Table
 
 from .. import hf
-from ..adapt import Adaptation
-from ..hf.families import family_of
+from ..adaptation.adaptation import Adaptation
+from ..autograd.nn import replace
+from ..hf.models.families import family_of
 from ..methods import METHODS, method
-from ..nn import but
 from .common import Command, Config, Json, Model, optional, out
 
 BLOCK = re.compile(r"blocks\.(\d+)")
@@ -60,27 +60,29 @@ class Layers(Command):
         if self.method is None and not own:
             return {}
         if self.method is None:
-            pattern = but(Adaptation(), **own)
+            pattern = replace(Adaptation(), **own)
             return pattern.lay({path: 0 for path, _ in pattern.places(model)}, model).at
-        adapt, seen, found = method(self.method, **own), set(), Counter()
-        for name, p in adapt.attach(model, np.random.default_rng(0)).named_parameters():
+        adaptation, seen, found = method(self.method, **own), set(), Counter()
+        for name, p in adaptation.attach(model, np.random.default_rng(0)).named_parameters():
             found[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size
             seen.add(id(p))
         return found
 
     def show(self, layers):
-        asked = self.method or self.targets is not None
+        labelled_positions = self.method or self.targets is not None
         table = Table()
         table.add_column("path", no_wrap=True)
         table.add_column("shapes", no_wrap=True)
         table.add_column("hugging face", overflow="fold")
-        for name in ("numbers", *(["adapted"] if asked else [])):
+        for name in ("numbers", *(["adapted"] if labelled_positions else [])):
             table.add_column(name, justify="right")
         for layer in once(layers):
             shapes = (f"{n} {'×'.join(map(str, s))}" for n, s in layer["shapes"].items())
             row = [layer["path"], ", ".join(shapes), layer["hugging_face"] or ""]
             mark = number(layer["trained"]) or "yes" if layer["adapted"] else ""
-            table.add_row(*row, number(layer["parameters"]), *([mark] if asked else []))
+            table.add_row(
+                *row, number(layer["parameters"]), *([mark] if labelled_positions else [])
+            )
         total = sum(layer["parameters"] for layer in layers)
         trained = sum(layer["trained"] for layer in layers)
         blocks = sum(bool(BLOCK.fullmatch(layer["path"])) for layer in layers)

@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import hf
+from ..autograd.nn import size
 from ..methods import METHODS, Probe
 from ..methods.table import COLUMNS, rows
 from ..methods.unified import UNIFIED
-from ..nn import size
 from .common import Command, Config, Json, Model, out
 
 
@@ -27,8 +27,10 @@ class Methods(Command):
         whole, found = size(model), []
         for row in rows():
             kind = METHODS[row[0]]
-            adapt = None if kind is Probe else kind().attach(model, rng)  # a head's size is open
-            trained = size(adapt) if adapt else None
+            adaptation = (
+                None if kind is Probe else kind().attach(model, rng)
+            )  # a head's size is open
+            trained = size(adaptation) if adaptation else None
             share = trained and trained / whole
             found.append(dict(zip(COLUMNS, row)) | {"trained": trained, "share": share})
         view = [{k: v for k, v in vars(d).items() if k != "example"} for d in UNIFIED]

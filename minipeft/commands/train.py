@@ -16,16 +16,19 @@ import numpy as np
 from tyro.conf import arg, subcommand
 
 from .. import hf
-from ..adapt import PLAIN, Adaptation
-from ..checkpoint import FILE
-from ..data import DataError, passages, read_examples, read_text
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import PLAIN
+from ..autograd.nn import size
+from ..data.batches import passages
+from ..data.files import DataError, read_examples, read_text
 from ..methods import METHODS, Probe
-from ..nn import size
-from ..optim import AdamW, schedule
-from ..tasks import ROOM, Classify
-from ..template import Layout
-from ..train import NonFinite, Trainer
-from . import measure
+from ..methods.template import Layout
+from ..tasks.base import ROOM
+from ..tasks.classify import Classify
+from ..training.checkpoint import FILE
+from ..training.optim import AdamW, schedule
+from ..training.trainer import NonFinite, Trainer
+from . import evaluation as measure
 from .common import (
     Command,
     Config,
@@ -58,15 +61,17 @@ class Job:
     """What is trained and on what; how it is measured, and what that was before."""
 
     model: object
-    adapt: Adaptation
+    adaptation: Adaptation
     batches: object
     measure: Callable
     before: dict
     labels: list | None = None
 
-    def worse(self, adapt):
+    def worse(self, adaptation):
         """A number to lower."""
-        (score,) = [s for name, s in self.measure(adapt).items() if name in ("loss", "accuracy")]
+        (score,) = [
+            s for name, s in self.measure(adaptation).items() if name in ("loss", "accuracy")
+        ]
         return score if "base_loss" in self.before else -score
 
 
@@ -122,12 +127,12 @@ class Train(Command):
             there = "is there: go on with --resume, or delete it"
             raise DataError(f"{part} {'is not there: nothing to resume' if self.resume else there}")
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        prepare = self.examples if measure.labelled(self.data) else self.text
+        prepare = self.examples if measure.check_labels(self.data) else self.text
         job, start = prepare(model, tokenizer, np.random.default_rng(self.seed)), time.monotonic()
-        optimizer = AdamW(job.adapt.parameters(), rate)
+        optimizer = AdamW(job.adaptation.parameters(), rate)
         rates = schedule(self.schedule, self.steps, self.warmup)
         trainer = Trainer(
-            job.model, job.adapt, optimizer, rates, seed=self.seed, slices=self.slices
+            job.model, job.adaptation, optimizer, rates, seed=self.seed, slices=self.slices
         )
         part.mkdir(parents=True, exist_ok=True)
         log, every = part / "metrics.jsonl", min(self.every, self.steps)
@@ -135,7 +140,7 @@ class Train(Command):
             trainer.resume(part)
         told = {"log": log, "progress": False, "folder": part, "save_every": every}
         if self.patience:
-            worse = lambda: job.worse(job.adapt)
+            worse = lambda: job.worse(job.adaptation)
             told |= {"evaluate": worse, "every": every, "patience": self.patience}
         try:
             with watching("training", self.steps) as each:
@@ -144,15 +149,15 @@ class Train(Command):
             shutil.rmtree(part)
             raise
         with filling(self.out) as new:
-            hf.save(job.adapt, new)
+            hf.save(job.adaptation, new)
             shutil.copy(log, new)
             if job.labels:
                 (new / measure.LABELS).write_text(json.dumps(job.labels))
         shutil.rmtree(part)
-        trained = size(job.adapt)
+        trained = size(job.adaptation)
         report = {"method": repr(self.method), "trained": trained, "share": trained / size(model)}
         report |= {"seconds": time.monotonic() - start, "out": str(self.out)}
-        self.tell(report | job.before | job.measure(job.adapt))
+        self.tell(report | job.before | job.measure(job.adaptation))
 
     def text(self, model, tokenizer, rng):
         """A language model and its text."""
@@ -161,13 +166,13 @@ class Train(Command):
                 "a probe trains the head of a classifier: give --data examples with labels, "
                 f".jsonl, .csv or .tsv; {self.data} is read as one text"
             )
-        adapt = self.method.attach(measure.causal(model), rng)
-        layout = Layout(adapt.template, tokenizer, model)
+        adaptation = self.method.attach(measure.causal(model), rng)
+        layout = Layout(adaptation.template, tokenizer, model)
         if layout.back:
             raise ValueError(
-                f"template={adapt.template!r}: in a running text nothing follows {{x}}"
+                f"template={adaptation.template!r}: in a running text nothing follows {{x}}"
             )
-        measure.fits(model, adapt, layout, self.passage, f"--passage {self.passage}")
+        measure.fits(model, adaptation, layout, self.passage, f"--passage {self.passage}")
         ids = tokenizer.encode(read_text(self.data)).ids
         own, kept = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
         rows = measure.windows(kept, self.passage, f"{self.data}, its last tenth")[:HELD]
@@ -176,20 +181,20 @@ class Train(Command):
         plain = Layout(PLAIN.template, tokenizer, model)
         before = {"base_loss": measure.loss(model, PLAIN, plain, rows)}
         loss = lambda γ: {"loss": measure.loss(model, γ, layout, rows)}
-        return Job(model, adapt, batches, loss, before)
+        return Job(model, adaptation, batches, loss, before)
 
     def examples(self, model, tokenizer, rng):
         """A classifier and its examples."""
         pairs = read_examples(self.data, self.text_column, self.label_column)
         splits = apart(self.data, pairs, rng)
         task = Classify(str(self.data), splits, model, tokenizer)
-        adapt = task.attach(lambda: self.method, rng)
+        adaptation = task.attach(lambda: self.method, rng)
         room = model.config.length - ROOM
-        measure.fits(task.network, adapt, task.layout(adapt), room, "a whole text")
+        measure.fits(task.network, adaptation, task.layout(adaptation), room, "a whole text")
         before = {"majority": task.majority("held out")["accuracy"], "shortened": task.shortened}
-        model, batches = task.training(adapt, self.batch, rng)
+        model, batches = task.training(adaptation, self.batch, rng)
         scores = lambda γ: task.scores(γ, "held out")
-        return Job(model, adapt, batches, scores, before, task.classes)
+        return Job(model, adaptation, batches, scores, before, task.classes)
 
     def show(self, report):
         seconds, share = f"{report['seconds']:.0f} s", f"{100 * report['share']:.2f} % of the base"

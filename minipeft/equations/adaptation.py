@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..heads import Classifier
+from ..autograd.nn import size
+from ..autograd.tensor import grad
 from ..methods import Adapter, FullFineTuning, LoRA, PrefixTuning, PromptTuning
-from ..nn import size
-from ..optim import AdamW
-from ..tensor import grad
+from ..model.heads import Classifier
+from ..training.optim import AdamW
 from .draw import columns, flat, logits
 from .entry import EXACT, Differs, equation
 from .literal import embed, gradient, language_model, log_p, prefixed
@@ -105,7 +105,9 @@ def depends_on_the_model(draw):
             EXACT,
         )
     # biases, norms and a head are left: logits that do not depend on γ, if γ is no adapter
-    no_weights = draw.model(zero=r"tokens|\.(q|k|v|o|up|down)\.W", tied=False, positions="none")
+    no_weights = draw.model(
+        zero=r"tokens|\.(q|k|v|o|up|down)\.W", tied_head=False, positions="none"
+    )
     θ = columns(no_weights)
     plain = language_model(θ, embed(θ, words))
     for γ in (prompt, prefix):

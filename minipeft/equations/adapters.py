@@ -4,24 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..adapt import PLAIN, merge, trained
+from ..adaptation.adaptation import parameter
+from ..adaptation.chain import Chain
+from ..adaptation.merge import merge
+from ..adaptation.method import PLAIN
+from ..autograd.nn import replace, size
+from ..autograd.tensor import Tensor, grad
 from ..methods import HOULSBY, PFEIFFER, Adapter, LoRA, ParallelAdapter, PrefixTuning
-from ..mixture import Chain
-from ..nn import but, size
-from ..tensor import Tensor, grad
 from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
-from .literal import (
-    block,
-    embed,
-    gelu,
-    layer_norm,
-    linear,
-    mlp,
-    place,
-    self_attention,
-    to_words,
-)
+from .literal import block, embed, gelu, layer_norm, linear, mlp, place, self_attention, to_words
 
 
 def adapter(x, W_down, b_down, W_up, b_up):
@@ -66,7 +58,7 @@ def linear_fit(X, Y):
 def times(γ, *factors):
     """Other adapters, with D, b, U and c each multiplied by its factor."""
     by = {id(p): f for added in γ.at.values() for p, f in zip(added, factors)}
-    return γ.map(lambda p: trained(by[id(p)] * p.data))
+    return γ.map(lambda p: parameter(by[id(p)] * p.data))
 
 
 @equation("AD-1")
@@ -137,7 +129,7 @@ def scale(draw):
     model, θ, words, γ = draw.case(ParallelAdapter(draw.size(1, 4), s))
     x, y = watch(model, words, γ)["blocks.0.mlp"]
     yield parallel_adapter(x, mlp(θ.blocks[0].mlp, x), *columns(γ)[1], s), y
-    plain = but(times(γ, 1, s), scale=1.0)
+    plain = replace(times(γ, 1, s), scale=1.0)
     yield logits(model, words, γ), logits(model, words, plain)
     loss = lambda γ: grad(model.loss(words[None], words[None], γ), γ.at["blocks.0.mlp"])
     if len(words) > 1:

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from ..adaptation.chain import Chain
+from ..autograd.functional import attention
+from ..autograd.tensor import grad
 from ..methods import FullFineTuning, PrefixTuning
-from ..mixture import Chain
-from ..ops import attention
-from ..tensor import grad
 from .draw import columns, head_columns, logits, one_head, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
@@ -89,7 +89,7 @@ def causal_mask(draw):
         P.data[-1] += draw.array(P.shape[1])
     yield Differs(ours[:, 0], logits(model, words, prefix)[:, 0])
     q, k, v = one_head(*draw.array(3, 4, 5))
-    blind, V = attention(q, k, v, hidden=np.ones((5, 5), bool)), head_columns(v)
+    blind, V = attention(q, k, v, masked=np.ones((5, 5), bool)), head_columns(v)
     yield np.tile(V.mean(axis=1, keepdims=True), 5), head_columns(blind)  # finite
 
 

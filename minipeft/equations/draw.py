@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..adapt import PLAIN, Adaptation, trained
-from ..mixture import Chain
-from ..nn import Module
-from ..tensor import Tensor
-from ..transformer import Config, Decoder
+from ..adaptation.adaptation import Adaptation, parameter
+from ..adaptation.chain import Chain
+from ..adaptation.method import PLAIN
+from ..autograd.nn import Module
+from ..autograd.tensor import Tensor
+from ..model.config import Config
+from ..model.transformer import Decoder
 
 
 class Draw:
@@ -41,7 +43,7 @@ class Draw:
 
     def attached(self, method, model):
         """The method beside the model, its parameters drawn too."""
-        return method.attach(model, self.rng).map(lambda p: trained(self.array(*p.shape)))
+        return method.attach(model, self.rng).map(lambda p: parameter(self.array(*p.shape)))
 
     def case(self, method, least=1, **config):
         """A model, its arrays as columns, a text, and the method beside it."""
@@ -76,7 +78,7 @@ def logits(model, words, γ=PLAIN, **options):
     return columns(model(np.asarray(words)[None], γ, **options))[0]
 
 
-class Look(Adaptation):
+class Recorder(Adaptation):
     """Every layer as it is; what went in and what came out is remembered."""
 
     def __init__(self):
@@ -94,12 +96,12 @@ class Look(Adaptation):
 
 def watch(model, words, γ=PLAIN):
     """Input and output, in columns, of every layer while the library reads one text."""
-    look = Look()
+    look = Recorder()
     model(np.asarray(words)[None], Chain(γ, look))
     return look.seen
 
 
-class OneHot(Look):
+class OneHot(Recorder):
     """The value of word j is e_j in each head of 4 rows: what a head yields is how it attends."""
 
     def __call__(self, layer, x):
@@ -118,7 +120,7 @@ def weights(model, words, γ=PLAIN):
 
 def one_head(*matrices):
     """(d, L) -> (1, 1, 1, L, d): a text, a head, as `ops.attention` reads them."""
-    return [trained(X.T[None, None, None].copy()) for X in matrices]
+    return [parameter(X.T[None, None, None].copy()) for X in matrices]
 
 
 def head_columns(y):

@@ -91,7 +91,7 @@ def states(θ, E, start=0, prefix=None, attend=causal):
 
 
 def to_words(θ, H):
-    return (θ.tokens.W.T if θ.config.tied else θ.head.W) @ H
+    return (θ.tokens.W.T if θ.config.tied_head else θ.head.W) @ H
 
 
 def language_model(θ, E, start=0, prefix=None, attend=causal):
@@ -109,9 +109,11 @@ def exact_gelu(X):
     return X / 2 * np.vectorize(lambda x: 1 + math.erf(x / math.sqrt(2)))(X)
 
 
-def read_both_ways(θ, E, types=0, start=0, prefix=None):
+def read_both_ways(θ, E, token_types=0, start=0, prefix=None):
     """States of BERT: norms after each part, Devlin et al. 2019; types[t] = 0 or 1"""
-    X = layer_norm(θ.ln, place(θ, E, start) + θ.types.W[:, np.broadcast_to(types, E.shape[1])])
+    X = layer_norm(
+        θ.ln, place(θ, E, start) + θ.types.W[:, np.broadcast_to(token_types, E.shape[1])]
+    )
     for l, layer in enumerate(θ.blocks):
         P = prefix and prefix[l]
         X = layer_norm(layer.ln1, X + self_attention(layer.attn, X, P, attn_op))

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ..ops import rms_norm
-from ..positions import Rotary
-from ..tensor import Tensor
+from ..autograd.functional import rms_norm
+from ..autograd.tensor import Tensor
+from ..model.positions import Rotary
 from .draw import columns, logits, watch
 from .entry import equation
 from .literal import softmax
@@ -56,8 +56,8 @@ def llama(draw, **config):
     K, d = draw.size(1, 2), 2 * draw.size(1, 3)
     heads = K * draw.size(1, 2)
     kind = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True}
-    sizes = {"heads": heads, "key_heads": K, "head_width": d, "hidden": draw.size(1, 9)}
-    return draw.model(width=draw.size(1, 8), biased=(), tied=False, **kind | sizes | config)
+    sizes = {"heads": heads, "key_heads": K, "head_width": d, "ffn_width": draw.size(1, 9)}
+    return draw.model(width=draw.size(1, 8), biases=(), tied_head=False, **kind | sizes | config)
 
 
 @equation("LL-1")
@@ -113,7 +113,7 @@ def keys_for_several_heads(draw):
     model, words = llama(draw, window=draw.size(1, 5)), draw.words()
     c, θ = model.config, columns(model).blocks[0].attn
     x, y = watch(model, words)["blocks.0.attn"]
-    yield attended(θ, x, c.key_heads, c.window, frequencies(c.d, c.theta)), y
+    yield attended(θ, x, c.key_heads, c.window, frequencies(c.d, c.rope_theta)), y
 
 
 @equation("LL-6")
@@ -122,7 +122,7 @@ def the_whole_network(draw):
     Touvron et al. 2023, §2.2"""
     model, words = llama(draw), draw.words()
     c, θ = model.config, columns(model)
-    ω, H = frequencies(c.d, c.theta), θ.tokens.W[:, words]
+    ω, H = frequencies(c.d, c.rope_theta), θ.tokens.W[:, words]
     each = lambda layer, H: np.transpose([rms(h, layer.g[:, 0], layer.eps) for h in H.T])
     for block in θ.blocks:
         H = H + attended(block.attn, each(block.ln1, H), c.key_heads, len(words), ω)

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ..adapt import trained
+from ..adaptation.adaptation import parameter
 from ..methods import PrefixTuning
 from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
@@ -121,7 +121,7 @@ def prefix_attention(draw):
         x, y = watch(model, words, γ)["blocks.0.attn"]
         yield self_attention(θ.blocks[0].attn, x, columns(γ)[0], attend), y
         yield prefixed(θ, columns(γ), words, attend), logits(model, words, γ)
-    empty = PrefixTuning(1).attach(model, draw.rng).map(lambda P: trained(P.data[:0]))
+    empty = PrefixTuning(1).attach(model, draw.rng).map(lambda P: parameter(P.data[:0]))
     yield logits(model, words), logits(model, words, empty), EXACT
 
 
@@ -165,7 +165,7 @@ def prefix_has_no_order(draw):
     follows from PF-3"""
     model, θ, words, γ = draw.case(PrefixTuning(draw.size(2, 4)))
     literal = prefixed(θ, columns(γ), words)
-    rolled = γ.map(lambda p: trained(np.roll(p.data, 1, axis=0)))
+    rolled = γ.map(lambda p: parameter(np.roll(p.data, 1, axis=0)))
     yield literal, logits(model, words, rolled)
     for P_key, _ in γ.at.values():  # but a key stays with its value
         P_key.data = np.roll(P_key.data, 1, axis=0)
@@ -177,7 +177,7 @@ def zero_prefix(draw):
     """P_key = P_value = 0:  head · (1 - k/(k + Σ exp(s))), which is not the head
     follows from PF-3; Hugging Face's documents call it a no-op (X24)"""
     model, θ, words, γ = draw.case(PrefixTuning(draw.size(1, 4), shift_positions=False), layers=1)
-    nothing = γ.map(lambda p: trained(0 * p.data))
+    nothing = γ.map(lambda p: parameter(0 * p.data))
     seen = watch(model, words, nothing)
     θ, x = θ.blocks[0].attn, seen["blocks.0.attn"][0]
     Q, K, V = queries_keys_values(θ, x)
@@ -202,7 +202,7 @@ def deep_prompt(draw):
         for S_l, layer, path in zip(S, θ.blocks, γ.at):
             n = layer_norm(layer.ln1, S_l)
             P = linear(layer.attn.k, n).T, linear(layer.attn.v, n).T
-            γ.at[path], naive.at[path] = [trained(p) for p in P], [trained(S_l.T)] * 2
+            γ.at[path], naive.at[path] = [parameter(p) for p in P], [parameter(S_l.T)] * 2
         literal = deep_prompted(θ, S, embed(θ, words), attend)
         yield literal, logits(model, words, γ)
         yield Differs(literal, logits(model, words, naive))

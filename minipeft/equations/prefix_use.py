@@ -2,22 +2,16 @@
 
 import numpy as np
 
-from ..adapt import stack, trained
+from ..adaptation.adaptation import parameter
+from ..adaptation.cache import Cache
+from ..adaptation.each import Each
+from ..adaptation.merge import fold
+from ..adaptation.method import stack
+from ..autograd.nn import replace, size
 from ..methods import Encoded, LoRA, PrefixTuning, PromptTuning, PseudoTokens
-from ..mixture import Each
-from ..nn import but, size
-from ..reading import Memory
 from .draw import columns, logits, watch, weights
 from .entry import EXACT, Differs, equation
-from .literal import (
-    by_head,
-    causal,
-    embed,
-    language_model,
-    log_p,
-    prefixed,
-    queries_keys_values,
-)
+from .literal import by_head, causal, embed, language_model, log_p, prefixed, queries_keys_values
 from .prefix import gate
 
 
@@ -44,11 +38,11 @@ def permuted(P, N, H):
 def reparametrisation(draw):
     """P_θ[i, :] = MLP(P'_θ[i, :]); after training P_θ alone is kept
     000; Li & Liang 2021, §4.3"""
-    method = Encoded(PrefixTuning(draw.size(1, 4)), hidden=draw.size(1, 6))
+    method = Encoded(PrefixTuning(draw.size(1, 4)), mlp_width=draw.size(1, 6))
     model, θ, words, γ = draw.case(method)
     k, N, d = method.method.length, len(θ.blocks), len(θ.ln.g)
     P = np.split(prefix_mlp(*columns(γ)[0]), 2 * N)  # key, value, key, value, …
-    folded = γ.fold()
+    folded = fold(γ)
     yield prefixed(θ, list(zip(P[::2], P[1::2])), words), logits(model, words, γ)
     yield logits(model, words, γ), logits(model, words, folded), EXACT
     yield 2 * N * k * d, size(folded), EXACT
@@ -59,7 +53,7 @@ def layout(draw):
     """(k, 2·N·d) → view (k, 2N, H, d_h): rows 2l and 2l + 1 are layer l's key and value
     000 left its size out (X16); Li & Liang's train_control.py:238; P-tuning v2's get_prompt"""
     k = draw.size(1, 4)
-    model, θ, _, γ = draw.case(Encoded(PrefixTuning(k), hidden=3), layers=draw.size(2, 3))
+    model, θ, _, γ = draw.case(Encoded(PrefixTuning(k), mlp_width=3), layers=draw.size(2, 3))
     N, H, d = len(θ.blocks), θ.config.heads, len(θ.ln.g)
     P = prefix_mlp(*columns(γ)[0]).T
     ours = np.array([[p.data for p in P_l] for P_l in γ.now().at.values()])  # (N, 2, k, d)
@@ -76,7 +70,7 @@ def positions_after_a_prefix(draw):
         γ = PrefixTuning(draw.size(1, 4))
         model, θ, words, γ = draw.case(γ, positions=positions)
         shifted = logits(model, words, γ)
-        not_shifted = logits(model, words, but(γ, shift_positions=False))
+        not_shifted = logits(model, words, replace(γ, shift_positions=False))
         yield prefixed(θ, columns(γ), words), shifted
         yield language_model(θ, embed(θ, words), prefix=columns(γ)), not_shifted
         yield Differs(shifted, not_shifted) if positions == "learned" else (shifted, not_shifted)
@@ -108,7 +102,7 @@ def many_users(draw):
     yield alone, columns(model(texts, stack(alike).of(who)))
     # filling the shorter up with zeros is another prefix: PF-6
     short = draw.attached(PrefixTuning(2, shift_positions=False), model)
-    filled = short.map(lambda p: trained(np.vstack([0 * p.data, p.data])))
+    filled = short.map(lambda p: parameter(np.vstack([0 * p.data, p.data])))
     yield Differs(logits(model, texts[0], short), logits(model, texts[0], filled))
 
 
@@ -136,9 +130,9 @@ def cached(draw):
     """cached keys and values, the prefix first  =  the whole text again; word t stands at k + t
     Li & Liang 2021, §4; 000"""
     model, θ, words, γ = draw.case(PrefixTuning(draw.size(1, 4)), least=2)
-    memory, cut = Memory(γ), draw.size(1, len(words) - 1)
+    cache, cut = Cache(γ), draw.size(1, len(words) - 1)
     pieces = [words[:cut], *words[cut:, None]]  # a few at once, then one at a time
-    ours = np.hstack([logits(model, piece, memory=memory) for piece in pieces])
+    ours = np.hstack([logits(model, piece, cache=cache) for piece in pieces])
     yield prefixed(θ, columns(γ), words), ours
 
 

@@ -2,21 +2,13 @@
 
 import numpy as np
 
-from ..encoder import Bert, Encoder
-from ..heads import Classifier, Head
+from ..autograd.tensor import grad
 from ..methods import Probe, PromptTuning
-from ..tensor import grad
+from ..model.bert import BertConfig, Encoder
+from ..model.heads import Classifier, Head
 from .draw import columns
 from .entry import EXACT, Differs, equation
-from .literal import (
-    attn_op,
-    causal,
-    embed,
-    pooled,
-    read_both_ways,
-    softmax,
-    states,
-)
+from .literal import attn_op, causal, embed, pooled, read_both_ways, softmax, states
 
 
 def last(H):
@@ -107,16 +99,21 @@ def one_token_for_all(draw):
     ours = columns(classifier.features(padded, mask=mask)[0])[0]
     yield last(states(θ, embed(θ, text))), ours
     yield Differs(last(columns(model.states(padded)[0])[0]), ours)  # its padding
-    model, types = draw.model(kind=Encoder, make=Bert), draw.rng.integers(0, 2, len(text))
+    model, token_types = (
+        draw.model(kind=Encoder, make=BertConfig),
+        draw.rng.integers(0, 2, len(text)),
+    )
     classifier, θ = Classifier(model, 3, "cls"), columns(model)
-    H = read_both_ways(θ, embed(θ, text), types)
-    ours = lambda *γ: columns(classifier.features(text[None], *γ, types=types[None])[0])[0]
-    yield H, columns(model(text[None], types=types[None]))[0]
+    H = read_both_ways(θ, embed(θ, text), token_types=token_types)
+    ours = lambda *γ: columns(
+        classifier.features(text[None], *γ, token_types=token_types[None])[0]
+    )[0]
+    yield H, columns(model(text[None], token_types=token_types[None]))[0]
     yield pooled(θ, H), ours()
     γ = draw.attached(PromptTuning(draw.size(1, 4)), classifier)
     ((P,),) = columns(γ)
     k = P.shape[1]
-    H = read_both_ways(θ, np.hstack([P, embed(θ, text)]), [0] * k + [*types])
+    H = read_both_ways(θ, np.hstack([P, embed(θ, text)]), [0] * k + [*token_types])
     yield pooled(θ, H[:, k:]), ours(γ)
     yield Differs(pooled(θ, H), ours(γ))  # a virtual token
 

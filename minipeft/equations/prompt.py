@@ -4,16 +4,17 @@ import math
 
 import numpy as np
 
-from ..adapt import trained
-from ..encoder import Bert, Encoder
-from ..ensemble import ensemble, majority_vote, mean_probability
-from ..heads import Classifier
+from ..adaptation.adaptation import parameter
+from ..adaptation.cache import Cache
+from ..adaptation.chain import Chain
+from ..adaptation.each import Each
+from ..autograd.nn import size
+from ..autograd.tensor import grad
 from ..methods import PrefixTuning, Probe, PromptTuning, PseudoTokens, nearest
-from ..mixture import Chain, Each
-from ..nn import size
-from ..reading import Memory
-from ..template import Layout, Template
-from ..tensor import grad
+from ..methods.template import Layout, Template
+from ..model.bert import BertConfig, Encoder
+from ..model.ensemble import ensemble, majority_vote, mean_probability
+from ..model.heads import Classifier
 from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
@@ -102,10 +103,10 @@ def prompt_as_prefix(draw):
 
 def alone_in_memory(model, prompt):
     """The prefix of what a model remembers after it has read nothing but the prompt."""
-    memory = Memory(prompt)
-    model.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), memory)
+    cache = Cache(prompt)
+    model.stream(np.zeros((1, 0), int), np.ones((1, 0), bool), cache=cache)
     prefix = PrefixTuning(prompt.length).attach(model, np.random.default_rng(0))
-    prefix.at = {path: [trained(x.data[0]) for x in memory.kv[path][0]] for path in prefix.at}
+    prefix.at = {path: [parameter(x.data[0]) for x in cache.kv[path][0]] for path in prefix.at}
     return prefix
 
 
@@ -117,7 +118,7 @@ def soft_is_hard(draw):
     γ = PromptTuning(len(context), init="text", words=tuple(context)).attach(model, draw.rng)
     θ, hard = columns(model), np.array([*context, *words])
     text = np.arange(len(context), len(hard))
-    yield logits(model, hard, rows=text[None]), logits(model, words, γ), EXACT
+    yield logits(model, hard, positions=text[None]), logits(model, words, γ), EXACT
     yield language_model(θ, embed(θ, hard))[:, text], logits(model, words, γ)
     yield Differs(logits(model, words), logits(model, words, γ))
 
@@ -132,7 +133,7 @@ def order_of_a_prompt(draw):
             model, θ, words, γ = draw.case(γ, positions=positions, **options)
             ((P,),) = columns(γ)
             literal = prompted(θ, P, words, attend)
-            ours = logits(model, words, γ.map(lambda p: trained(np.roll(p.data, 1, axis=0))))
+            ours = logits(model, words, γ.map(lambda p: parameter(np.roll(p.data, 1, axis=0))))
             yield prompted(θ, np.roll(P, 1, axis=1), words, attend), ours
             ordered = attend is causal or positions == "learned"
             yield Differs(literal, ours) if ordered else (literal, ours)
@@ -152,9 +153,9 @@ def starts(draw):
     u = np.random.default_rng(seed).random((k, W.shape[1]))
     yield u - 0.5, uniform, EXACT
     yield Differs(u / 2, uniform)
-    rows = which_rows(start(large, 400), large.tokens.W.data)
-    yield np.ones(400), (0 <= rows) & (rows < 5000), EXACT
-    yield 400, len(set(rows)), EXACT
+    positions = which_rows(start(large, 400), large.tokens.W.data)
+    yield np.ones(400), (0 <= positions) & (positions < 5000), EXACT
+    yield 400, len(set(positions)), EXACT
     yield range(draw.V), sorted(which_rows(start(small, draw.V), W)), EXACT
     yield np.ones(k), which_rows(start(small, k), W) >= 0, EXACT  # more than there are: some twice
     words = tuple(draw.words())
@@ -185,7 +186,7 @@ def places(draw):
     prompt.at = γ.at
     ids = Template(front).fill(None, draw.V, **parts)
     yield logits(model, ids, γ)[:, k:], logits(model, text, prompt)
-    model = draw.model(kind=Encoder, make=Bert)
+    model = draw.model(kind=Encoder, make=BertConfig)
     θ, γ = columns(model), draw.attached(γ, model)
     ids = Layout(γ.template, None, model)(text)
     yield read_both_ways(θ, put(*columns(γ)[0], embed(θ, text), 1)), logits(model, ids, γ)

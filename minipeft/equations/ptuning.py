@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..encoder import Bert, MaskedLM
+from ..adaptation.chain import Chain
+from ..adaptation.merge import fold
+from ..autograd.nn import size
+from ..autograd.tensor import grad
 from ..methods import FullFineTuning, PseudoTokens, PTuning
-from ..mixture import Chain
-from ..nn import size
-from ..template import Template
-from ..tensor import grad
+from ..methods.template import Template
+from ..model.bert import BertConfig, MaskedLM
 from .draw import columns, logits
 from .entry import EXACT, Differs, equation
 from .literal import (
@@ -115,7 +116,7 @@ def encoder(draw):
         method = PTuning(f"[P]*{k} {{x}} [P]*{m - k}", encoder=kind, layers=layers)
         γ = draw.attached(method, model)
         ((E, *weights),) = columns(γ)
-        folded, P = γ.fold(), encoded(E, *weights)
+        folded, P = fold(γ), encoded(E, *weights)
         yield P, folded.at["tokens"][0].data.T
         text = np.hstack([P[:, :k], embed(θ, words), P[:, k:]])
         yield language_model(θ, text), logits(model, ids, γ)
@@ -149,7 +150,7 @@ def anchor(draw):
 def places_of_lama(draw):
     """both ways (3, sub, 3, obj, 3);  to the right (3, sub, 3, obj)
     Liu et al. 2021, §4.1; their modeling.py:87 has BERT's [MASK] before the subject"""
-    model, words = draw.model(kind=MaskedLM, make=Bert), draw.rng.permutation(draw.V)
+    model, words = draw.model(kind=MaskedLM, make=BertConfig), draw.rng.permutation(draw.V)
     θ, (cls, mask, sep, obj), sub = columns(model), words[:4], words[4 : 4 + draw.size(1, 6)]
     paper = "{cls} [P]*3 {sub} [P]*3 {obj} [P]*3 {sep}"
     code = "{cls} [P]*3 {obj} [P]*3 {sub} [P]*3 {sep}"
@@ -182,7 +183,7 @@ def places_of_lama(draw):
 def jointly(draw):
     """(ĥ, θ̂) = argmin ℓ: h_i stands in place of an embedding, so no row of words moves for it
     Liu et al. 2021, §3.1; their wrapper.py:312 tunes θ too on SuperGLUE (X22)"""
-    model = draw.model(layers=1, width=4, heads=1, tied=False)
+    model = draw.model(layers=1, width=4, heads=1, tied_head=False)
     θ, x, y, k = columns(model), draw.words(), draw.words(), draw.size(1, 3)
     γ = draw.attached(PseudoTokens(f"[P]*{k} {{x}}"), model)
     joint = Chain(full := FullFineTuning().attach(model), γ)

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from ..adapt import trained
-from ..encoder import Bert, Encoder
-from ..heads import Classifier, TokenClassifier
+from ..adaptation.adaptation import parameter
+from ..adaptation.chain import Chain
+from ..adaptation.merge import fold
+from ..autograd.nn import size
+from ..autograd.tensor import grad
 from ..methods import Encoded, Probe, PTuningV2
-from ..mixture import Chain
-from ..nn import size
-from ..optim import AdamW
-from ..tensor import grad
+from ..model.bert import BertConfig, Encoder
+from ..model.heads import Classifier, TokenClassifier
+from ..training.optim import AdamW
 from .draw import columns, flat, logits
 from .entry import EXACT, Differs, equation
 from .literal import (
@@ -63,14 +64,14 @@ def prefix_everywhere(draw):
     k, p, seed = draw.size(4, 6), 0.5, draw.size(0, 10**9)
     model, θ, words, γ = draw.case(PTuningV2(k))
     yield prefixed(θ, columns(γ), words), logits(model, words, γ)
-    bert = draw.model(kind=Encoder, make=Bert)
+    bert = draw.model(kind=Encoder, make=BertConfig)
     θ_bert, γ_bert = columns(bert), draw.attached(PTuningV2(k), bert)
     H = read_both_ways(θ_bert, embed(θ_bert, words), start=k, prefix=columns(γ_bert))
     yield H, logits(bert, words, γ_bert)
-    mlp = draw.attached(Encoded(PTuningV2(k), hidden=3), model)
+    mlp = draw.attached(Encoded(PTuningV2(k), mlp_width=3), model)
     P = by_layer(np.split(prefix_mlp(*columns(mlp)[0]), 2 * len(θ.blocks)))
     yield prefixed(θ, P, words), logits(model, words, mlp)
-    yield logits(model, words, mlp), logits(model, words, mlp.fold()), EXACT
+    yield logits(model, words, mlp), logits(model, words, fold(mlp)), EXACT
     training = logits(model, words, mlp, rng=np.random.default_rng(seed))
     yield Differs(logits(model, words, mlp), training)
     # dropout in training, which is what a generator means
@@ -87,7 +88,7 @@ def prefix_everywhere(draw):
 def no_verbaliser(draw):
     """softmax(W tanh(W_p h_CLS + b_p)) of a text, softmax(W h_t) of a token: no words for classes
     Liu et al. 2021, §3.3"""
-    trunk, words, k = draw.model(kind=Encoder, make=Bert), draw.words(), draw.size(1, 4)
+    trunk, words, k = draw.model(kind=Encoder, make=BertConfig), draw.words(), draw.size(1, 4)
     model, tagger, C = Classifier(trunk, 3, "cls"), TokenClassifier(trunk, 3), 3
     θ, tags = columns(trunk), draw.rng.integers(0, C, len(words))
     prefix, head = draw.attached(PTuningV2(k), model), draw.attached(Probe(), model)
@@ -108,7 +109,7 @@ def count(draw):
     """2Nkd and the head; 9,860,105 with an MLP: BERT-base, k = 5, 512 wide, 9 labels
     a comment in the authors' code, whose heads have a bias; here they have none"""
     k, hidden, C = draw.size(1, 5), draw.size(1, 5), draw.size(2, 5)
-    model = Classifier(draw.model(kind=Encoder, make=Bert), C, "cls")
+    model = Classifier(draw.model(kind=Encoder, make=BertConfig), C, "cls")
     N, d = len(model.blocks), model.config.width
     γ = Chain(PTuningV2(k), Probe()).attach(model, draw.rng)
     yield 2 * N * k * d + C * d, size(γ), EXACT
@@ -140,7 +141,7 @@ def multitask(draw):
     yield sum(flat(g) for g in apart), flat([d_key, d_value, *d_heads])
     yield Differs(flat(apart[0]), flat(apart[1]))
     # then one task alone, from there
-    own = Chain(γ.map(lambda p: trained(p.data.copy())), tasks[0][1])
+    own = Chain(γ.map(lambda p: parameter(p.data.copy())), tasks[0][1])
     before, other = flat(own.parameters()), heads[1].data.copy()
     model, _, _, x, y = tasks[0]
     AdamW(own.parameters()).step(grad(model.loss(x[None], [y], own), own.parameters()))

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ..encoder import Bert, Encoder
+from ..adaptation.chain import Chain
+from ..autograd.nn import size
 from ..methods import (
     IA3,
     BitFit,
@@ -16,8 +17,7 @@ from ..methods import (
     PTuning,
 )
 from ..methods.unified import GATED, SCALED, UNIFIED
-from ..mixture import Chain
-from ..nn import size
+from ..model.bert import BertConfig, Encoder
 from .draw import columns, watch
 from .entry import EXACT, Differs, equation
 from .literal import by_head, causal, gelu, linear, mlp, queries_keys_values, softmax
@@ -167,7 +167,7 @@ def trained_numbers(draw):
     yield ia3_size(N, d_kv, N, F), ours(IA3()), EXACT
     yield mlp_size(k, d), ours(PTuning(f"[P]*{k} {{x}}", encoder="mlp", layers=3)), EXACT
     yield multi_head_size(r, d, 2) * N, ours(MultiHeadAdapter(r)), EXACT
-    bert = draw.model(kind=Encoder, make=Bert, layers=N)
+    bert = draw.model(kind=Encoder, make=BertConfig, layers=N)
     yield biases_of_bert(bert.config.width, N), ours(BitFit(), bert), EXACT
     yield (
         [

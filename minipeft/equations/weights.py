@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ..adapt import merge, trained
+from ..adaptation.adaptation import parameter
+from ..adaptation.chain import Chain
+from ..adaptation.merge import merge
+from ..autograd.nn import size
+from ..autograd.tensor import Tensor, grad
 from ..methods import IA3, BitFit, DoRA, LayerNormTuning, LoRA, PrefixTuning, biases
-from ..mixture import Chain
-from ..nn import size
-from ..tensor import Tensor, grad
 from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import gelu, linear
@@ -111,7 +112,7 @@ def biases_alone(draw):
     yield 11 * d * N + d, size(γ), EXACT  # q k v o down, up, two norms; the last norm
     yield d * N, size(BitFit(biases("query")).attach(model, draw.rng)), EXACT
     both = BitFit(biases("query", "intermediate")).attach(model, draw.rng)
-    yield (d + (c.hidden or 4 * d)) * N, size(both), EXACT
+    yield (d + (c.ffn_width or 4 * d)) * N, size(both), EXACT
     for path, layer in (("attn.v", θ.blocks[0].attn.v), ("mlp.up", θ.blocks[0].mlp.up)):
         (δ,), (x, y) = γ.at[f"blocks.0.{path}"], watch(model, words, γ)[f"blocks.0.{path}"]
         yield linear(layer, x) + δ.data.T, y
@@ -143,5 +144,5 @@ def norms_alone(draw):
         W, b = folded_norm(layer.W, layer.b, g, c)
         yield W @ n + b, tuned[f"blocks.0.attn.{part}"][1]
     yield logits(merge(model, γ), words), logits(model, words, γ)
-    other = γ.map(lambda p: trained(p.data + 1))
+    other = γ.map(lambda p: parameter(p.data + 1))
     yield Differs(logits(model, words, other), logits(model, words, γ))

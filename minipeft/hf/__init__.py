@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from ..adapt import Adaptation
-from ..nn import Module
-from ..transformer import Stack
-from . import peft
-from .families import FAMILIES, family_of
-from .folders import replacing
-from .outline import Outlines
-from .settings import CheckpointError, contents, parsed, present
-from .tensors import Tensors, packed
+from ..adaptation.adaptation import Adaptation
+from ..autograd.nn import Module
+from ..model.transformer import Transformer
+from ..storage.folders import replacing
+from ..storage.headers import Outlines
+from ..storage.json import CheckpointError, contents, parsed, present
+from ..storage.safetensors import Tensors, packed
+from .models.families import FAMILIES, family_of
+from .peft import folder as peft
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
 
@@ -34,7 +34,7 @@ ADAPTATION = (
 )
 
 
-def load(folder=None) -> Stack:
+def load(folder=None) -> Transformer:
     """The model in a folder, or a built-in one: load() decodes, load("encoder") reads both ways.
 
     Of a language model it is a Decoder or a MaskedLM; a Classifier, TokenClassifier or
@@ -44,7 +44,7 @@ def load(folder=None) -> Stack:
     return read(folder, Tensors)
 
 
-def outline(folder=None) -> Stack:
+def outline(folder=None) -> Transformer:
     """The model in a folder by the headers of its files: of zeros, which take no memory."""
     return read(folder, Outlines)
 
@@ -92,7 +92,7 @@ def load_adaptation(folder, model, resume=False, compat=None) -> Adaptation:
 
 def save(thing, folder, tokenizer=None, dtype=np.float32):
     """Write a model, or an adaptation, as a folder: whole, or not at all."""
-    if isinstance(thing, Stack):
+    if isinstance(thing, Transformer):
         names, files = MODEL, family_of(thing.config).files(thing, dtype)
     elif isinstance(thing, Adaptation):
         names, files = ADAPTATION, peft.files(thing.to("cpu"))

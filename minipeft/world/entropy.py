@@ -11,8 +11,8 @@ from unittest.mock import patch
 import numpy as np
 
 from .. import hf
-from ..data import pad
-from ..tasks import answers
+from ..data.batches import pad
+from ..training.parallel import answers
 from . import language
 from .corpus import documents
 from .pretrain import DOCUMENTS, HELD

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
+from ..data.splits import generate_splits
 from .domains import an
 from .language import PEOPLE, pick, shuffled
-from .parts import parted
 from .quantifiers import HYPOTHESES, PREMISES, QUANTIFIERS, RELATION
 
 CEILING = 1.0
@@ -117,7 +117,7 @@ def example(rng, i: int, ood: bool) -> tuple:
     return (premise, hypothesis), LABELS[label]
 
 
-splits = partial(parted, example)
+splits = partial(generate_splits, example)
 
 
 def document(rng: np.random.Generator) -> str:

@@ -6,16 +6,19 @@ from itertools import islice
 import numpy as np
 
 from .. import hf
-from ..adapt import PLAIN, merge
-from ..data import passages
-from ..encoder import Bert, MaskedLM
+from ..adaptation.merge import merge
+from ..autograd.functional import cross_entropy
+from ..autograd.nn import Linear
+from ..autograd.ops import narrow
+from ..autograd.tensor import no_grad
+from ..data.batches import passages
 from ..methods import FullFineTuning
-from ..nn import Linear
-from ..ops import cross_entropy, cut
-from ..optim import AdamW, schedule
-from ..tensor import no_grad
-from ..train import Trainer
-from ..transformer import Config, Decoder, asked, checked
+from ..model.bert import BertConfig, MaskedLM
+from ..model.config import Config
+from ..model.inputs import labelled_positions
+from ..model.transformer import Decoder
+from ..training.optim import AdamW, schedule
+from ..training.trainer import Trainer
 from .corpus import documents
 from .vocabulary import ADDED, CLS, END, MASK, SEP, for_encoder, train_tokenizer
 
@@ -42,7 +45,7 @@ def pretrain(out, family="gpt2", steps=None, seed=0):
     return score
 
 
-def trained(model, batches, steps, seed, **options):
+def train(model, batches, steps, seed, **options):
     """The model after so many steps on all of its weights."""
     θ = FullFineTuning().attach(model)
     optimizer = AdamW(θ.parameters(), weight_decay=0.01, **options)
@@ -58,7 +61,7 @@ def gpt2(texts, tokenizer, steps, rng, seed):
     read, held = np.concatenate(rows[:-HELD]), np.concatenate(rows[-HELD:])
     model = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = passages(read, TOKENS // SIZE["length"], SIZE["length"], rng)
-    model = trained(model, batches, steps or 3000, seed, lr=3e-3, betas=(0.9, 0.98))
+    model = train(model, batches, steps or 3000, seed, lr=3e-3, betas=(0.9, 0.98))
     rows = held[: len(held) - len(held) % SIZE["length"]].reshape(-1, 1, SIZE["length"])
     with no_grad():
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
@@ -68,9 +71,9 @@ def bert(texts, tokenizer, steps, rng, seed):
     """Hidden words, and whether one text follows another: Devlin et al. 2019, §3.1."""
     tokenizer = for_encoder(tokenizer)
     read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
-    model = Pretraining(Bert(tokenizer.get_vocab_size(), **SIZE), rng)
+    model = Pretraining(BertConfig(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = read.batches(rng, TOKENS // 3)  # two shards; more steps, rather than larger ones
-    model = trained(model, batches, steps or 10_000, seed, lr=1e-3, betas=(0.9, 0.98))
+    model = train(model, batches, steps or 10_000, seed, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # nobody asks it again
     return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
 
@@ -103,19 +106,19 @@ class Sentences:
         a = self.text(first, here)[-room:]
         start = there if other else here
         b = self.text(start, min(start + length, len(self.bare)))[: length - 3 - len(a)]
-        types = np.repeat([0, 1], [len(a) + 2, length - len(a) - 2])
+        token_types = np.repeat([0, 1], [len(a) + 2, length - len(a) - 2])
         ids = [self.cls, *a, self.sep, *b, self.sep]
-        return ids + [0] * (length - len(ids)), types, other
+        return ids + [0] * (length - len(ids)), token_types, other
 
     def batches(self, rng, tokens):
         """Endless (ids, labels, None, types), `tokens` or more each; [CLS] has that of its pair."""
         while True:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
             pairs = [self.pair(length, rng) for _ in range(-(-tokens // length))]
-            ids, types, others = map(np.array, zip(*pairs))
+            ids, token_types, others = map(np.array, zip(*pairs))
             ids, labels = self.hide(ids, rng)
             labels[:, 0] = others
-            yield ids, labels, None, types
+            yield ids, labels, None, token_types
 
     def hide(self, ids, rng):
         """15 % of the words to tell, 80 % of them as [MASK], 10 % as any word, 10 % as they are."""
@@ -133,28 +136,32 @@ class Pretraining(MaskedLM):
 
     def __init__(self, config, rng):
         super().__init__(config, rng)
-        self.next = Linear(rng, config.width, 2)
-        self.frozen()
+        self.next = Linear(config.width, 2, rng)
+        self.freeze()
 
-    def loss(self, ids, labels, adapt=PLAIN, mask=None, types=None, rng=None, count=None):
-        ids, mask = checked(ids, mask, self.config.vocabulary)
-        rows, target = asked(self.targets(labels, mask))
-        count = count or max(1, (target >= 0).sum())
-        h, read = self.states(ids, adapt, mask, rng=rng, rows=rows, types=types)
-        first = np.arange(target.shape[1]) == 0
-        z = read(self.next, read(self.pooler, cut(h, 0, 1, axis=1)))
-        pairs = cross_entropy(z, target[:, :1], count / self.weight)
-        return cross_entropy(self.words(h, read), np.where(first, -100, target), count) + pairs
+    def loss_at(
+        self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
+    ):
+        positions, targets = labelled_positions(targets)
+        count = count or max(1, (targets >= 0).sum())
+        h, forward = self.states(
+            ids, adaptation, mask=mask, token_types=token_types, positions=positions, rng=rng
+        )
+        first = np.arange(targets.shape[1]) == 0
+        z = forward(self.next, forward(self.pooler, narrow(h, 0, 1, axis=1)))
+        pairs = cross_entropy(z, targets[:, :1], count / self.weight)
+        words = np.where(first, -100, targets)
+        return cross_entropy(self.logits(h, forward), words, count) + pairs
 
 
 def score(model, batches):
     """The mean -log p of a hidden word, and the share of them that is likeliest."""
     losses, right = [], []
-    for ids, labels, _, types in batches:
+    for ids, labels, _, token_types in batches:
         labels[:, 0] = -100
         told = np.nonzero(labels >= 0)
         with no_grad():
-            z = model(ids, types=types)
+            z = model(ids, token_types=token_types)
         target = labels[told]
         losses.append(float(cross_entropy(z, labels, len(target))))
         right.append((z.data[told].argmax(-1) == target).mean())

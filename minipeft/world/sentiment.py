@@ -11,9 +11,9 @@ that has read those knows what is good in a hotel though no review told it.
 
 from functools import partial
 
+from ..data.splits import generate_splits
 from .domains import DOMAINS
 from .language import MYSELF, RULES, Scene, pick
-from .parts import parted
 
 DOMAINS_IN = ("film", "restaurant")
 DOMAINS_OUT = ("hotel", "gadget")
@@ -48,4 +48,4 @@ def example(rng, i: int, ood: bool) -> tuple:
             return text, liked
 
 
-splits = partial(parted, example)
+splits = partial(generate_splits, example)

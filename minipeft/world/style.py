@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.splits import generate_splits
 from .language import PEOPLE, RULES, pick, shuffled
-from .parts import parted
 
 CEILING = 1.0
 USERS = 100
@@ -117,7 +117,7 @@ def example(rng, i: int, ood: bool) -> tuple:
     return given, [answer(user, given)]
 
 
-splits = partial(parted, example, dev=200, test=300)
+splits = partial(generate_splits, example, dev=200, test=300)
 
 
 def document(rng: np.random.Generator) -> str:

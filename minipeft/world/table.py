@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from ..metrics import bleu
+from ..data.metrics import bleu
+from ..data.splits import generate_splits
 from .domains import DOMAINS, an, names, read_rules
 from .language import pick, shuffled
-from .parts import parted
 
 # Of each category: what may fill a field, then how it is said.
 
@@ -190,7 +190,7 @@ def example(rng, i: int, ood: bool) -> tuple:
     return written(record), [*wanted]
 
 
-splits = partial(parted, example, dev=200, test=300)
+splits = partial(generate_splits, example, dev=200, test=300)
 
 
 def ceiling(pairs: list, seed: int = 1) -> float:

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from ..data.splits import generate_splits
 from .domains import DOMAINS, names, read_rules
 from .language import PEOPLE, RULES, pick
-from .parts import parted
 
 PERSON = [person["person"] for people in PEOPLE for person in people]
 LISTS = """
@@ -99,7 +99,7 @@ def example(rng, i: int, ood: bool) -> tuple:
     return written(sentence(rng, pick(rng, forms), thing))
 
 
-splits = partial(parted, example)
+splits = partial(generate_splits, example)
 
 
 def document(rng: np.random.Generator) -> str:

@@ -7,9 +7,9 @@ other has, and tell what was only read or dreamed of.
 
 from functools import partial
 
+from ..data.splits import generate_splits
 from .domains import DOMAINS
 from .language import MYSELF, RULES, Scene, pick
-from .parts import parted
 
 TURNS = (  # {a} is what the text is about, {b} is not
     "I was going to write that {b}, but I would rather tell you that {a}. {A}.",
@@ -42,4 +42,4 @@ def example(rng, i: int, ood: bool) -> tuple:
     return turn.format(**said, B=b["agrees"].capitalize()), about
 
 
-splits = partial(parted, example)
+splits = partial(generate_splits, example)

@@ -1,0 +1,1 @@
+"""Arrays with derivatives: tensors, operations, layers, devices."""

@@ -1,0 +1,177 @@
+"""Reverse-mode automatic differentiation over arrays."""
+
+import heapq
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+
+import numpy as np
+
+
+class Tensor:
+    """An array and, if it requires a gradient, its node in the graph."""
+
+    __slots__ = ("data", "node", "grad", "__weakref__")
+    __array_ufunc__ = None  # array * tensor calls Tensor.__rmul__
+
+    def __init__(self, data, requires_grad: bool = False, edges=()):
+        self.data, self.grad = data, None
+        leaf = weakref.ref(self) if requires_grad else None
+        self.node = Node(data.shape, edges, leaf) if leaf or edges else None
+
+    shape = property(lambda self: self.data.shape)
+    ndim = property(lambda self: self.data.ndim)
+    dtype = property(lambda self: self.data.dtype)
+    requires_grad = property(lambda self: self.node is not None)
+
+    def backward(self, gradient=None) -> None:
+        """Add d self/d t to t.grad for every leaf t of the graph; in threads, use `grad`.
+
+        gradient: the gradient of this tensor, of its shape; it may be left out for a scalar.
+        """
+        for node, g in backpropagate([self], None if gradient is None else [gradient]):
+            if node.leaf and (t := node.leaf()) is not None:
+                t.grad = g if t.grad is None else t.grad + g
+
+    def __float__(self):
+        return float(self.data.item())
+
+    def __repr__(self):
+        return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
+
+
+class Node:
+    """A node of the graph: one (parent, vjp) for each input that requires a gradient.
+
+    A leaf has no edges.  Nodes hold no arrays: an activation is kept only if a vjp captured it.
+    """
+
+    __slots__ = ("shape", "edges", "leaf", "age")
+    ages = itertools.count()
+
+    def __init__(self, shape, edges, leaf):
+        self.shape, self.edges, self.leaf, self.age = shape, edges, leaf, next(Node.ages)
+
+
+def grad(ys, wrt: Sequence[Tensor], gs=None) -> list:
+    """Return [Σ_y g_y · dy/dt for t in wrt], as arrays.
+
+    Nothing is written to any tensor, so threads may share leaves.  A t that no y depends on gets
+    zeros.  The graph is freed.  Do not modify the arrays in place: two of them may be the same.
+
+    ys: a tensor, or a list of them.  gs: their gradients; they may be left out for scalars.
+    """
+    ys = [ys] if isinstance(ys, Tensor) else ys
+    if not all(t.requires_grad for t in wrt):
+        raise ValueError("a tensor in wrt has no gradient: it needs requires_grad=True")
+    wanted = {t.node for t in wrt}
+    found = {node: g for node, g in backpropagate(ys, gs) if node in wanted}
+    return [found[t.node] if t.node in found else np.zeros_like(t.data) for t in wrt]
+
+
+def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndarray]]:
+    """Yield every node of the graph of ys with its complete gradient, newest node first.
+
+    A node is newer than its inputs, so when its turn comes, its gradient is complete.  There is no
+    recursion, and every edge is visited once.
+    """
+    gs = [seed(y) for y in ys] if gs is None else gs
+    grads, queue = {}, []
+
+    def accumulate(node, g):
+        if node in grads:
+            grads[node] = grads[node] + g
+        else:
+            grads[node] = g
+            heapq.heappush(queue, (-node.age, node))
+
+    for y, g in zip(ys, gs, strict=True):
+        if g.shape != y.shape:
+            raise ValueError(f"a gradient of shape {g.shape} for a tensor of shape {y.shape}")
+        if y.node is not None:
+            accumulate(y.node, g)
+    if not queue:
+        raise RuntimeError("no input of this graph requires a gradient")
+    while queue:
+        _, node = heapq.heappop(queue)
+        g, edges = grads.pop(node), node.edges
+        if edges is None:
+            raise RuntimeError(
+                "this graph was already differentiated and freed; run the forward pass again"
+            )
+        if edges:
+            node.edges = None
+        yield node, g
+        for parent, vjp in edges:
+            accumulate(parent, unbroadcast(vjp(g), parent.shape))
+
+
+def seed(y):
+    """Return dy/dy = 1 for a scalar y."""
+    if y.data.size != 1:
+        raise ValueError(
+            f"a tensor of shape {y.shape} is no scalar: sum it, or give its gradient of that shape"
+        )
+    return np.ones_like(y.data)
+
+
+def unbroadcast(g, shape: tuple):
+    """Sum g over the axes that were broadcast from `shape`."""
+    if g.shape == shape:
+        return g
+    new = g.ndim - len(shape)
+    ones = [new + i for i, n in enumerate(shape) if n == 1]
+    return g.sum((*range(new), *ones), keepdims=True).reshape(shape)
+
+
+recording = ContextVar("recording", default=True)  # each thread has its own
+
+
+@contextmanager
+def no_grad():
+    """Compute without recording a graph."""
+    token = recording.set(False)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+def op(forward: Callable) -> Callable:
+    """Return a differentiable operation, from `forward(*arrays) -> (y, vjp, vjp, ...)`.
+
+    `forward` returns one vjp for each array argument, in order.  A vjp of a broadcast argument
+    returns the gradient unsummed.  The vjps of arguments that require no gradient are dropped at
+    once, together with the arrays that only they captured, so a frozen weight keeps no activation.
+    """
+
+    @wraps(forward)
+    def apply(*args, **options):
+        y, *vjps = forward(*[a.data if isinstance(a, Tensor) else a for a in args], **options)
+        if not recording.get():
+            return Tensor(y)
+        if any(isinstance(a, Tensor) and a.node for a in args[len(vjps) :]):
+            raise TypeError(
+                f"{forward.__name__} returned {len(vjps)} vjps for {len(args)} arguments: "
+                "return one for each argument that may require a gradient"
+            )
+        return Tensor(
+            y, edges=[(a.node, f) for a, f in zip(args, vjps) if isinstance(a, Tensor) and a.node]
+        )
+
+    return apply
+
+
+def once(f: Callable) -> Callable:
+    """Return f, computed at its first call only: vjps of one operation may share a factor."""
+    kept = []
+
+    def g(*x):
+        if not kept:
+            kept.append(f(*x))
+        return kept[0]
+
+    return g

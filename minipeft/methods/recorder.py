@@ -1,0 +1,17 @@
+"""Recording hidden states, for prompts that start from words and for probes of every layer."""
+
+from ..adaptation.method import Method
+
+
+class Recorder(Method):
+    """Change nothing, and append the input of the first block and each block's output to `states`."""
+
+    targets = r"^blocks\.\d+$"
+
+    def __init__(self):
+        self.states = []
+
+    def apply(self, layer, x):
+        y = layer(x)
+        self.states += [y.data] if self.states else [x.data, y.data]
+        return y

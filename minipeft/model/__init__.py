@@ -1,0 +1,1 @@
+"""Networks.  They know no method: they call every layer through a Forward."""

@@ -1,0 +1,73 @@
+"""Encoders: BERT, Devlin et al. 2019.
+
+B batch   T tokens   R positions   D width   V vocabulary
+"""
+
+from functools import partial
+
+from ..autograd.nn import Linear, Module, TiedHead, full
+from ..autograd.ops import tanh
+from .config import ACTIVATIONS, NORMS, Config
+from .inputs import check_labels
+from .transformer import LanguageModel, Transformer
+
+BertConfig = partial(
+    Config, eps=1e-12, activation="gelu", post_norm=True, causal=False, token_types=2
+)
+
+
+class Pooler(Linear):
+    """tanh(W h_CLS + b)        Devlin et al. 2019, §3.1"""
+
+    def pooled(self, x, forward):
+        return tanh(forward(self, x))
+
+
+class Encoder(Transformer):
+    """A bidirectional trunk, and the pooler that is trained with it."""
+
+    def __init__(self, config, rng):
+        super().__init__(config, rng)
+        self.pooler = Pooler(config.width, config.width, rng)
+        self.freeze()
+
+
+class Transform(Module):
+    """ln(σ(W h + b)), before the head of a masked language model"""
+
+    composite = True
+
+    def __init__(self, c, rng):
+        self.dense, self.ln = Linear(c.width, c.width, rng), NORMS[c.norm](c.width, c.eps)
+        self.σ = ACTIVATIONS[c.activation]
+
+    def __call__(self, h, forward):
+        return forward(self.ln, self.σ(forward(self.dense, h)))
+
+
+class MaskedLMHead(TiedHead):
+    """z = x Wᵀ + b        W (V, D) of the embedding"""
+
+    def __init__(self, embedding):
+        super().__init__(embedding)
+        self.b = full(0, len(self.W.data))
+
+    def __call__(self, x):
+        return super().__call__(x) + self.b
+
+
+class MaskedLM(LanguageModel, Encoder):
+    """A masked language model        Devlin et al. 2019, §3.1"""
+
+    def __init__(self, config, rng):
+        super().__init__(config, rng)
+        self.transform = Transform(config, rng)
+        self.head = MaskedLMHead(self.tokens)
+        self.freeze()
+
+    def logits(self, h, forward):
+        return forward(self.head, forward(self.transform, h))
+
+    def targets(self, labels, mask=None):
+        """Return what each token (B, T) has to predict: its own label, or -100."""
+        return check_labels(labels, mask, self.config.vocabulary)[0]

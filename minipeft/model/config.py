@@ -1,0 +1,72 @@
+"""What a network is made of."""
+
+from dataclasses import dataclass
+
+from ..autograd.functional import exact_gelu, gelu, silu
+from ..autograd.nn import LayerNorm, RMSNorm
+from .positions import POSITIONS
+
+LINEARS = "q", "k", "v", "o", "gate", "up", "down"
+NORMS = {"layer": LayerNorm, "rms": RMSNorm}
+ACTIVATIONS = {"gelu_tanh": gelu, "gelu": exact_gelu, "silu": silu}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Configuration of a network.  The defaults are those of GPT-2: Radford et al. 2019."""
+
+    vocabulary: int
+    width: int  # D, of the hidden states
+    layers: int
+    heads: int
+    length: int  # longest text, in tokens
+    key_heads: int | None = None  # for grouped-query attention; None: `heads`
+    head_width: int | None = None  # d; None: width / heads
+    ffn_width: int | None = None  # None: 4 · width
+    positions: str = "learned"  # learned | rotary | none
+    rope_theta: float = 10000.0  # base of the rotary frequencies
+    rope_scaling: tuple = ()  # of rotary positions, for longer texts than in training: see Rotary
+    window: int | None = None  # a token attends to so many tokens, itself included; None: all
+    norm: str = "layer"  # layer | rms
+    eps: float = 1e-5  # of the norms
+    tied_head: bool = True  # the head has the weights of the embedding
+    activation: str = "gelu_tanh"  # gelu_tanh | gelu | silu
+    gated: bool = False  # the activation is multiplied by a second linear layer
+    biases: tuple = LINEARS  # which of these layers have a bias
+    post_norm: bool = False  # norms after the residual connections, not before the sub-layers
+    causal: bool = True  # a token attends to no later token
+    token_types: int = 0  # number of token types, for pairs of texts
+
+    def __post_init__(self):
+        groups, window = self.key_heads or self.heads, self.window or 1
+        if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
+            raise ValueError(f"every size in a configuration must be at least 1: {self}")
+        for name in ("eps", "rope_theta"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+        factor, low, high, _ = self.rope_scaling or (1, 0, 1, None)
+        if not (factor > 0 and 0 <= low < high):
+            raise ValueError(
+                f"rope_scaling={self.rope_scaling} must be (factor, low, high, length) with "
+                "0 < factor and 0 <= low < high"
+            )
+        if self.heads % groups or not self.head_width and self.width % self.heads:
+            raise ValueError(
+                f"width {self.width} must be a multiple of heads {self.heads}, "
+                f"and heads of key_heads {groups}"
+            )
+        choices = {"positions": POSITIONS, "norm": NORMS, "activation": ACTIVATIONS}
+        for field, known in choices.items():
+            if getattr(self, field) not in known:
+                raise ValueError(
+                    f"{field}={getattr(self, field)!r} must be one of {', '.join(known)}"
+                )
+        if not {*self.biases} <= {*LINEARS}:
+            raise ValueError(f"biases={self.biases} may have {', '.join(LINEARS)}")
+        if self.positions == "rotary" and self.d % 2:
+            raise ValueError(f"rotary positions need an even head width, not {self.d}")
+
+    @property
+    def d(self) -> int:
+        """The width of a head."""
+        return self.head_width or self.width // self.heads

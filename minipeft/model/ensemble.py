@@ -1,0 +1,58 @@
+"""Ensembles: several adaptations of one frozen classifier, evaluated in one batch.
+
+N adaptations   B texts   T tokens   C classes
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.each import Each
+from ..autograd.backend import host
+from ..autograd.tensor import no_grad
+from .heads import Classifier
+
+
+def ensemble(
+    model: Classifier, adaptations: Iterable[Adaptation], ids, *, mask=None, token_types=None
+) -> np.ndarray:
+    """Return p_n(c | text b), (N, B, C), for texts ids (B, T)        Lester et al. 2021, §6"""
+    adaptations, B = list(adaptations), len(ids)
+    if not adaptations or not isinstance(model, Classifier):
+        raise ValueError(
+            "ensemble needs a Classifier and at least one adaptation, ensemble(model, [γ, …], ids)"
+            f"; got a {type(model).__name__} and {adaptations}"
+        )
+    each = Each([γ for γ in adaptations for _ in range(B)])
+    repeat = lambda x: x if x is None else list(x) * len(adaptations)
+    with no_grad():
+        z = model(repeat(ids), each, mask=repeat(mask), token_types=repeat(token_types)).data
+    z = host(z).reshape(len(adaptations), B, -1)
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def majority_vote(p) -> np.ndarray:
+    """Return the class (B,) that most of the N adaptations find most likely, of p (N, B, C).
+
+    A tie, for which the paper has no rule, goes to the class with the largest Σ_n log p_n(c), and
+    if that is equal too, to the first class.
+    """
+    p = check_probabilities(p)
+    votes = (p.argmax(-1)[..., None] == np.arange(p.shape[-1])).sum(0)  # (B, C)
+    logs = np.log(np.maximum(p, np.finfo(p.dtype).tiny)).sum(0)
+    return np.where(votes == votes.max(-1, keepdims=True), logs, -np.inf).argmax(-1)
+
+
+def mean_probability(p) -> np.ndarray:
+    """Return 1/N Σ_n p_n(c), (B, C), of p (N, B, C)."""
+    return check_probabilities(p).mean(0)
+
+
+def check_probabilities(p):
+    """Return p as an array; raise ValueError if it is not what `ensemble` returns."""
+    p = np.asarray(p)
+    if p.ndim != 3 or not p.size or p.dtype.kind != "f" or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"expected probabilities (N, B, C) of ensemble; got {p.dtype} {p.shape}")
+    return p

@@ -1,0 +1,67 @@
+"""Text from a language model, token by token, with a KV cache."""
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.cache import Cache
+from ..autograd.backend import host
+from ..autograd.tensor import no_grad
+from .heads import pooling
+from .inputs import check_inputs
+from .transformer import Decoder
+
+
+def generate(
+    model: Decoder,
+    ids,
+    adaptation: Adaptation | None = None,
+    *,
+    mask=None,
+    max_new_tokens: int = 32,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    eos=None,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Return new tokens (B, N), N ≤ max_new_tokens, after the texts ids (B, T).
+
+    mask (B, T): False at padding, on any side.
+    temperature: 0 takes the most likely token; else `rng` draws from softmax(z / temperature),
+    of the `top_k` most likely tokens if that is not 0.
+    eos: a token id, or several.  A text that has ended repeats the first of them.
+    """
+    if not isinstance(model, Decoder):
+        raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
+    if temperature and rng is None:
+        raise ValueError("temperature above 0 needs a generator: rng=np.random.default_rng(0)")
+    if max_new_tokens < 1 or temperature < 0 or top_k < 0:
+        raise ValueError(
+            "max_new_tokens must be at least 1, temperature and top_k at least 0; got "
+            f"{max_new_tokens}, {temperature} and {top_k}"
+        )
+    cache, new = Cache(adaptation), []
+    inputs = check_inputs(model.config, ids, cache.adaptation, mask)
+    last, _ = pooling("last", inputs.real)
+    ends = np.atleast_1d([] if eos is None else eos)
+    ended = np.zeros(len(inputs.ids), bool)
+    with no_grad():
+        z = model.logits(*model.run(inputs, cache, last)).data[:, 0]
+        while True:
+            token = sample(z, temperature, top_k, rng)
+            token = np.where(ended, ends[0], token) if len(ends) else token
+            new.append(token)
+            ended |= np.isin(token, ends)
+            if len(new) == max_new_tokens or ended.all():
+                return np.stack(new, 1)
+            z = model(token[:, None], cache=cache).data[:, 0]
+
+
+def sample(z, temperature, top_k, rng):
+    """Return one token for each row of logits z (B, V)."""
+    if not temperature:
+        return host(z.argmax(-1))
+    z = host(z)
+    if top_k:
+        z = np.where(z < np.sort(z, -1)[:, -top_k:][:, :1], -np.inf, z)
+    noise = rng.gumbel(size=z.shape)  # argmax(z/τ + Gumbel noise) ~ softmax(z/τ)
+    return (z / temperature + noise).argmax(-1)

@@ -1,0 +1,246 @@
+"""Heads for classes of texts and tokens, for spans, and the trunk without a head.
+
+B batch   T tokens   R positions   D width   C classes
+"""
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.cache import Cache
+from ..adaptation.method import as_adaptation
+from ..autograd.functional import cross_entropy
+from ..autograd.nn import Linear, Module
+from ..autograd.ops import matmul, reshape, transpose
+from ..autograd.tensor import Tensor
+from .inputs import check_inputs, check_labels, check_mask, check_targets
+from .transformer import Transformer
+
+NO_TRUNK = "head", "transform", "pooler", "score"  # parts of a model that are not its trunk
+
+# A pool returns the positions it reads, (B, R), and the weights of their hidden states, (B, 1, R).
+
+
+def last(mask):
+    """The last real token of each text."""
+    positions = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
+    return positions[:, None], np.ones((len(mask), 1, 1))
+
+
+def first(mask):
+    """The first real token of each text, such as [CLS]."""
+    return np.argmax(mask, axis=1)[:, None], np.ones((len(mask), 1, 1))
+
+
+def mean(mask):
+    """Σ m_t h_t / Σ m_t"""
+    B, T = mask.shape
+    return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
+
+
+POOLS = {"last": last, "mean": mean, "cls": first}
+
+
+def check_pool(pool: str) -> None:
+    """Raise ValueError for an unknown pool."""
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r} must be one of {', '.join(POOLS)}")
+
+
+def pooling(pool: str, mask):
+    """Return the positions and weights of a pool; raise ValueError for a text without tokens."""
+    check_pool(pool)
+    if not mask.any(1).all():
+        raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
+    return POOLS[pool](mask)
+
+
+class Head(Module):
+    """Logits of features that are given: those of a frozen trunk, computed once for a probe."""
+
+    def __init__(self, score, config):
+        self.score, self.config = score, config
+
+    def __call__(self, features, adaptation: Adaptation | None = None, *, mask=None, rng=None):
+        """Return logits (B, C) of features (B, 1, D)."""
+        features = np.asarray(features, like=self.score.reference_array)
+        adaptation = as_adaptation(adaptation)
+        adaptation.check_batch(len(features))
+        return self.logits(Tensor(features), adaptation.resolve(rng))
+
+    def logits(self, h, forward):
+        """Return logits (B, C) of pooled hidden states (B, 1, D)."""
+        z = forward(self.score, h)
+        return reshape(z, (z.shape[0], z.shape[2]))
+
+    def loss(
+        self,
+        x,
+        labels,
+        adaptation: Adaptation | None = None,
+        *,
+        mask=None,
+        rng=None,
+        count: int | None = None,
+        **inputs,
+    ) -> Tensor:
+        """Return the mean cross-entropy of the labels, a scalar.
+
+        labels: (B,), of tokens (B, T), of spans (B, 2); for count see LanguageModel.loss.
+        """
+        targets = self.targets(labels, mask)
+        return self.loss_at(x, targets, adaptation, mask=mask, rng=rng, count=count, **inputs)
+
+    def loss_at(self, x, targets, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
+        """Return the loss for what `targets` returned for the labels."""
+        z = self(x, adaptation, mask=mask, rng=rng, **inputs)
+        check_targets(targets, z.shape[:-1])
+        return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
+
+    def targets(self, labels, mask=None):
+        """Return the class of each text."""
+        labels, C = np.asarray(labels), self.score.W.shape[1]
+        if C == 1:
+            raise ValueError("a loss needs at least two classes; regression is not supported")
+        if labels.dtype.kind not in "iu" or not labels.size:
+            raise ValueError(f"labels must be integers, one for each text; got {labels!r}")
+        if labels.ndim != 1 or labels.min() < 0 or labels.max() >= C:
+            raise ValueError(f"labels must be (batch,) and from 0 to {C - 1}; got {labels!r}")
+        return labels
+
+
+class TokenHead(Head):
+    """Logits (B, T, C) of features (B, T, D), for a class of each token."""
+
+    def logits(self, h, forward):
+        return forward(self.score, h)
+
+    def targets(self, labels, mask=None):
+        """Return the class of each token (B, T), or -100."""
+        return check_labels(labels, mask, self.score.W.shape[1])[0]
+
+
+class SpanHead(TokenHead):
+    """Logits (B, T, 2) of features (B, T, D), for the first and the last token of an answer."""
+
+    def loss_at(self, x, targets, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
+        """Return the mean of -log p(start | text) and -log p(end | text)."""
+        z = transpose(self(x, adaptation, mask=mask, rng=rng, **inputs))  # (B, 2, T)
+        check_targets(targets, z.shape[:-1])
+        masked = ~check_mask(mask, np.shape(x)[:2])[:, None]
+        lowest = np.asarray(masked * np.finfo(z.dtype).min / 2, z.dtype, like=z.data)
+        return cross_entropy(z + lowest, targets, count or max(1, (targets >= 0).sum()))
+
+    def targets(self, labels, mask=None):
+        """Return the columns (B, 2) of the first and the last token of each answer, or -100."""
+        labels = np.asarray(labels)
+        if labels.dtype.kind not in "iu" or labels.ndim != 2 or labels.shape[1] != 2:
+            raise ValueError(f"labels must be (batch, 2), starts and ends; got {labels!r}")
+        if mask is not None and not are_real(labels, np.asarray(mask)):
+            raise ValueError(f"labels must be columns of real tokens, or -100; got {labels}")
+        return labels
+
+
+def are_real(labels, real):
+    """Return whether each label (B, 2) is the column of a real token of its row, or -100."""
+    if len(labels) != len(real) or (labels >= real.shape[1]).any():
+        return False
+    there = np.take_along_axis(real != 0, np.maximum(labels, 0), 1)
+    return ((labels == -100) | (labels >= 0) & there).all()
+
+
+def trunk_of(model) -> dict:
+    """Return the parts of a model's trunk, by name."""
+    return {name: part for name, part in vars(model).items() if name not in NO_TRUNK}
+
+
+class Features(Transformer):
+    """The trunk of a model, which returns hidden states."""
+
+    def __init__(self, trunk: Transformer):
+        vars(self).update(trunk_of(trunk))
+        self.freeze()
+
+
+class Headed(Transformer, Head):
+    """The trunk of a model with a new head: W = 0, and b = 0 if it has a bias."""
+
+    features_head = Head  # the class of a head that reads this model's features
+
+    def __init__(self, trunk: Transformer, classes: int, bias: bool = False):
+        if classes < 1:
+            raise ValueError(f"classes={classes} must be at least 1")
+        vars(self).update(trunk_of(trunk))
+        unused = np.random.default_rng(0)  # std=0 makes all numbers 0
+        score = Linear(self.config.width, classes, unused, std=0.0, bias=bias)
+        self.score = score.map(
+            lambda t: Tensor(np.array(t.data, self.dtype, like=self.reference_array))
+        )
+        self.freeze()
+
+    def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
+        """Return what the head reads of ids (B, T), and the state of the forward pass."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        ids,
+        adaptation: Adaptation | None = None,
+        *,
+        mask=None,
+        token_types=None,
+        rng=None,
+    ) -> Tensor:
+        """Return logits, (B, C) of texts (B, T) or (B, T, C) of their tokens; see `states`."""
+        return self.logits(
+            *self.features(ids, adaptation, mask=mask, token_types=token_types, rng=rng)
+        )
+
+
+class NoPooler(Module):
+    """The pooled state is used as it is."""
+
+    def pooled(self, x, forward):
+        return x
+
+
+class Classifier(Headed):
+    """softmax(W pool(h)).  pool: "last" real token, "mean" of all, or "cls", the first.
+
+    With "cls" the pooler of an encoder, part of the frozen model, reads the first token.
+    """
+
+    def __init__(self, trunk, classes, pool="last", bias=False):
+        check_pool(pool)
+        if pool == "cls" and not hasattr(trunk, "pooler"):
+            raise ValueError("pool='cls' needs an encoder with a pooler; use 'last' or 'mean'")
+        super().__init__(trunk, classes, bias)
+        self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else NoPooler()
+        self.freeze()
+
+    def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
+        """Return pooled hidden states (B, 1, D), and the state of the forward pass."""
+        cache = Cache(adaptation, rng, keep=False)
+        inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
+        positions, weights = pooling(self.pool, inputs.real)
+        h, forward = self.run(inputs, cache, positions)
+        pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
+        return self.pooler.pooled(pooled, forward), forward
+
+
+class TokenClassifier(Headed, TokenHead):
+    """softmax(W h_t) for every token t"""
+
+    features_head = TokenHead
+
+    def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
+        """Return hidden states (B, T, D), and the state of the forward pass."""
+        return self.states(ids, adaptation, mask=mask, token_types=token_types, rng=rng)
+
+
+class SpanClassifier(TokenClassifier, SpanHead):
+    """softmax over the tokens t of W h_t, for start and end of an answer        Devlin 2019, §4.2"""
+
+    features_head = SpanHead
+
+    def __init__(self, trunk, bias=True):
+        super().__init__(trunk, 2, bias)

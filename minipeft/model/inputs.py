@@ -1,0 +1,108 @@
+"""Checks of what a user gives to a model: token ids, masks, token types, labels.
+
+B batch   T tokens   R positions with a label
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+
+
+class Inputs(NamedTuple):
+    """Checked inputs of a model, as arrays on the host."""
+
+    ids: np.ndarray  # (B, T)
+    real: np.ndarray  # (B, T), False at padding
+    token_types: np.ndarray  # (B, T)
+
+
+def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=None) -> Inputs:
+    """Return checked inputs of a model; raise ValueError for what it can't read."""
+    ids = as_array("ids", ids)
+    if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"ids must be integers (batch, length), neither empty; got {ids.dtype} {ids.shape}"
+        )
+    adaptation.check_batch(len(ids))
+    added = np.broadcast_to(adaptation.pseudo_tokens(len(ids)), (len(ids), 1))
+    if len(stray := np.argwhere((ids < 0) | (ids >= config.vocabulary + added))):
+        row, t = stray[0]
+        more = f" and its {added[row, 0]} pseudo-tokens" if added[row, 0] else ""
+        raise ValueError(
+            f"token id {ids[row, t]} in row {row} is not in the vocabulary of "
+            f"{config.vocabulary}{more}"
+        )
+    real = check_mask(mask, ids.shape)
+    return Inputs(ids, real, check_token_types(token_types, ids.shape, config.token_types))
+
+
+def as_array(name, x):
+    """Return x as an array; raise ValueError for rows of different lengths."""
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(
+            f"{name} have rows of different lengths: pad them to one length, and give mask="
+        ) from None
+
+
+def check_mask(mask, shape) -> np.ndarray:
+    """Return a mask as booleans, all True for None."""
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask).astype(bool)
+    if mask.shape != shape:
+        raise ValueError(f"mask {mask.shape} must have the shape of ids {shape}")
+    return mask
+
+
+def check_token_types(token_types, shape, known: int) -> np.ndarray:
+    """Return token types, all 0 for None."""
+    if token_types is None:
+        return np.zeros(shape, int)
+    token_types = np.asarray(token_types)
+    if not known:
+        raise ValueError("this model has no token types: leave token_types out")
+    if (
+        token_types.shape != shape
+        or token_types.dtype.kind not in "iu"
+        or not ((0 <= token_types) & (token_types < known)).all()
+    ):
+        raise ValueError(
+            f"token_types must have the shape of ids {shape}, and be from 0 to {known - 1}"
+        )
+    return token_types
+
+
+def check_labels(labels, mask, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (B, T), -100 at padding, and which tokens are real."""
+    labels = as_array("labels", labels)
+    if labels.dtype.kind not in "iu" or ((labels < 0) & (labels != -100)).any():
+        raise ValueError("labels must be integers from 0, or -100 where there is none")
+    real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+    if labels.shape != real.shape or labels.ndim != 2 or labels.max(initial=-100) >= classes:
+        raise ValueError(
+            f"labels must have the shape of ids {real.shape}, and be -100 or from 0 to "
+            f"{classes - 1}; got {labels.shape}, the largest {labels.max(initial=-100)}"
+        )
+    return np.where(real, labels, -100), real
+
+
+def check_targets(targets, shape) -> None:
+    """Raise ValueError for targets of another shape than the texts, or their logits."""
+    if targets.shape != shape:
+        raise ValueError(f"labels {targets.shape} must have the shape {shape} of this batch")
+
+
+def labelled_positions(targets):
+    """Return the positions (B, R) that carry a label, and the targets there.
+
+    The positions are None, for all, unless that saves more than 10 %.
+    """
+    R = max(1, (targets >= 0).sum(1).max())
+    if R >= 0.9 * targets.shape[1]:
+        return None, targets
+    positions = np.sort(np.argsort(targets < 0, axis=1, kind="stable")[:, :R], axis=1)
+    return positions, np.take_along_axis(targets, positions, 1)

@@ -1,0 +1,79 @@
+"""Position schemes: what they add to the hidden states, or how they rotate queries and keys.
+
+B batch   T rows   P virtual tokens   K key heads   d head width
+"""
+
+import math
+
+import numpy as np
+
+from ..autograd.functional import angles, rotate
+from ..autograd.nn import Embedding, Module
+
+
+class Positions(Module):
+    """No positions; the base class of the schemes."""
+
+    def embed(self, h, forward):
+        """Return hidden states with position embeddings added."""
+        return h
+
+    def turn(self, x, forward):
+        """Return queries or keys rotated by their positions."""
+        return x
+
+    def turn_front(self, k):
+        """Return keys (B, P, K d) of virtual tokens, which are at positions 0, 1, …, rotated."""
+        return k
+
+
+class Learned(Positions, Embedding):
+    """h + W[position]"""
+
+    def embed(self, h, forward):
+        have, need = len(self.W.data), int(forward.position_ids.max(initial=-1)) + 1
+        if need > have:
+            raise ValueError(
+                f"the text and its virtual tokens need {need} positions, and the model has {have}: "
+                "shorten the text"
+            )
+        return h + forward(self, forward.position_ids)
+
+
+class Rotary(Positions):
+    """Rotate q and k by position · ω_i,  ω_i = θ^(-2i/d)        Su et al. 2021, §3.2.2
+
+    scaling: (factor, low, high, length) for longer texts than in training, as Llama 3.1.
+    """
+
+    def __init__(self, d, theta, scaling=()):
+        self.ω = theta ** (-np.arange(0, d, 2) / d)
+        if scaling:
+            self.ω = self.ω * frequency_scale(self.ω, *scaling)
+
+    def embed(self, h, forward):
+        forward.angles = angles(forward.position_ids, self.ω, like=h.data)
+        return h
+
+    def turn(self, x, forward):
+        return rotate(x, *forward.angles)
+
+    def turn_front(self, k):
+        return rotate(k, *angles(np.arange(k.shape[1])[None], self.ω, like=k.data))
+
+
+def frequency_scale(ω, factor, low, high, length):
+    """Return what rotary frequencies are multiplied by        Grattafiori et al. 2024, §3.4.3
+
+    1/factor if `length` holds fewer than `low` wavelengths, 1 if it holds more than `high`, and
+    linear in between.
+    """
+    waves = length * ω / (2 * math.pi)
+    return np.interp(waves, (low, high), (1 / factor, 1))
+
+
+POSITIONS = {
+    "learned": lambda c, rng: Learned(c.length, c.width, rng, std=0.01),
+    "rotary": lambda c, rng: Rotary(c.d, c.rope_theta, c.rope_scaling),
+    "none": lambda c, rng: Positions(),
+}

@@ -1,0 +1,183 @@
+"""What the settings of a folder say of a network, and what they can't say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minipeft import BertConfig, Config
+from minipeft.hf.models.families import FAMILIES, family_of
+from minipeft.model.config import LINEARS
+from minipeft.storage.json import CheckpointError, Settings
+from tests.support.families import BERT, GPT2, LLAMA
+
+ROTARY = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu", "eps": 1e-6}
+SEVEN = (32000, 4096, 32, 32, 2048)
+LEFT_OUT = {  # as transformers has them
+    "gpt2": Config(50257, 768, 12, 12, 1024),
+    "llama": Config(*SEVEN, ffn_width=11008, **ROTARY, tied_head=False, biases=()),
+    "qwen2": Config(
+        151936,
+        *SEVEN[1:4],
+        32768,
+        ffn_width=22016,
+        **ROTARY,
+        tied_head=False,
+        biases=("q", "k", "v"),
+    ),
+    "mistral": Config(
+        *SEVEN[:4],
+        131072,
+        key_heads=8,
+        ffn_width=14336,
+        **ROTARY,
+        tied_head=False,
+        biases=(),
+        window=4096,
+    ),
+    "bert": BertConfig(30522, 768, 12, 12, 512),
+}
+SLIDING, FULL = "sliding_attention", "full_attention"
+LLAMA3 = {  # as Llama 3.1 has it
+    "factor": 8.0,
+    "high_freq_factor": 4.0,
+    "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+def config(model_type, **said):
+    """The configuration that a folder's settings tell of."""
+    settings = Settings({"model_type": model_type} | said, Path("config.json"))
+    return FAMILIES[model_type].config(settings)
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_what_is_left_out_is_as_transformers_has_it(model_type):
+    assert config(model_type) == LEFT_OUT[model_type]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "said", "fields"),
+    [
+        ("llama", {"num_key_value_heads": 32, "head_dim": 128}, {"head_width": None}),
+        ("llama", {"num_key_value_heads": 32}, {"key_heads": None}),
+        ("llama", {"num_key_value_heads": 4, "head_dim": 64}, {"key_heads": 4, "head_width": 64}),
+        ("llama", {"intermediate_size": 4 * 4096}, {"ffn_width": None}),
+        ("llama", {"sliding_window": 5}, {"window": None}),
+        ("llama", {"attention_bias": True}, {"biases": ("q", "k", "v", "o")}),
+        ("llama", {"mlp_bias": True}, {"biases": ("gate", "up", "down")}),
+        ("qwen2", {"attention_bias": False}, {"biases": ("q", "k", "v")}),
+        ("mistral", {"attention_bias": True}, {"biases": ()}),
+        ("llama", {"rope_theta": 5e5}, {"rope_theta": 5e5}),
+        ("llama", {"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 3.0}, {"rope_theta": 5e5}),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5} | LLAMA3},
+            {"rope_theta": 5e5, "rope_scaling": (8.0, 1.0, 4.0, 8192)},
+        ),
+        (
+            "llama",
+            {"rope_scaling": {"type": "llama3"} | LLAMA3, "rope_theta": 5e5},
+            {"rope_theta": 5e5, "rope_scaling": (8.0, 1.0, 4.0, 8192)},
+        ),
+        ("mistral", {"sliding_window": None}, {"window": None}),
+        ("mistral", {"sliding_window": 3}, {"window": 3}),
+        ("mistral", {"layer_types": [FULL] * 32, "sliding_window": None}, {"window": None}),
+        ("mistral", {"layer_types": [SLIDING] * 32}, {"window": 4096}),
+        ("qwen2", {"sliding_window": 3}, {"window": None}),
+        ("qwen2", {"sliding_window": 3, "use_sliding_window": False}, {"window": None}),
+        (
+            "qwen2",
+            {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 0},
+            {"window": 3},
+        ),
+        (
+            "qwen2",
+            {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 32},
+            {"window": None},
+        ),
+        (
+            "qwen2",
+            {"sliding_window": 3, "use_sliding_window": True, "layer_types": [SLIDING] * 32},
+            {"window": 3},
+        ),
+        ("gpt2", {"n_inner": 3072}, {"ffn_width": None}),
+        (
+            "gpt2",
+            {"n_inner": 5, "tie_word_embeddings": False},
+            {"ffn_width": 5, "tied_head": False},
+        ),
+        (
+            "bert",
+            {"type_vocab_size": 3, "intermediate_size": 5},
+            {"token_types": 3, "ffn_width": 5},
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_said_is_so(model_type, said, fields):
+    found = config(model_type, **said)
+    assert {name: getattr(found, name) for name in fields} == fields
+
+
+SLIDES = {"use_sliding_window": True, "sliding_window": 3}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "said", "says"),
+    [
+        ("gpt2", {"activation_function": "gelu"}, "activation_function='gelu'"),  # the exact one
+        ("gpt2", {"scale_attn_weights": 1}, "scale_attn_weights=1 is not supported"),
+        ("bert", {"hidden_act": "gelu_new"}, "hidden_act='gelu_new'"),
+        ("llama", {"hidden_act": "gelu"}, "hidden_act='gelu'"),
+        ("bert", {"add_cross_attention": True}, "add_cross_attention=True"),
+        ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type='linear'"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
+        ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rotary_factor=0.5"),
+        ("llama", {"rope_parameters": {"rope_type": "llama3"}}, "needs factor, low_freq_factor"),
+        ("mistral", {"layer_types": [FULL] * 32}, "sliding_window=4096 is not of all"),
+        ("mistral", {"layer_types": [FULL, SLIDING] * 16}, "sliding_window=4096 is not of all"),
+        ("qwen2", SLIDES, "sliding_window=3 is not of all"),  # but from layer 28 on
+        ("qwen2", SLIDES | {"max_window_layers": 31}, "sliding_window=3 is not of all"),
+    ],
+    ids=str,
+)
+def test_what_we_do_not_compute_is_refused_by_name(model_type, said, says):
+    with pytest.raises(CheckpointError, match=f"config.json.*{says}"):
+        config(model_type, **said)
+
+
+WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "biases": ()}
+
+
+@pytest.mark.parametrize(
+    ("c", "model_type"),
+    [
+        (GPT2, "gpt2"),
+        (BERT, "bert"),
+        (LLAMA, "qwen2"),
+        (Config(**WIDE), "llama"),
+        (Config(**WIDE | {"window": 6}), "mistral"),
+        (Config(**WIDE | {"key_heads": None, "ffn_width": None, "tied_head": True}), "llama"),
+        (Config(**WIDE | {"head_width": None, "heads": 2}), "llama"),
+        (Config(**WIDE | {"rope_scaling": (8.0, 1.0, 4.0, 16), "rope_theta": 5e5}), "llama"),
+        (Config(**WIDE | {"biases": LINEARS}), "llama"),
+        (Config(**WIDE | {"biases": LINEARS[:4]}), "llama"),
+        (Config(**WIDE | {"biases": LINEARS[4:]}), "llama"),
+        (Config(**WIDE | {"biases": LINEARS[:3]}), "qwen2"),
+        (BertConfig(11, 12, 3, 4, 20, ffn_width=10, token_types=3, eps=1e-5), "bert"),
+        (Config(11, 12, 3, 4, 20, ffn_width=10, tied_head=False, eps=1e-6), "gpt2"),
+        (Config(11, 12, 3, 4, 20, key_heads=4, head_width=3, ffn_width=48), "gpt2"),  # says no more
+    ],
+)
+def test_settings_say_what_a_network_is(c, model_type):
+    told = json.loads(json.dumps(family_of(c).settings(c)))
+    again = config(**told)
+    same = ("key_heads", "head_width", "ffn_width")
+    assert told["model_type"] == model_type
+    special = ["pad_token_id"] if model_type == "bert" else ["bos_token_id", "eos_token_id"]
+    assert all(told[name] is None for name in special)  # left out, they would be others
+    assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in same)
+    assert again.d == c.d and (again.key_heads or again.heads) == (c.key_heads or c.heads)
+    assert (again.ffn_width or 4 * again.width) == (c.ffn_width or 4 * c.width)

@@ -1,0 +1,417 @@
+"""The laws that every method keeps on every network, each as one test; and tests of the testers."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minipeft as mp
+from minipeft import PLAIN, Cache, Chain, Each, LoRA, Method, Tensor, stack
+from minipeft.adaptation.chain import MethodChain
+from minipeft.autograd.backend import host
+from minipeft.autograd.ops import sum as sum_over
+from minipeft.autograd.tensor import op
+from tests.support.families import (
+    METHODS,
+    ON_HOST,
+    T,
+    V,
+    apart,
+    attached,
+    batch,
+    decoders,
+    fresh,
+    gradients,
+    methods,
+    mixture,
+    networks,
+    real,
+    row,
+    total,
+)
+
+
+def test_the_laws_are_of_every_method():
+    kinds = [type(part) for make in METHODS.values() for part in made_of(make())]
+    assert set(mp.METHODS.values()) - {mp.Probe} <= set(kinds)  # a probe stands under each head
+
+
+def made_of(adaptation):
+    if isinstance(adaptation, MethodChain):
+        return [q for p in adaptation.methods for q in made_of(p)]
+    return (
+        [q for p in adaptation.parts for q in made_of(p)]
+        if isinstance(adaptation, Chain)
+        else [adaptation]
+    )
+
+
+# -- one batch, many adaptations ----------------------------------------------
+
+
+def from_alone(model, mix):
+    """How far a padded batch is from its rows alone, unpadded: logits, gradients."""
+    ids, labels, mask = batch(model, len(mix.parts), mix)
+    z, ps = model(ids, mix, mask=mask), mix.parameters()
+    together = dict(zip(map(id, ps), gradients(model, ids, labels, mix, mask=mask)))
+    alone, logits, grads = dict.fromkeys(together, 0), [], []
+    for i, m in enumerate(mix.parts):
+        text, label = row(i, ids, labels, mask=mask)
+        logits.append(np.abs(real(z, i, mask=mask) - host(model(text, m).data)[0]).max())
+        for p, g in zip(m.parameters(), gradients(model, text, label, m)):
+            alone[id(p)] = alone[id(p)] + g
+    for m in mix.parts:
+        own = [id(p) for p in m.parameters()]
+        grads.append(apart([together[p] for p in own], [alone[p] for p in own]))
+    return max(logits), max(grads)
+
+
+class Doubled(Method):
+    """Asks a layer about other rows than its own."""
+
+    targets = r"^(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
+
+    def apply(self, layer, x):
+        return layer(x * 2.0)
+
+
+@networks
+def test_a_row_of_a_mixture_is_as_if_alone(model):
+    logits, grads = from_alone(model, mixture(model, users=2))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+@networks
+def test_a_mixture_holds_users_of_a_bank_repeats_and_strangers(model):
+    users = stack([attached("lora", model, user) for user in range(3)])
+    twice = attached("encoded prefix", model)
+    ann, bob = (users.of([i]).astype(np.float64) for i in (0, 2))
+    odd, even = Doubled().attach(model), Doubled().attach(model)
+    mix = Each(ann, None, bob, twice, odd, PLAIN, twice, even, ann)
+    logits, grads = from_alone(model, mix)
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+@networks
+def test_a_mixture_stands_on_what_all_its_rows_share(model):
+    shared = attached("lora", model)
+    mix = Each([attached(m, model) for m in METHODS if m not in ("dora", "random weights")])
+    ids, labels, mask = batch(model, len(mix.parts), mix)
+    on_top, sums = Chain(shared, mix), 0
+    z = model(ids, on_top, mask=mask)
+    for i, m in enumerate(mix.parts):
+        text, label = row(i, ids, labels, mask=mask)
+        own = Chain(shared, m)
+        assert np.abs(real(z, i, mask=mask) - host(model(text, own).data)[0]).max() <= 1e-12
+        sums = sums + np.array(gradients(model, text, label, own, of=shared), object)
+    assert apart(gradients(model, ids, labels, on_top, mask=mask, of=shared), list(sums)) <= 1e-11
+
+
+@networks
+def test_rows_of_a_mixture_are_a_mixture_of_the_rows(model):
+    mix = mixture(model)
+    ids, _, mask = batch(model, len(METHODS), mix)
+    z = model(ids, mix, mask=mask)
+    for rows in (np.array([4, 0, 7]), np.arange(5, len(METHODS)), np.array([3])):
+        y = model(ids[rows], mix.of(rows), mask=mask[rows])
+        for j, i in enumerate(rows):
+            assert np.abs(real(y, j, mask[rows]) - real(z, i, mask=mask)).max() <= 1e-12
+
+
+@cache
+def undisturbed(model):
+    """A mixture, its batch, and what comes of every row: logits and gradients."""
+    mix = mixture(model)
+    text = batch(model, len(METHODS), mix)
+    return mix, text, rows_of(model, mix, *text)
+
+
+def rows_of(model, mix, ids, labels, mask):
+    z, gs = model(ids, mix, mask=mask), iter(gradients(model, ids, labels, mix, mask=mask))
+    return [
+        [real(z, i, mask=mask), *[next(gs) for _ in m.parameters()]]
+        for i, m in enumerate(mix.parts)
+    ]
+
+
+@networks
+@methods
+def test_no_row_reaches_another(model, name):
+    """Not even with other words, or with parameters that are not a number: the same bits."""
+    mix, (ids, labels, mask), before = undisturbed(model)
+    bad, ids = list(METHODS).index(name), ids.copy()
+    ids[bad] = np.where(ids[bad] < V, (ids[bad] + 1) % V, ids[bad])
+    nan = {id(p): Tensor(np.full_like(p.data, np.nan), True) for p in mix.parts[bad].parameters()}
+    wrong = mix.replace_parameters({id(p): nan.get(id(p), p) for p in mix.parameters()})
+    with np.errstate(invalid="ignore"):
+        after = rows_of(model, wrong, ids, labels, mask=mask)
+    for i, (was, now) in enumerate(zip(before, after, strict=True)):
+        assert same(was, now) == (i != bad)
+    assert name == "plain" or np.isnan(after[bad][0]).any()
+
+
+def same(xs, ys):
+    """The same bits?"""
+    return all(map(np.array_equal, xs, ys))
+
+
+@networks
+@methods
+def test_a_bank_is_its_users_alone(model, name):
+    users = [attached(name, model, user) for user in range(3)]
+    bank, who = stack(users), np.array([2, 0, 2, 2])
+    ids, labels, mask = batch(model, len(who), users[0])
+    z = model(ids, bank.of(who), mask=mask)
+    sums = [[np.zeros(p.shape) for p in m.parameters()] for m in users]
+    for i, user in enumerate(who):
+        text, label = row(i, ids, labels, mask=mask)
+        alone = model(text, users[user])
+        assert np.abs(real(z, i, mask=mask) - host(alone.data)[0]).max() <= 1e-12
+        for s, g in zip(sums[user], gradients(model, text, label, users[user])):
+            s += g
+    together = gradients(model, ids, labels, bank.of(who), mask=mask, of=bank)
+    for user in (0, 2):
+        assert apart([g[user] for g in together], sums[user]) <= 1e-11
+    assert all((g[1] == 0).all() for g in together)
+
+
+@networks
+@methods
+def test_a_user_may_come_again(model, name):
+    """One kind alone, and not in the order of the users."""
+    ann, bob = (attached(name, model, user) for user in (0, 1))
+    logits, grads = from_alone(model, Each(ann, bob, ann, bob, bob, ann))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+@decoders
+def test_users_whose_layers_share_otherwise_are_of_two_kinds(model):
+    ann, bob = (attached("ia3", model, user) for user in (0, 1))
+    for user, part in ((ann, "k"), (bob, "v")):  # as many parameters, but at other layers
+        user.at[f"blocks.1.attn.{part}"] = user.at[f"blocks.0.attn.{part}"]
+    logits, grads = from_alone(model, Each(ann, bob))
+    assert logits <= 1e-12 and grads <= 1e-11
+
+
+# -- a memory -----------------------------------------------------------------
+
+
+@decoders
+@pytest.mark.parametrize("name", [*METHODS, "mixture"])
+@given(st.data())
+def test_reading_in_parts_and_by_beams_is_reading_whole(model, name, data):
+    adaptation = mixture(model) if name == "mixture" else attached(name, model)
+    B = len(METHODS) if name == "mixture" else 5
+    ids, _, mask = batch(model, B, adaptation)
+    whole = host(model(ids, adaptation, mask=mask).data)
+    cache, beams, start = Cache(adaptation), np.arange(B), 0
+    for stop in [*sorted(data.draw(st.sets(st.integers(1, T - 1)))), T]:
+        own = mask[beams, start:stop]
+        z = host(model(ids[beams, start:stop], mask=own, cache=cache).data)
+        assert np.abs((z - whole[beams, start:stop])[own]).max(initial=0) <= 1e-12
+        order = data.draw(st.lists(st.integers(0, len(beams) - 1), min_size=1, max_size=B))
+        cache, beams, start = cache.of(np.array(order)), beams[order], stop
+
+
+# -- the base, and numbers ----------------------------------------------------
+
+
+def fingerprint(model):
+    return hashlib.sha256(b"".join(host(t.data).tobytes() for t in model.parameters())).digest()
+
+
+@networks
+@methods
+def test_training_leaves_the_base_as_it_was(model, name):
+    adaptation, text = fresh(name, model), batch(model, 5)[::2]
+    ids, labels, mask = batch(model, 5, adaptation)
+    before, z = fingerprint(model), model(text[0], mask=text[1]).data
+    for _ in range(2):
+        for p, g in zip(
+            adaptation.parameters(), gradients(model, ids, labels, adaptation, mask=mask)
+        ):
+            p.data -= 0.1 * np.asarray(g, like=p.data)
+    assert fingerprint(model) == before and np.array_equal(model(text[0], mask=text[1]).data, z)
+
+
+@pytest.mark.parametrize("model", ON_HOST.values(), ids=ON_HOST)
+def test_nobody_writes_to_a_base(model):
+    for t in model.parameters():
+        with pytest.raises(ValueError, match="read-only"):
+            t.data += 1
+
+
+@networks
+@methods
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_model_says_which_float(model, name, dtype):
+    model = model.astype(dtype)
+    adaptation = attached(name, model)
+    assert all(p.dtype == dtype for p in adaptation.parameters())
+    for γ in (
+        adaptation,
+        Each(adaptation, PLAIN, attached("prompt of 3", model), adaptation, None),
+    ):
+        ids, labels, mask = batch(model, 5, γ)
+        assert model(ids, γ, mask=mask, rng=np.random.default_rng(0)).dtype == dtype
+        assert total(model, ids, labels, γ, mask=mask).dtype == dtype
+        assert all(g.dtype == dtype for g in gradients(model, ids, labels, γ, mask=mask))
+
+
+@networks
+@methods
+def test_astype_changes_the_float_and_nothing_else(model, name):
+    adaptation = attached(name, model)
+    ids, _, mask = batch(model, 5, adaptation)
+    half = adaptation.astype(np.float32)
+    assert all(p.dtype == np.float32 for p in half.parameters())
+    assert all(p.dtype == np.float64 for p in adaptation.parameters())
+    z, y = (
+        model(ids, adaptation, mask=mask).data,
+        model.astype(np.float32)(ids, half, mask=mask).data,
+    )
+    assert np.abs(z - y).max() <= 1e-4
+
+
+@networks
+@methods
+def test_gradients_are_differences(model, name):
+    adaptation = attached(name, model)
+    ids, labels, mask = batch(model, 5, adaptation)
+    assert from_differences(model, ids, labels, adaptation, mask=mask) <= 1e-8
+
+
+def from_differences(model, ids, labels, adaptation, mask):
+    """How far gradients are from differences along random lines, relative to the longest."""
+    rng, far, lengths = np.random.default_rng(0), [0], [1e-300]
+    for p, g in zip(adaptation.parameters(), gradients(model, ids, labels, adaptation, mask=mask)):
+        v = rng.normal(size=p.shape)
+        v /= np.linalg.norm(v)
+        loss = lambda: float(total(model, ids, labels, adaptation, mask=mask))
+        along = slope(loss, p, np.asarray(v, like=p.data))
+        far.append(abs((g * v).sum() - along))
+        lengths.append(np.linalg.norm(g))
+    return max(far) / max(lengths)
+
+
+def slope(f, p, v, e=1e-4):
+    """df/dp along v by central differences at two distances, extrapolated to none (Richardson)."""
+    x = p.data
+
+    def difference(e):
+        p.data = x + e * v
+        above = f()
+        p.data = x - e * v
+        below = f()
+        p.data = x
+        return (above - below) / (2 * e)
+
+    return (4 * difference(e) - difference(2 * e)) / 3
+
+
+@networks
+@methods
+def test_what_is_trained_is_what_stands_at_a_layer(model, name):
+    adaptation = attached(name, model)
+    laid = {
+        id(p) for part in made_of(adaptation) for added in part.at.values() for p in added.values()
+    }
+    names = [name for name, _ in adaptation.named_parameters()]
+    assert {id(p) for p in adaptation.parameters()} == laid and len(adaptation.parameters()) == len(
+        laid
+    )
+    assert len(names) == len(set(names)) and not laid & {id(t) for t in model.parameters()}
+
+
+# -- errors -------------------------------------------------------------------
+
+
+@networks
+def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
+    odd, (ids, _, _) = Doubled(), batch(model, 2)
+    odd.targets = r"^blocks\.0\.attn$"
+    odd = odd.attach(model)
+    model(ids, odd)
+    with pytest.raises(TypeError, match=r"blocks\.0\.attn attends over the whole batch"):
+        model(ids, Each(odd, PLAIN))
+
+
+@networks
+@methods
+def test_a_mixture_is_as_long_as_the_batch(model, name):
+    adaptation, (ids, _, _) = attached(name, model), batch(model, 3)
+    for γ in (
+        Each(adaptation),
+        Each([adaptation] * 2),
+        Each([adaptation, PLAIN, adaptation, PLAIN]),
+    ):
+        for mix in (γ, Chain(PLAIN, γ)):
+            with pytest.raises(ValueError, match=f"mixture of {len(γ.parts)} .* batch of 3"):
+                model(ids, mix)
+
+
+@networks
+def test_unlike_users_make_no_bank(model):
+    one, other = attached("lora", model), attached("prefix of 2", model)
+    banks = [stack([one, one]), stack([one, one])]
+    for users in ([one, other], [one, attached("lora everywhere", model)], banks):
+        with pytest.raises(ValueError, match=r"use Each\(\[\.\.\.\]\)"):
+            stack(users)
+
+
+@networks
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
+def test_a_method_asks_to_be_attached(model, name):
+    ids, adaptation = batch(model, 2)[0], METHODS[name]()
+    for γ in (
+        adaptation,
+        lambda: Each(adaptation, PLAIN),
+        lambda: Chain(attached("lora", model), adaptation),
+    ):
+        with pytest.raises(ValueError, match=r"attached to no model yet.*attach\(.*model, rng\)"):
+            model(ids, γ() if γ is not adaptation else γ)
+
+
+@networks
+def test_a_pattern_that_matches_nothing_lists_the_paths(model):
+    with pytest.raises(ValueError, match=r"no layer matches 'c_attn'.*blocks\.N\.attn\.q, "):
+        LoRA(targets="c_attn").attach(model, np.random.default_rng(0))
+
+
+# -- the testers, tested ------------------------------------------------------
+
+
+class Leaky(Method):
+    """A row takes what is its neighbours'."""
+
+    targets = r"^blocks\.0\.mlp\.down$"
+
+    def apply(self, layer, x):
+        y = layer(x)
+        return y + sum_over(y, axis=0)
+
+
+class Wrong(Method):
+    """A wrong derivative: forgot that p is there only once."""
+
+    times = staticmethod(op(lambda x, p: (x * p, lambda g: g * p, lambda g: 2 * g * x)))
+
+    def apply(self, layer, x, p):
+        return self.times(layer(x), p)
+
+
+@networks
+def test_a_leak_is_noticed(model):
+    leaky = Leaky().attach(model)
+    assert from_alone(model, Each(leaky, leaky))[0] > 0.01
+
+
+@networks
+def test_a_wrong_derivative_is_noticed(model):
+    ids, labels, mask = batch(model, 5)
+    p = np.full_like(model.reference_array, 0.7, shape=(1, model.config.width))
+    wrong = Wrong().bind({"blocks.0.mlp.down": {"p": Tensor(p, True)}}, model)
+    assert from_differences(model, ids, labels, wrong, mask=mask) > 0.01

@@ -1,0 +1,239 @@
+"""What the laws are checked on: small networks, and one of every way to adapt them.
+
+B batch   T tokens   V vocabulary   C classes
+"""
+
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from minipeft import (
+    IA3,
+    PLAIN,
+    Adapter,
+    BertConfig,
+    BitFit,
+    Chain,
+    Classifier,
+    Config,
+    Decoder,
+    DeepPrompt,
+    DoRA,
+    Each,
+    Encoded,
+    FullFineTuning,
+    LayerNormTuning,
+    LoRA,
+    MaskedLM,
+    MultiHeadAdapter,
+    MultitaskPrompt,
+    ParallelAdapter,
+    PrefixTuning,
+    Probe,
+    PromptTuning,
+    PseudoTokens,
+    PTuning,
+    PTuningV2,
+    RandomWeights,
+    SpanClassifier,
+    Tensor,
+    TokenClassifier,
+    grad,
+)
+from minipeft.autograd.backend import host
+from minipeft.methods import PFEIFFER
+from minipeft.model.heads import Headed
+from tests.support import device
+
+V, C, T = 13, 3, 7
+
+GPT2 = Config(V, 8, layers=2, heads=2, length=32)
+ROTARY = Config(
+    V,
+    16,
+    layers=2,
+    heads=4,
+    key_heads=2,
+    length=32,
+    positions="rotary",
+    norm="rms",
+    tied_head=False,
+)
+NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
+LLAMA = Config(
+    V,
+    8,
+    layers=2,
+    heads=4,
+    key_heads=2,
+    head_width=4,
+    ffn_width=12,
+    length=32,
+    positions="rotary",
+    rope_theta=100.0,
+    window=6,
+    norm="rms",
+    tied_head=False,
+    activation="silu",
+    gated=True,
+    biases=("q", "k", "v"),
+)
+BERT = BertConfig(V, 8, layers=2, heads=2, length=32)
+
+
+def decoder(config):
+    return Decoder(config, np.random.default_rng(0))
+
+
+def encoder(config):
+    return MaskedLM(config, np.random.default_rng(0))
+
+
+def nudged(model):
+    """The network in float64 with no number at 0 or 1, where a mistake would not show."""
+    rng = np.random.default_rng(1)
+    return model.map(lambda t: Tensor(t.data + 0.3 * rng.normal(size=t.shape)))
+
+
+DECODERS = {name: nudged(decoder(c)) for name, c in [("gpt2", GPT2), ("rotary", ROTARY)]}
+DECODERS |= {"none": nudged(decoder(NONE)), "llama": nudged(decoder(LLAMA))}
+CLASSIFIERS = {
+    "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
+    "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
+    "cls": nudged(Classifier(encoder(BERT), C, pool="cls")),
+}
+ENCODERS = {"bert": nudged(encoder(BERT))}
+TAGGERS = {"tags": nudged(TokenClassifier(encoder(BERT), C))}
+SPANS = {"spans": nudged(SpanClassifier(decoder(LLAMA)))}
+ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
+DECODERS["gpt2 on a device"] = DECODERS["gpt2"].to(device.name)
+CLASSIFIERS["mean on a device"] = CLASSIFIERS["mean"].to(device.name)
+ENCODERS["bert on a device"] = ENCODERS["bert"].to(device.name)
+NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
+
+METHODS = {
+    "plain": lambda: PLAIN,
+    "prompt of 3": lambda: PromptTuning(3),
+    "prompt of 7": lambda: PromptTuning(7, init="uniform"),
+    "prompt from text": lambda: PromptTuning(3, init="text", words=(5, 6)),
+    "prompt from labels": lambda: PromptTuning(3, init="labels", words=((1, 2), (4,))),
+    "pseudo-tokens": lambda: PseudoTokens("[P]*2 {x} [P]", init="uniform"),
+    "p-tuning": lambda: PTuning("[P]*2 {x} [P]", layers=1),
+    "p-tuning, half as wide": lambda: PTuning("{x} [P]*3", encoder="lstm-half"),
+    "p-tuning by an MLP": lambda: PTuning("[P] {x} [P]", encoder="mlp"),
+    "multitask prompt": lambda: MultitaskPrompt(3, rank=2),
+    "rows of every block": lambda: DeepPrompt(2),
+    "prefix of 2": lambda: PrefixTuning(2, init="normal"),
+    "prefix of 5": lambda: PrefixTuning(5),
+    "prefix that shifts nothing": lambda: PrefixTuning(3, shift_positions=False),
+    "prefix in the upper layer": lambda: PrefixTuning(2, targets=r"1\.attn$"),
+    "prefix from words": lambda: PrefixTuning(words=(3, 1, 4)),
+    "p-tuning v2": lambda: PTuningV2(3),
+    "lora": lambda: LoRA(rank=2, alpha=3),
+    "lora everywhere": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
+    "lora with a shared A": lambda: LoRA(2, alpha=3, targets=r"attn\.[qkvo]$|up$", fused=True),
+    "lora, rank-stabilised": lambda: LoRA(4, alpha=3, rank_stabilised=True),
+    "lora of embeddings": lambda: LoRA(rank=2, alpha=3, targets=r"^tokens$|attn\.k$"),
+    "dora": lambda: DoRA(rank=2, alpha=3),
+    "ia3": lambda: IA3(),
+    "bitfit": lambda: BitFit(),
+    "random weights": lambda: RandomWeights(),
+    "houlsby": lambda: Adapter(3),
+    "pfeiffer": lambda: Adapter(3, targets=PFEIFFER),
+    "parallel adapter": lambda: ParallelAdapter(3),
+    "multi-head adapter": lambda: MultiHeadAdapter(2),
+    "mam": lambda: Chain(PrefixTuning(3), ParallelAdapter(4, 4.0, r"mlp$")),
+    "houlsby with norms": lambda: Chain(Adapter(3), LayerNormTuning()),
+    "full": lambda: FullFineTuning(),
+    "norms": lambda: LayerNormTuning(),
+    "encoded prefix": lambda: Encoded(PrefixTuning(4), mlp_width=6),
+    "encoded prompt": lambda: Encoded(PromptTuning(3), mlp_width=6),
+    "chain": lambda: Chain(
+        LoRA(rank=2, alpha=3),
+        PromptTuning(2),
+        PrefixTuning(4),
+        Encoded(PrefixTuning(1), mlp_width=6),
+    ),
+}
+
+networks = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
+decoders = pytest.mark.parametrize("model", DECODERS.values(), ids=DECODERS)
+classifiers = pytest.mark.parametrize("model", CLASSIFIERS.values(), ids=CLASSIFIERS)
+methods = pytest.mark.parametrize("name", METHODS)
+
+
+def fresh(name, model, rng=None):
+    """The method as it starts; under a head, with that."""
+    rng, adaptation = rng or np.random.default_rng(0), METHODS[name]()
+    if adaptation is not PLAIN:
+        adaptation = adaptation.attach(model, rng)
+    return Chain(adaptation, Probe().attach(model)) if isinstance(model, Headed) else adaptation
+
+
+def attached(name, model, user=0):
+    """The method as some user has it, with no number where it started."""
+    rng = np.random.default_rng([crc32(name.encode()), user])
+    adaptation = fresh(name, model, rng)
+    for p in adaptation.parameters():
+        p.data = p.data + np.asarray(0.3 * rng.normal(size=p.shape), p.dtype, like=p.data)
+    return adaptation
+
+
+def mixture(model, users=1):
+    """Each of all methods in one batch, each of some users."""
+    return Each([attached(name, model, user) for user in range(users) for name in METHODS])
+
+
+def batch(model, B, adaptation=PLAIN, seed=0):
+    """Texts, what is asked of them, and which tokens are real: padding left, right, or between.
+
+    Tokens 1 and 4 are pseudo-tokens, where the adaptation of a row knows any.
+    """
+    rng = np.random.default_rng(seed)
+    ids, mask = rng.integers(0, V, (B, T)), np.ones((B, T), bool)
+    for i, gap in enumerate(([], [0, 1], [5, 6], [3, 4], [0, 2, 6])):
+        mask[i::5, gap] = False
+    known, at = np.broadcast_to(adaptation.pseudo_tokens(B), (B, 1)), (1, 4)
+    labels = ids % C if isinstance(model, Headed) else ids.copy()
+    labels[:, at] = np.where(known, -100, labels[:, at])
+    ids[:, at] = np.where(known, V + (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at])
+    if isinstance(model, Classifier):
+        return ids, rng.integers(0, C, B), mask
+    if isinstance(model, SpanClassifier):
+        return ids, np.array([rng.choice(np.flatnonzero(real), 2) for real in mask]), mask
+    return ids, np.where(rng.random((B, T)) < 0.2, -100, labels), mask
+
+
+def row(i, ids, labels, mask):
+    """Row i of a batch alone, without its padding."""
+    own = labels[i : i + 1]
+    if own.shape == (1, 2):  # columns of a span
+        own = mask[i].cumsum()[own] - 1
+    elif own.ndim == 2:
+        own = own[:, mask[i]]
+    return ids[i : i + 1, mask[i]], own
+
+
+def real(z, i, mask):
+    """What row i of logits says: of a decoder at its real tokens, of a classifier altogether."""
+    return host(z.data)[i] if z.ndim == 2 else host(z.data)[i, mask[i]]
+
+
+def total(model, ids, labels, adaptation, mask=None):
+    """The loss as a sum, to which each row adds its own."""
+    return model.loss(ids, labels, adaptation, mask=mask, count=1)
+
+
+def gradients(model, ids, labels, adaptation, mask=None, of=None):
+    """Those of the sum of the losses, for all parameters or those `of` a part; or none at all."""
+    wanted = (of or adaptation).parameters()
+    if not wanted:
+        return []
+    return [host(g) for g in grad(total(model, ids, labels, adaptation, mask=mask), wanted)]
+
+
+def apart(xs, ys):
+    """The largest difference between two lists of arrays, relative to the largest number of ys."""
+    size = max((np.abs(y).max() for y in ys), default=1)
+    return max((np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)), default=0)

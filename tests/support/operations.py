@@ -1,0 +1,325 @@
+"""Every operation in one table: what it takes, and its value as a reader would write it.
+
+The arguments of a row: axes between commas, an axis a letter or a product of letters; another
+form after |.  The argument after * may be stretched: any axis of it 1, or missing in front.
+
+B batch   T queries   S keys   I inputs   O outputs   D width   V vocabulary   N rows
+K groups of heads   G heads in each   H heads   d width of a head.    B and T may be 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from minipeft.autograd import functional, ops
+from minipeft.methods import lstm
+
+
+@dataclass
+class Row:
+    op: Callable
+    arguments: str
+    formula: Callable  # as a reader would write it
+    options: Callable = lambda n, rng: {}  # of the sizes n
+    domain: Callable = lambda x: x
+    analytic: bool = True
+
+
+# -- formulas that take more than a line ---------------------------------------
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def exact_gelu(x):
+    return np.reshape([t / 2 * (1 + math.erf(t / 2**0.5)) for t in x.ravel()], x.shape)
+
+
+def layer_norm(x, g, b, eps):
+    return g * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) + b
+
+
+def rms_norm(x, g, eps):
+    return g * x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
+
+
+def attention(q, k, v, bias=0.0, *, masked=False, scale):
+    """One head and one query at a time; one that may see nothing sees everything alike."""
+    y = np.zeros((*q.shape[:-1], v.shape[-1]))
+    bias, masked = (np.broadcast_to(x, (*q.shape[:-1], k.shape[-2])) for x in (bias, masked))
+    for at in np.ndindex(q.shape[:-1]):
+        b, group, _, _ = at
+        w = [
+            0.0 if h else math.exp(scale * (q[at] @ key) + c)
+            for key, c, h in zip(k[b, group, 0], bias[at], masked[at])
+        ]
+        w = w if any(w) else [1.0] * len(w)
+        y[at] = sum(a * value for a, value in zip(w, v[b, group, 0])) / sum(w)
+    return y
+
+
+def memory_cell(x, W, U, b):
+    """One unit and one step at a time, of one user or of each."""
+    if x.ndim == 3:
+        return np.reshape([memory_cell(*user) for user in zip(x, W, U, b)], (*x.shape[:2], -1))
+    σ, n = lambda t: 1 / (1 + np.exp(-t)), len(U)
+    h, c, y = np.zeros(n), np.zeros(n), []
+    for x_t in x:
+        i, f, g, o = np.split(x_t @ W + h @ U + b[0], 4)
+        c = σ(f) * c + σ(i) * np.tanh(g)
+        h = σ(o) * np.tanh(c)
+        y.append(h)
+    return np.array(y)
+
+
+def lookup(W, ids):
+    tables = [W] * len(ids) if W.ndim == 2 else W
+    rows = [[table[i] for i in text] for table, text in zip(tables, ids)]
+    return np.reshape(rows, (*ids.shape, W.shape[-1]))
+
+
+def rows_of(x, rows):
+    return np.reshape([x[row] for row in rows], (len(rows), *x.shape[1:]))
+
+
+def split_heads(x, K, d):
+    B, T, D = x.shape
+    y = np.zeros((B, K, D // (K * d), T, d))
+    for b, k, g, t, i in np.ndindex(y.shape):
+        y[b, k, g, t, i] = x[b, t, (k * y.shape[2] + g) * d + i]
+    return y
+
+
+def join_heads(x):
+    B, K, G, T, d = x.shape
+    y = np.zeros((B, T, K * G * d))
+    for b, k, g, t, i in np.ndindex(x.shape):
+        y[b, t, (k * G + g) * d + i] = x[b, k, g, t, i]
+    return y
+
+
+def rotate(x, c, s):
+    """The pair (a, b) is the number a + ib: turned, it is (a + ib) exp(i angle)."""
+    y, d = np.zeros(x.shape), 2 * c.shape[-1]
+    for b, t in np.ndindex(x.shape[:2]):
+        for head in range(0, x.shape[2], d):
+            for i in range(d // 2):
+                j, k = head + i, head + i + d // 2
+                z = complex(x[b, t, j], x[b, t, k]) * complex(c[b, t, 0, i], s[b, t, 0, i])
+                y[b, t, j], y[b, t, k] = z.real, z.imag
+    return y
+
+
+def cross_entropy(z, target, count):
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    return -sum(np.log(p[at][y]) for at, y in np.ndenumerate(target) if y >= 0) / count
+
+
+# -- inputs that an operation needs, beside its arguments -----------------------
+
+
+def attention_masks(n, rng):
+    """Keys that are hidden from a row, or from all of it; now and then from every query."""
+    shape = rng.choice([n.B, 1]), 1, 1, rng.choice([n.T, 1]), n.S
+    return {"masked": rng.random(shape) < rng.choice([0.3, 1.0], p=[0.9, 0.1]), "scale": 0.7}
+
+
+def targets(n, rng):
+    y = rng.integers(n.V, size=(n.B, n.T))
+    return {"target": np.where(rng.random(y.shape) < 0.3, -100, y), "count": np.int64(3)}
+
+
+def span(n, rng):
+    start, stop = sorted(rng.integers(n.S + 1, size=2))
+    return {"start": start, "stop": stop, "axis": rng.choice([1, -2])}
+
+
+def places(n, rng):
+    """N of a matrix (I + N, O), none twice."""
+    at = rng.choice((n.I + n.N) * n.O, n.N, replace=False)
+    return np.stack([at // n.O, at % n.O], 1)
+
+
+def scattered(p, at, shape):
+    y = np.zeros((*p.shape[:-2], *shape))
+    for i, (row, column) in enumerate(at):
+        y[..., row, column] = p[..., 0, i]
+    return y
+
+
+def tokens(n, rng):
+    return {"ids": rng.integers(n.V, size=(n.B, n.T))}
+
+
+def apart(x):
+    """Away from 0, on its own side of it."""
+    return x + np.copysign(0.5, x)
+
+
+# -- the table -------------------------------------------------------------------
+
+LETTERS = "BTSIODVNKGHd"
+TABLE = [
+    Row(ops.add, "*B,T,D *B,T,D", lambda a, b: a + b),
+    Row(ops.sub, "*B,T,D *B,T,D", lambda a, b: a - b),
+    Row(ops.mul, "*B,T,D *B,T,D", lambda a, b: a * b),
+    Row(ops.div, "*B,T,D *B,T,D", lambda a, b: a / b, domain=apart),
+    Row(ops.exp, "B,T,D", lambda x: np.exp(x)),
+    Row(ops.log, "B,T,D", lambda x: np.log(x), domain=lambda x: np.abs(x) + 0.5),
+    Row(ops.sqrt, "B,T,D", lambda x: x**0.5, domain=lambda x: np.abs(x) + 0.5),
+    Row(ops.tanh, "B,T,D", lambda x: np.sinh(x) / np.cosh(x)),
+    Row(functional.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
+    Row(functional.gelu, "B,T,D", gelu),
+    Row(functional.exact_gelu, "B,T,D", exact_gelu, analytic=False),
+    Row(functional.silu, "B,T,D", lambda x: x / (1 + np.exp(-x))),
+    Row(
+        ops.sum,
+        "B,T,D",
+        lambda x, axis: np.sum(x, axis, keepdims=True),
+        lambda n, rng: {"axis": [None, 1, -1, (0, 2)][rng.integers(4)]},
+    ),
+    Row(
+        functional.dropout,
+        "B,T,D",
+        lambda x, p, rng: np.where(rng.random(x.shape) < p, 0, x / (1 - p)),
+        lambda n, rng: {"p": 0.3, "rng": rng},
+    ),
+    Row(
+        ops.matmul,
+        "B,T,I I,O | T,I I,O | B,T,I B,I,O | T,I B,I,O | B,1,T,I H,I,O",
+        lambda a, b: np.einsum("...ti,...io->...to", a, b),
+    ),
+    Row(
+        functional.linear,
+        "B,T,I I,O O | T,I I,O O | B,T,I B,I,O B,1,O | B,T,I I,O B,1,O",
+        lambda x, W, b: np.einsum("...ti,...io->...to", x, W) + b,
+    ),
+    Row(ops.transpose, "B,T,D", lambda x: np.einsum("btd->bdt", x)),
+    Row(ops.flip, "B,T,D | T,D", lambda x: np.flip(x, -2)),
+    Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", memory_cell),
+    Row(
+        ops.scatter,
+        "1,N | B,1,N",
+        scattered,
+        lambda n, rng: {"at": places(n, rng), "shape": (n.I + n.N, n.O)},
+    ),
+    Row(
+        functional.attention,
+        "B,K,G,T,d B,K,1,S,d B,K,1,S,d | B,K,G,T,d B,K,1,S,d B,K,1,S,d B,1,1,1,S",
+        attention,
+        attention_masks,
+    ),
+    Row(
+        functional.attention,
+        "B,K,G,T,d B,K,1,S,d B,K,1,S,d | B,K,G,T,d B,K,1,S,d B,K,1,S,d 1,K,G,T,S",
+        attention,
+        lambda n, rng: {"scale": 0.7},
+    ),
+    Row(
+        functional.layer_norm,
+        "B,T,D D D | B,T,D B,1,D B,1,D",
+        layer_norm,
+        lambda n, r: {"eps": 0.1},
+    ),
+    Row(functional.rms_norm, "B,T,D D | B,T,D B,1,D", rms_norm, lambda n, rng: {"eps": 0.1}),
+    Row(ops.lookup, "V,D | B,V,D", lookup, tokens),
+    Row(ops.take, "N,T,D", rows_of, lambda n, rng: {"rows": rng.integers(n.N, size=n.B)}),
+    Row(ops.narrow, "B,S,D", lambda x, start, stop, axis: x[:, start:stop], span),
+    Row(
+        ops.narrow, "B,T,D", lambda x, start, stop: x[..., :1], lambda n, r: {"start": 0, "stop": 1}
+    ),
+    Row(
+        ops.concat,
+        "B,T,D B,S,D B,N,D",
+        lambda *xs, axis: np.hstack(xs),
+        lambda n, rng: {"axis": rng.choice([1, -2])},
+    ),
+    Row(ops.stack, "B,T B,T B,T", lambda a, b, c: np.concatenate([a[None], b[None], c[None]])),
+    Row(
+        ops.pad_left,
+        "B,T,D",
+        lambda x, P: np.hstack([np.zeros((len(x), P - x.shape[1], x.shape[2])), x]),
+        lambda n, rng: {"P": n.T + n.N - 1},
+    ),
+    Row(
+        ops.reshape,
+        "B,T,KD",
+        lambda x, shape: np.array(x.ravel().tolist()).reshape(shape),
+        lambda n, rng: {"shape": (n.B * n.T, n.K, n.D)},
+    ),
+    Row(
+        ops.broadcast_to,
+        "*B,T,D",
+        lambda x, shape: x + np.zeros(shape),
+        lambda n, rng: {"shape": (n.B, n.T, n.D)},
+    ),
+    Row(functional.split_heads, "B,T,KGd", split_heads, lambda n, rng: {"K": n.K, "d": n.d}),
+    Row(functional.join_heads, "B,K,G,T,d", join_heads),
+    Row(
+        functional.rotate,
+        "B,T,H2d",
+        rotate,
+        lambda n, rng: dict(zip("cs", rng.standard_normal((2, n.B, n.T, 1, n.d), "f"))),
+    ),
+    Row(functional.cross_entropy, "B,T,V", cross_entropy, targets),
+]
+
+
+# -- examples of a row --------------------------------------------------------
+
+
+class Example:
+    """A row with arrays, all of them read-only: arguments `xs`, and options."""
+
+    def __init__(self, row, form, sizes, seed):
+        self.row, self.n, self.seed = row, SimpleNamespace(**sizes), seed
+        rng = np.random.default_rng(seed)
+        shapes = [shape_of(argument, self.n, rng) for argument in form.split()]
+        self.xs = [laid_out(row.domain(rng.standard_normal(shape)), rng) for shape in shapes]
+
+    def options(self):
+        """The same at every call."""
+        options = self.row.options(self.n, np.random.default_rng([self.seed, 1]))
+        return {name: sealed(x) for name, x in options.items()}
+
+    def __call__(self, *xs):
+        return self.row.op(*xs, **self.options())
+
+    def alone(self, i):
+        """The operation as a function of argument i."""
+
+        def f(x):
+            xs = [fixed.astype(x.dtype) for fixed in self.xs]
+            xs[i] = x
+            return self(*xs)
+
+        return f
+
+
+def shape_of(argument, n, rng):
+    axes = argument.lstrip("*").split(",")
+    shape = [math.prod(int(c) if c.isdigit() else vars(n)[c] for c in axis) for axis in axes]
+    if argument[0] == "*":
+        shape = [1 if rng.random() < 0.3 else size for size in shape]
+        shape = shape[rng.choice(4, p=[0.7, 0.1, 0.1, 0.1]) :]
+    return tuple(shape)
+
+
+def laid_out(x, rng):
+    """The same numbers, as they may lie in memory: across, with gaps, backwards."""
+    x = np.asarray(x)
+    if x.ndim:
+        gaps = np.zeros((*x.shape, 2), x.dtype)
+        gaps[..., 0] = x
+        x = [x, x.T.copy().T, gaps[..., 0], x[..., ::-1].copy()[..., ::-1]][rng.integers(4)]
+    return sealed(x)
+
+
+def sealed(x):
+    if isinstance(x, np.ndarray):
+        x.flags.writeable = False
+    return x

@@ -1,0 +1,344 @@
+"""Oracles: what transformers and PEFT compute with tiny random models, for family × task × method.
+
+    python tests/oracles/make.py OUT --seed 0 --families gpt2 bert --tasks CAUSAL_LM
+    python tests/oracles/make.py --fixed        the small set that is kept in tests/oracles/fixed
+
+OUT/family/task/base is a model as transformers saves it, OUT/family/task/method an adaptation as
+PEFT saves it, and expected.safetensors beside it what they compute, with no line of ours.
+
+B texts, T tokens, NV virtual tokens, V words
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import warnings
+import zlib
+from contextlib import contextmanager
+from itertools import cycle, islice, product
+from pathlib import Path
+from unittest import mock
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # all is made here
+
+import numpy as np
+import peft
+import torch
+import transformers
+from safetensors.numpy import load_file, save_file
+
+from tests.support.oracles.cases import cases
+from tests.support.oracles.table import (
+    ENCODED,
+    FAMILIES,
+    METHODS,
+    NV,
+    PARTS,
+    PROMPTS,
+    ROWS,
+    TASKS,
+    T,
+    V,
+    configurations,
+    like,
+    possible,
+)
+
+NEW = 8  # tokens to be said
+
+# -- a model and what adapts it
+
+
+def noise(network):
+    """Nothing that is trained is as it was made: no zero and no one hides a mistake."""
+    for p in network.parameters():
+        if p.requires_grad:
+            p.data += 0.3 * torch.randn_like(p)
+    return network.eval()
+
+
+def made(family, task):
+    """A model all of whose parameters are random."""
+    kind, settings = FAMILIES[family]
+    shape = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, vocab_size=V)
+    config = getattr(transformers, kind)(
+        **shape, max_position_embeddings=32, pad_token_id=0, num_labels=3, **settings
+    )
+    if task == "QUESTION_ANS":
+        config.num_labels = 2
+    config._attn_implementation = "eager"
+    network = auto(task).from_config(config)
+    for module in network.modules():
+        for name, p in module.named_parameters(recurse=False):
+            of_norm = p.ndim == 1 and name == "weight"
+            p.data = torch.ones_like(p) if of_norm else torch.zeros_like(p)
+    return noise(network)
+
+
+def auto(task):
+    return getattr(transformers, f"AutoModelFor{TASKS[task]}".removesuffix("For"))
+
+
+def adapted(family, task, method, base):
+    """The base with a method whose every tensor is random."""
+    network = auto(task).from_pretrained(base, attn_implementation="eager")
+    kind, settings = configurations(PARTS[family], task)[method]
+    config = getattr(peft, kind)(task_type=task if task != "MASKED_LM" else None, **settings)
+    return noise(peft.get_peft_model(network, config))
+
+
+def adapted_by(folder, base, task):
+    """The base in float64 with the adaptation in a folder, as PEFT reads it."""
+    network = auto(task).from_pretrained(base, attn_implementation="eager").double()
+    return peft.PeftModel.from_pretrained(network, folder).eval()
+
+
+@contextmanager
+def exact(network):
+    """The network in float64, also where transformers goes by float32: norms, softmax, losses."""
+    double = torch.float64
+    with (
+        mock.patch.object(torch, "float32", double),
+        mock.patch.object(torch, "float", double),
+        mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+    ):
+        network.double()
+        for module in network.modules():
+            if hasattr(module, "inv_freq"):
+                module.inv_freq = type(module)(module.config).inv_freq
+        yield network
+
+
+# -- what it says
+
+
+def said(network, task, method, case):
+    """(logits, loss) of a case; the loss is None where nothing is asked."""
+    given = {"input_ids": case["ids"], "attention_mask": case.get("mask")}
+    given["token_type_ids"] = case.get("types")
+    answer = case.get("labels")
+    if "mask" in case and not like(method, PROMPTS):  # else padding would count as positions
+        given["position_ids"] = (case["mask"].cumsum(1) - 1).clamp(min=0)
+    if answer is not None and task == "QUESTION_ANS":
+        given["start_positions"], given["end_positions"] = answer.T
+    elif answer is not None:
+        given["labels"] = answer
+    given = {name: x for name, x in given.items() if x is not None}
+    forward = network
+    if task == "QUESTION_ANS" and not like(method, PROMPTS):
+        forward, given = outspoken(network, method, given)
+    out = forward(**given)
+    z = logits_of(out, task)
+    if "pull" in case:
+        return z, (z[:, -T:] * case["pull"]).sum()
+    return z, out.loss if answer is not None else None
+
+
+def outspoken(network, method, given):
+    """What PEFT's forward would call; it drops positions and types when questions are answered."""
+    if not like(method, ["prefix*"]):
+        return network.get_base_model(), given
+    if "attention_mask" in given:
+        mask = given["attention_mask"]
+        given["attention_mask"] = torch.cat([mask.new_ones(len(mask), NV), mask], 1)
+        given["position_ids"] = given["position_ids"] + NV
+    return network._prefix_tuning_forward, {"return_dict": True} | given
+
+
+def as_saved(network):
+    """Let an encoder's rows be those of PEFT's file, which are float32."""
+    rows = network.get_prompt_embedding_to_save("default")
+    network.prompt_encoder["default"].register_forward_hook(
+        lambda module, given, out: out + (rows.to(out.dtype) - out).detach()
+    )
+
+
+@contextmanager
+def watched(network, method):
+    """The outputs of the encoder of a prompt, with their gradients."""
+    outputs = []
+
+    def keep(module, given, out):
+        out.retain_grad()
+        outputs.append(out)
+
+    if not like(method, ROWS):
+        yield outputs
+        return
+    handle = network.prompt_encoder["default"].register_forward_hook(keep)
+    yield outputs
+    handle.remove()
+
+
+def gradients(network, task, method, case):
+    """{name in PEFT's file: gradient of the loss}, and the same of an encoder's own weights."""
+    network.zero_grad()
+    with watched(network, method) as outputs:
+        said(network, task, method, case)[1].backward()
+    state = {
+        name: p.grad if p.grad is not None else torch.zeros_like(p)
+        for name, p in network.named_parameters()
+    }
+    named = peft.get_peft_model_state_dict(network, state, save_embedding_layers=False)
+    again = re.compile(r"\.(modules_to_save|original_module)\.")  # of a head, with bias="all"
+    found = {f"grad.{name}": x for name, x in named.items() if not again.search(name)}
+    if outputs:
+        found["grad.prompt_embeddings"] = outputs[0].grad.sum(0)
+        if like(method, ENCODED):
+            for name, p in network.prompt_encoder["default"].named_parameters():
+                found[f"encoder.{name}"] = p.grad
+    return found
+
+
+def generated(network, case):
+    """The likeliest new tokens (B, NEW)."""
+    out = network.generate(
+        input_ids=case["ids"],
+        attention_mask=case.get("mask", torch.ones_like(case["ids"])),
+        max_new_tokens=NEW,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    return out[:, -NEW:]
+
+
+def expected(network, family, task, method, given):
+    """All that is to be compared: {name: tensor}"""
+    found = {f"{c}.{name}": x for c, case in given.items() for name, x in case.items()}
+    with torch.no_grad():
+        for c, case in given.items():
+            found[f"{c}.logits32"] = said(network, task, method, case)[0]
+    if like(method, ENCODED):
+        as_saved(network)
+        encoder = network.prompt_encoder["default"].state_dict()
+        found |= {f"encoder.{name}": x.clone() for name, x in encoder.items()}
+    with exact(network):
+        for c, case in given.items():
+            its = exactly(network, task, method, c, case)
+            found |= {f"{c}.{name}": x.clone() for name, x in its.items()}
+        if mergeable(network, task, method):
+            merged = network.merge_and_unload()(input_ids=given["plain"]["ids"])
+            found["merged.logits64"] = logits_of(merged, task)
+    return found
+
+
+def exactly(network, task, method, name, case):
+    """What a case comes to in float64: {name: tensor}"""
+    z, loss = said(network, task, method, case)
+    found = {"logits64": z} | ({} if loss is None else {"loss64": loss})
+    if loss is not None and name in ("plain", "right"):
+        found |= gradients(network, task, method, case)
+    if task == "CAUSAL_LM" and name in ("plain", "left"):
+        found["generated"] = generated(network, case)
+    return found
+
+
+def mergeable(network, task, method):
+    """Can it be merged, and without tearing apart a head and the embedding that it is?"""
+    tied_head = network.config.tie_word_embeddings and task in ("CAUSAL_LM", "MASKED_LM")
+    return not like(method, ROWS) and not (
+        tied_head and method in ("lora-embeddings", "lora-modules")
+    )
+
+
+def logits_of(out, task):
+    if task == "QUESTION_ANS":
+        return torch.stack([out.start_logits, out.end_logits], -1)
+    return out.last_hidden_state if task == "FEATURE_EXTRACTION" else out.logits
+
+
+# -- folders
+
+
+def seeded(*names):
+    return zlib.crc32(" ".join(map(str, names)).encode())
+
+
+def write_base(folder, seed, family, task):
+    torch.manual_seed(seeded(seed, family, task))
+    made(family, task).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+
+
+def write(folder, seed, family, task, method):
+    """An adaptation of folder/../base and what is to be expected of it."""
+    name = seeded(seed, family, task, method)
+    torch.manual_seed(name)
+    network = adapted(family, task, method, folder.parent / "base")
+    network.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    settle(folder / "adapter_config.json")
+    given = {
+        case: {key: torch.tensor(x) for key, x in arrays.items()}
+        for case, arrays in cases(family, task, method, np.random.default_rng(name)).items()
+    }
+    found = expected(network, family, task, method, given)
+    arrays = {name: np.array(x.detach(), order="C") for name, x in found.items()}
+    save_file(arrays, folder / "expected.safetensors")
+
+
+def settle(path):
+    """Leave out where it was made; PEFT's sets come in any order."""
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": "base"}
+    for name in ("target_modules", "exclude_modules", "feedforward_modules"):
+        if isinstance(config.get(name), list):
+            config[name].sort()
+    path.write_text(json.dumps(config, indent=2, sort_keys=True))
+
+
+def make(out, seed, families=FAMILIES, tasks=TASKS, methods=METHODS):
+    """The oracles of these families, tasks and methods; their folders."""
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    folders = []
+    for family in families:
+        for task in tasks:
+            some = [m for m in possible(family, task) if m in methods]
+            here = Path(out) / family / task
+            if some:
+                write_base(here / "base", seed, family, task)
+            for method in some:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    write(here / method, seed, family, task, method)
+                folders.append(here / method)
+    return folders
+
+
+def fixed(out):
+    """A few methods of every family and task, all methods a few times; what is large, once."""
+    shutil.rmtree(out, ignore_errors=True)
+    turn = cycle(METHODS)
+    for family, task in product(FAMILIES, TASKS):
+        some = possible(family, task)
+        count = {"CAUSAL_LM": 4, "MASKED_LM": 2}.get(task, 3) if some else 0
+        chosen = [*islice((m for m in turn if m in some), count)]
+        for folder in make(out, 2026, [family], [task], chosen):
+            path = folder / "expected.safetensors"
+            large = r"(right|left|types)\.logits32|right\.encoder"
+            large += "|.*encoder" * (family != "llama")
+            found = {k: x for k, x in load_file(path).items() if not re.match(large, k)}
+            save_file(found, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", nargs="?", default=Path(__file__).parent / "fixed")
+    parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--families", nargs="+", default=[*FAMILIES], choices=FAMILIES)
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS)
+    parser.add_argument("--methods", nargs="+", default=[*METHODS], choices=METHODS)
+    given = parser.parse_args()
+    if given.fixed:
+        return fixed(given.out)
+    for folder in make(given.out, given.seed, given.families, given.tasks, given.methods):
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
