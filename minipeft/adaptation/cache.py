@@ -9,7 +9,7 @@ from .method import as_adaptation
 
 
 class Cache:
-    """KV cache of a batch of texts: `model(ids[:, :5], cache=c)`, then `model(ids[:, 5:], cache=c)`.
+    """KV cache of texts: `model(ids[:, :5], cache=c)`, then `model(ids[:, 5:], cache=c)`.
 
     adaptation: the adaptation, or None; it is resolved once, for all forward passes.
     rng: the generator of dropout, if there is to be any.  keep: whether keys and values are kept.

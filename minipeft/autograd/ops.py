@@ -83,7 +83,7 @@ def sum(x, axis=None):
 
 @op
 def matmul(a, b):
-    """y = a b        a (..., T, I)   b (I, O), the same for all leading axes of a, or (..., I, O)"""
+    """y = a b        a (..., T, I)   b (I, O), shared by the leading axes of a, or (..., I, O)"""
     if b.ndim == 2:
         shape = a.shape
         return (

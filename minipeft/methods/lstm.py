@@ -1,7 +1,8 @@
 """Long short-term memory: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-T steps   I inputs   h width.    W (I, 4h)   U (h, 4h)   b (1, 4h): input, forget, cell and output
-gate side by side.  All may have axes in front, the same for all: users of a bank.
+T steps   I inputs   h width
+W (I, 4h)   U (h, 4h)   b (1, 4h), for the input, forget, cell and output gate, side by side.
+All may have the same axes in front, for the users of a bank.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ def lstm(x, W, U, b):
 
     @once
     def da(dy):
-        """Of a + h_{t-1} U, backwards through time."""
+        """Return the gradient of x_t W + h_{t-1} U + b, by backpropagation through time."""
         dh = dc = np.zeros_like(c)
         steps = []
         for t in reversed(range(len(gates))):
@@ -56,5 +57,5 @@ def lstm(x, W, U, b):
 
 
 def bidirectional(x, forth, back):
-    """[→h ; ←h]        forth, back: (W, U, b) each"""
+    """Return [→h ; ←h] for x (T, I); forth and back are (W, U, b)."""
     return concat(lstm(x, *forth), flip(lstm(flip(x), *back)), axis=-1)

@@ -4,7 +4,7 @@ from ..adaptation.method import Method
 
 
 class Recorder(Method):
-    """Change nothing, and append the input of the first block and each block's output to `states`."""
+    """Append the input of the first block and the output of each to `states`; change nothing."""
 
     targets = r"^blocks\.\d+$"
 

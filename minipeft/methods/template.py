@@ -1,23 +1,23 @@
-"""How a text is laid out for a model: among words that are fixed, and pseudo-tokens."""
+"""Templates: how a text is laid out among fixed words and pseudo-tokens."""
 
 import re
 
 import numpy as np
 
-NONE = -100  # no label at this token
+IGNORED = -100  # label of a token that no loss sees
 
 
 class Template:
     """Template("[P]*3 {x} [P]*3 [MASK] .")        Liu et al. 2021, §3
 
-    [P] is a pseudo-token, [P]*3 are three, numbered from the left; {x} is a place for a text, of
-    any name; the rest are words as they are, anchors, with the blanks in front of them.  A text
-    brings a blank of its own where it wants one: "Review: {x}" is "Review:" and the text.
+    [P] is a pseudo-token and [P]*3 are three; they are numbered from the left.  {x} is a text,
+    under any name.  All else are fixed words, with the spaces before them.  The space before a text
+    is not part of the template: "Review: {x}" is "Review:" and then the text.
     """
 
     def __init__(self, text):
         self.text, self.length, self.names = text, 0, []
-        self.pieces = []  # pseudo-tokens as a range, (the name of a text,), or words
+        self.pieces = []  # range of pseudo-tokens | (name of a text,) | words
         for piece in re.split(r"(\[P\](?:\*\d+)?|\{\w+\})", text):
             if piece.startswith("[P]"):
                 many = int(piece[4:] or 1)
@@ -32,17 +32,19 @@ class Template:
                 self.pieces.append(piece.rstrip())
         if not self.names or len(self.names) != len(set(self.names)):
             raise ValueError(
-                f"template={text!r} needs a place for each text, such as {{x}}, once: "
-                "[P]*3 {x} [P]*3 [MASK] ."
+                f"template={text!r} must have each text once, as {{x}}, for example "
+                "'[P]*3 {x} [P]*3 [MASK] .'"
             )
 
     def fill(self, tokenizer, V, **texts):
-        """Token ids, with each text, a list of ids, in its place; pseudo-token i is V + i.
+        """Return token ids, with texts (lists of ids) in their places; pseudo-token i is V + i.
 
-        tokenizer: for the words of the template; V: the vocabulary of the model.
+        tokenizer: encodes the words of the template.  V: the vocabulary size of the model.
         """
         if set(texts) != set(self.names):
-            raise ValueError(f"{self.text!r} takes {', '.join(self.names)}; got {', '.join(texts)}")
+            raise ValueError(
+                f"template {self.text!r} takes {', '.join(self.names)}; got {', '.join(texts)}"
+            )
         ids = []
         for piece in self.pieces:
             if isinstance(piece, range):
@@ -55,10 +57,11 @@ class Template:
 
 
 class Layout:
-    """layout(ids) is a text of token ids as an adaptation wants it, in the template around {x}.
+    """A template of one text, {x}, for a tokenizer and a model.
 
-    layout(labels, filler), of what belongs to each token, has fillers there.  Of a model that reads
-    both ways the first and the last token, [CLS] and [SEP], stay where they are.
+    layout(ids) returns the text inside the template; layout(labels, filler) does so for a list with
+    one entry for each token, with fillers around it.  In the texts of an encoder the first and the
+    last token, [CLS] and [SEP], stay first and last.
     """
 
     def __init__(self, template, tokenizer, model):
@@ -77,6 +80,6 @@ class Layout:
         return row[:n] + front + row[n:end] + back + row[end:]
 
     def language(self, rows):
-        """ids and labels (N, T) of passages, in which each word but the first is to be said."""
-        labels = [self([NONE, *row[1:]], NONE) for row in rows]
+        """Return ids and labels (N, T) of passages whose tokens but the first are predicted."""
+        labels = [self([IGNORED, *row[1:]], IGNORED) for row in rows]
         return np.array([self(row) for row in rows]), np.array(labels)

@@ -238,7 +238,7 @@ class TokenClassifier(Headed, TokenHead):
 
 
 class SpanClassifier(TokenClassifier, SpanHead):
-    """softmax over the tokens t of W h_t, for start and end of an answer        Devlin 2019, §4.2"""
+    """softmax_t(W h_t), for the start and the end of an answer        Devlin et al. 2019, §4.2"""
 
     features_head = SpanHead
 

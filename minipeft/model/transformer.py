@@ -8,7 +8,6 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.cache import Cache
 from ..adaptation.forward import Forward
-from ..adaptation.method import as_adaptation
 from ..autograd.functional import attention, cross_entropy, join_heads, split_heads
 from ..autograd.nn import Embedding, Linear, Module, TiedHead, replace
 from ..autograd.tensor import Tensor
@@ -319,7 +318,7 @@ class Decoder(LanguageModel):
         return forward(self.head, h)
 
     def targets(self, labels, mask=None):
-        """Return what each token (B, T) has to predict: the label of the next real token, or -100."""
+        """Return what each token (B, T) predicts: the label of the next real token, or -100."""
         labels, real = check_labels(labels, mask, self.config.vocabulary)
         row, at = np.nonzero(real)  # the real tokens, in order
         follows = row[1:] == row[:-1]
