@@ -1,6 +1,6 @@
-"""The equations of the documents and the papers, each beside the library: `minipeft verify`.
+"""The equations of the papers, each beside the library: `minipeft verify`.
 
-`literal.py` is a transformer as the papers write it; then one file a section of the documents.
+`literal.py` is a transformer as the papers write it; each other file has the equations of a topic.
 """
 
 from .catalogue import EQUATIONS, OPEN, verify

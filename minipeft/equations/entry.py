@@ -1,17 +1,17 @@
-"""What an entry of the catalogue is, and what it claims.
+"""Equations as tests: what an equation is, and what it claims.
 
-An entry draws something, computes it as the paper prints it and as the library does, and yields
-both:
+An equation is a generator. It draws sizes, arrays and networks, computes a quantity as the paper
+prints it and as the library computes it, and yields both:
 
-    yield literal, ours              equal within 1e-12
-    yield literal, ours, EXACT       equal bit for bit; or within any other tolerance
-    yield Differs(wrong, ours)       what a document says, and what is so, are clearly apart
+    yield literal, library              equal within 1e-12
+    yield literal, library, EXACT       equal bit for bit; or within any other tolerance
+    yield Differs(wrong, library)       a wrong formula and the library differ clearly
 
-Its docstring is the equation and, below it, the source: 000 to 003 are the documents, and X1 to X25
-what is wrong in them, which is corrected here.
+Its docstring is the formula and, on the lines below it, the source. `docs/sources.md` lists the
+sources, and X1 to X25, which are errors in some of them that the equations here correct.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,24 +23,28 @@ EXACT = 0.0
 
 @dataclass(frozen=True)
 class Equal:
+    """The claim that two values are equal within a tolerance."""
+
     literal: object = field(repr=False)
-    ours: object = field(repr=False)
+    library: object = field(repr=False)
     tolerance: float = 1e-12
 
     @property
-    def error(self):
-        """The largest difference; not a number where the two can't be compared."""
-        a, b = np.asarray(self.literal, float), np.asarray(self.ours, float)
+    def error(self) -> float:
+        """The largest absolute difference; NaN if the shapes differ or there is nothing in them."""
+        a, b = np.asarray(self.literal, float), np.asarray(self.library, float)
         return float(abs(a - b).max()) if a.shape == b.shape and a.size else np.nan
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         return self.error <= self.tolerance
 
 
 @dataclass(frozen=True)
 class Differs(Equal):
-    tolerance: float = 1e-8  # ten thousand times what equal things may be apart
+    """The claim that two values differ by more than a tolerance."""
+
+    tolerance: float = 1e-8  # ten thousand times the tolerance of Equal
 
     @property
     def holds(self):
@@ -49,44 +53,57 @@ class Differs(Equal):
 
 @dataclass(frozen=True)
 class Result:
+    """Result of verifying an equation on some draws."""
+
     id: str
     formula: str
     source: str
     draws: int
-    worst: float  # the largest error of all that should be equal
+    worst: float  # the largest error of the values that should be equal
     ok: bool
-    why: str = ""  # what failed first, and with which seed it will again
+    why: str = ""  # the first failure, with its seed
 
 
 @dataclass(frozen=True)
 class Equation:
+    """An equation of a paper, and the generator of its claims."""
+
     id: str
     formula: str
     source: str
-    entry: Callable = field(repr=False)
+    generator: Callable = field(repr=False)
 
-    def claims(self, seed):
-        for claim in self.entry(Draw(seed)):
+    def claims(self, seed) -> Iterator[Equal]:
+        """Yield the claims on the draw of one seed."""
+        for claim in self.generator(Draw(seed)):
             yield claim if isinstance(claim, Equal) else Equal(*claim)
 
-    def verify(self, seeds):
-        """One draw for each seed.  An error raised in an entry is an entry that fails."""
-        errors, why = [], []
+    def verify(self, seeds: Sequence) -> Result:
+        """Check all claims on one draw for each seed; an exception is a failure too."""
+        errors, failures = [], []
         for seed in seeds:
             try:
                 for n, claim in enumerate(self.claims(seed), 1):
                     errors += [claim.error] * (type(claim) is Equal)
                     if not claim.holds:
-                        why.append(f"seed {seed}, claim {n}: {claim}, but it is {claim.error:.1e}")
+                        failures.append(
+                            f"seed {seed}, claim {n}: expected {claim}; the difference is "
+                            f"{claim.error:.1e}"
+                        )
             except Exception as error:
-                why.append(f"seed {seed}: {type(error).__name__}: {error}")
+                failures.append(f"seed {seed}: {type(error).__name__}: {error}")
         if not errors:
-            why.append("nothing was compared")
+            failures.append("the equation claims no equality")
         worst = float(np.max(errors)) if errors else np.nan
-        first = why[0] if why else ""
-        return Result(self.id, self.formula, self.source, len(seeds), worst, not why, first)
+        failure = failures[0] if failures else ""
+        return Result(self.id, self.formula, self.source, len(seeds), worst, not failure, failure)
 
 
-def equation(id):
-    """Make an entry of the generator below."""
-    return lambda entry: Equation(id, *map(str.strip, entry.__doc__.split("\n", 1)), entry)
+def equation(id: str) -> Callable[[Callable], Equation]:
+    """Return a decorator that makes an Equation of a generator and its docstring."""
+
+    def decorate(generator):
+        formula, source = generator.__doc__.split("\n", 1)
+        return Equation(id, formula.strip(), " ".join(source.split()), generator)
+
+    return decorate
