@@ -34,7 +34,7 @@ def LM(θ, z, i, h):
     for l, layer in enumerate(θ.blocks):
         q, k, v = queries_keys_values(layer.attn, layer_norm(layer.ln1, x))
         h_i.append((k, v))
-        K, V = (np.hstack(columns) for columns in zip(*(h_j[l] for h_j in h), (k, v)))
+        K, V = (np.hstack(parts) for parts in zip(*(h_j[l] for h_j in h), (k, v)))
         x = x + multi_head(layer.attn, q, K, V)
         x = x + mlp(layer.mlp, layer_norm(layer.ln2, x))
     return h_i, lm_head(θ, layer_norm(θ.ln, x))
