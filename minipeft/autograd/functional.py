@@ -205,7 +205,7 @@ def join_heads(x):
 
 
 def angles(at, ω, like):
-    """Return cos and sin (B, T, 1, d/2) of at · ω, for positions at (B, T), frequencies ω (d/2,)."""
+    """Return cos, sin (B, T, 1, d/2) of at · ω for positions at (B, T) and frequencies ω (d/2,)."""
     angle = at[..., None, None] * ω
     return [np.asarray(f(angle), like.dtype, like=like) for f in (np.cos, np.sin)]
 

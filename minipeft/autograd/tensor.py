@@ -78,6 +78,8 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
     A node is newer than its inputs, so when its turn comes, its gradient is complete.  There is no
     recursion, and every edge is visited once.
     """
+    if all(y.node is None for y in ys):
+        raise RuntimeError("no input of this graph requires a gradient")
     gs = [seed(y) for y in ys] if gs is None else gs
     grads, queue = {}, []
 
@@ -93,8 +95,6 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
             raise ValueError(f"a gradient of shape {g.shape} for a tensor of shape {y.shape}")
         if y.node is not None:
             accumulate(y.node, g)
-    if not queue:
-        raise RuntimeError("no input of this graph requires a gradient")
     while queue:
         _, node = heapq.heappop(queue)
         g, edges = grads.pop(node), node.edges

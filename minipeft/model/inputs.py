@@ -79,13 +79,17 @@ def check_token_types(token_types, shape, known: int) -> np.ndarray:
 def check_labels(labels, mask, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return labels (B, T), -100 at padding, and which tokens are real."""
     labels = as_array("labels", labels)
-    if labels.dtype.kind not in "iu" or ((labels < 0) & (labels != -100)).any():
-        raise ValueError("labels must be integers from 0, or -100 where there is none")
-    real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
-    if labels.shape != real.shape or labels.ndim != 2 or labels.max(initial=-100) >= classes:
+    if labels.dtype.kind not in "iu" or labels.ndim != 2:
         raise ValueError(
-            f"labels must have the shape of ids {real.shape}, and be -100 or from 0 to "
-            f"{classes - 1}; got {labels.shape}, the largest {labels.max(initial=-100)}"
+            f"labels must be integers (batch, length); got {labels.dtype} {labels.shape}"
+        )
+    real = np.ones(labels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
+    if labels.shape != real.shape:
+        raise ValueError(f"labels {labels.shape} and mask {real.shape} must have the same shape")
+    stray = labels[(labels >= classes) | (labels < 0) & (labels != -100)]
+    if stray.size:
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, or -100 where there is none; got {stray[0]}"
         )
     return np.where(real, labels, -100), real
 
@@ -93,7 +97,7 @@ def check_labels(labels, mask, classes: int) -> tuple[np.ndarray, np.ndarray]:
 def check_targets(targets, shape) -> None:
     """Raise ValueError for targets of another shape than the texts, or their logits."""
     if targets.shape != shape:
-        raise ValueError(f"labels {targets.shape} must have the shape {shape} of this batch")
+        raise ValueError(f"labels have the shape {targets.shape}, and this batch needs {shape}")
 
 
 def labelled_positions(targets):

@@ -8,6 +8,7 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.cache import Cache
 from ..adaptation.forward import Forward
+from ..adaptation.method import PLAIN, as_adaptation
 from ..autograd.functional import attention, cross_entropy, join_heads, split_heads
 from ..autograd.nn import Embedding, Linear, Module, TiedHead, replace
 from ..autograd.tensor import Tensor
@@ -189,7 +190,7 @@ class Transformer(Module):
         Raises ValueError for inputs that the model can't read, an adaptation of another model, and
         an adaptation or rng beside a cache.
         """
-        if cache and (adaptation is not None or rng is not None):
+        if cache and (as_adaptation(adaptation) is not PLAIN or rng is not None):
             raise ValueError(
                 "a cache has its own adaptation and dropout: Cache(γ, rng), then "
                 "model(ids, cache=cache)"

@@ -10,10 +10,10 @@ import minipeft as mp
 from minipeft.autograd.backend import host
 from minipeft.methods import METHODS, method
 from minipeft.model.heads import Head
-from tests.autograd.test_ops import law
 from tests.support import device
 from tests.support.device import counted, ndarray, up
 from tests.support.families import GPT2, C, batch, decoder
+from tests.support.operations import law
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -37,7 +37,7 @@ def test_an_operation_is_the_same_and_waits_for_nothing(row, example):
         options = example.options()
         options |= {name: put(options[name]) for name in BROUGHT & set(options)}
         y = row.op(*leaves, **options)
-        return [y.data, *mp.grad(y, leaves)]
+        return [y.data, *mp.grad(y, leaves, [np.ones_like(y.data)])]
 
     here = slopes(lambda x: x)
     with counted() as cost:
@@ -52,9 +52,7 @@ def test_an_operation_is_the_same_and_waits_for_nothing(row, example):
 def trained(device, name, steps=3):
     """Losses and parameters of a method trained on one batch, under a head of its own."""
     model = mp.Classifier(decoder(GPT2).to(device), C)
-    adaptation = headed(name).attach(model, rng0())
-    if name == "lora":
-        adaptation.methods[0].dropout = 0.3
+    adaptation = headed(name, **{"dropout": 0.3} if name == "lora" else {}).attach(model, rng0())
     trainer = mp.Trainer(
         model, adaptation, mp.AdamW(adaptation.parameters(), 0.01, weight_decay=0.1)
     )
@@ -66,9 +64,9 @@ def classifier():
     return mp.Classifier(decoder(GPT2), C)
 
 
-def headed(name):
-    adaptation = method(name)
-    return adaptation if name in ("probe", "full") else mp.Chain(adaptation, mp.Probe())
+def headed(name, **fields):
+    alone = method(name, **fields)
+    return alone if name in ("probe", "full") else mp.Chain(alone, mp.Probe())
 
 
 def rng0():
@@ -84,7 +82,7 @@ def test_training_is_the_same(name):
 def test_what_is_not_finite_is_named():
     model = decoder(GPT2).to("fake")
     lora = mp.LoRA(2).attach(model, rng0())
-    lora.at["blocks.1.attn.q"][0].data += np.nan
+    lora.at["blocks.1.attn.q"]["A"].data += np.nan
     trainer = mp.Trainer(model, lora, mp.AdamW(lora.parameters()))
     with pytest.raises(ArithmeticError, match=r"the loss is nan.*blocks\.0\.attn\.q"):
         trainer.step(*batch(model, 2))
@@ -98,7 +96,7 @@ def test_writing_is_the_same_and_waits_once_a_token(how):
     here = mp.generate(model, ids, prefix, mask=mask, max_new_tokens=6, rng=rng0(), **how)
     with counted() as cost:
         far = model.to("fake"), ids, prefix.to("fake")
-        there = mp.generate(*far, mask, 6, rng=rng0(), **how)
+        there = mp.generate(*far, mask=mask, max_new_tokens=6, rng=rng0(), **how)
     assert np.array_equal(here, there) and cost["waits"] == 6
 
 
@@ -207,7 +205,7 @@ def test_what_is_saved_is_the_same(tmp_path):
 
 def test_a_device_that_is_not_there_is_one_clear_error(monkeypatch):
     model = decoder(GPT2)
-    with pytest.raises(ValueError, match="device='gpu': there is cpu, cuda"):
+    with pytest.raises(ValueError, match="device='gpu' must be one of cpu, cuda"):
         model.to("gpu")
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(RuntimeError, match=r'needs CuPy: pip install "minipeft\[gpu\]"'):
@@ -226,9 +224,9 @@ def test_a_device_that_is_not_there_is_one_clear_error(monkeypatch):
 def test_an_adaptation_that_is_elsewhere_is_told_to_come(name):
     model = classifier()
     adaptation, (ids, _, mask) = headed(name).attach(model, rng0()), batch(model, 2)
-    with pytest.raises(ValueError, match=r"is on 'cpu', but the model on 'cuda': .to\('cuda'\)"):
-        model.to("fake")(ids, adaptation, mask)
-    with pytest.raises(ValueError, match=r"is on 'cuda', but the model on 'cpu': .to\('cpu'\)"):
+    with pytest.raises(ValueError, match=r"is on 'cpu' and the model on 'cuda': use .to\('cuda'\)"):
+        model.to("fake")(ids, adaptation, mask=mask)
+    with pytest.raises(ValueError, match=r"is on 'cuda' and the model on 'cpu': use .to\('cpu'\)"):
         model(ids, adaptation.to("fake"), mask=mask)
 
 

@@ -10,8 +10,7 @@ from minipeft.autograd.backend import host
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.autograd.ops import take
 from minipeft.autograd.tensor import op
-from tests.laws.test_laws import Leaky
-from tests.support.families import CLASSIFIERS, DECODERS, METHODS, V, attached, batch, real
+from tests.support.families import CLASSIFIERS, DECODERS, METHODS, Leaky, V, attached, batch, real
 
 B, USERS = 5, 3  # rows of a batch; users of each method
 MODELS = {"gpt2": DECODERS["gpt2"], "mean": CLASSIFIERS["mean"]}

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minipeft as mp
-from minipeft import PLAIN, Cache, Chain, Each, LoRA, Method, Tensor, stack
+from minipeft import PLAIN, Cache, Chain, Each, Method, Tensor, stack
 from minipeft.adaptation.chain import MethodChain
 from minipeft.autograd.backend import host
-from minipeft.autograd.ops import sum as sum_over
+from minipeft.autograd.nn import replace
 from minipeft.autograd.tensor import op
 from tests.support.families import (
     METHODS,
     ON_HOST,
+    Doubled,
+    Leaky,
     T,
     V,
     apart,
@@ -67,15 +69,6 @@ def from_alone(model, mix):
         own = [id(p) for p in m.parameters()]
         grads.append(apart([together[p] for p in own], [alone[p] for p in own]))
     return max(logits), max(grads)
-
-
-class Doubled(Method):
-    """Asks a layer about other rows than its own."""
-
-    targets = r"^(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
-
-    def apply(self, layer, x):
-        return layer(x * 2.0)
 
 
 @networks
@@ -196,7 +189,7 @@ def test_users_whose_layers_share_otherwise_are_of_two_kinds(model):
     assert logits <= 1e-12 and grads <= 1e-11
 
 
-# -- a memory -----------------------------------------------------------------
+# -- a cache ------------------------------------------------------------------
 
 
 @decoders
@@ -214,6 +207,41 @@ def test_reading_in_parts_and_by_beams_is_reading_whole(model, name, data):
         assert np.abs((z - whole[beams, start:stop])[own]).max(initial=0) <= 1e-12
         order = data.draw(st.lists(st.integers(0, len(beams) - 1), min_size=1, max_size=B))
         cache, beams, start = cache.of(np.array(order)), beams[order], stop
+
+
+class Counting:
+    """A method that counts the calls of `prepend` at each layer."""
+
+    def __init__(self, method):
+        self.method, self.calls = method, []
+
+    def prepend(self, layer, **parameters):
+        self.calls.append(layer.path)
+        return self.method.prepend(layer, **parameters)
+
+    def __getattr__(self, name):
+        return getattr(self.method, name)
+
+
+@networks
+@methods
+@pytest.mark.parametrize("B", [1, 3])
+def test_virtual_tokens_are_asked_for_once_at_each_layer(model, name, B):
+    """In a forward pass, a loss, and a pass whose prompt all rows share."""
+    adaptation = attached(name, model)
+    ids, labels, mask = batch(model, B, adaptation)
+    counting = [Counting(m.method) for m in adaptation.resolve().leaves()]
+    parts = zip(adaptation.resolve().leaves(), counting)
+    γ = Chain(*[replace(m, method=method) for m, method in parts])
+    for run in (
+        lambda: model(ids, γ, mask=mask),
+        lambda: model.loss(ids, labels, γ, mask=mask),
+        lambda: model.loss(ids, labels, γ, mask=mask, rng=np.random.default_rng(0)),
+    ):
+        run()
+        for method in counting:
+            assert len(method.calls) == len(set(method.calls))
+            method.calls.clear()
 
 
 # -- the base, and numbers ----------------------------------------------------
@@ -326,72 +354,7 @@ def test_what_is_trained_is_what_stands_at_a_layer(model, name):
     assert len(names) == len(set(names)) and not laid & {id(t) for t in model.parameters()}
 
 
-# -- errors -------------------------------------------------------------------
-
-
-@networks
-def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
-    odd, (ids, _, _) = Doubled(), batch(model, 2)
-    odd.targets = r"^blocks\.0\.attn$"
-    odd = odd.attach(model)
-    model(ids, odd)
-    with pytest.raises(TypeError, match=r"blocks\.0\.attn attends over the whole batch"):
-        model(ids, Each(odd, PLAIN))
-
-
-@networks
-@methods
-def test_a_mixture_is_as_long_as_the_batch(model, name):
-    adaptation, (ids, _, _) = attached(name, model), batch(model, 3)
-    for γ in (
-        Each(adaptation),
-        Each([adaptation] * 2),
-        Each([adaptation, PLAIN, adaptation, PLAIN]),
-    ):
-        for mix in (γ, Chain(PLAIN, γ)):
-            with pytest.raises(ValueError, match=f"mixture of {len(γ.parts)} .* batch of 3"):
-                model(ids, mix)
-
-
-@networks
-def test_unlike_users_make_no_bank(model):
-    one, other = attached("lora", model), attached("prefix of 2", model)
-    banks = [stack([one, one]), stack([one, one])]
-    for users in ([one, other], [one, attached("lora everywhere", model)], banks):
-        with pytest.raises(ValueError, match=r"use Each\(\[\.\.\.\]\)"):
-            stack(users)
-
-
-@networks
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
-def test_a_method_asks_to_be_attached(model, name):
-    ids, adaptation = batch(model, 2)[0], METHODS[name]()
-    for γ in (
-        adaptation,
-        lambda: Each(adaptation, PLAIN),
-        lambda: Chain(attached("lora", model), adaptation),
-    ):
-        with pytest.raises(ValueError, match=r"attached to no model yet.*attach\(.*model, rng\)"):
-            model(ids, γ() if γ is not adaptation else γ)
-
-
-@networks
-def test_a_pattern_that_matches_nothing_lists_the_paths(model):
-    with pytest.raises(ValueError, match=r"no layer matches 'c_attn'.*blocks\.N\.attn\.q, "):
-        LoRA(targets="c_attn").attach(model, np.random.default_rng(0))
-
-
 # -- the testers, tested ------------------------------------------------------
-
-
-class Leaky(Method):
-    """A row takes what is its neighbours'."""
-
-    targets = r"^blocks\.0\.mlp\.down$"
-
-    def apply(self, layer, x):
-        y = layer(x)
-        return y + sum_over(y, axis=0)
 
 
 class Wrong(Method):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.methods.template import NONE, Layout, Template
+from minipeft.methods.template import IGNORED, Layout, Template
 from tests.support.families import DECODERS, ENCODERS, METHODS, V, attached
 
 MODEL = DECODERS["gpt2"]
@@ -34,7 +34,7 @@ def test_a_template_is_its_pieces_in_order():
 
 @pytest.mark.parametrize("text", ["", "[P]*3", "{x} {x} [P]", "7 8"])
 def test_a_template_has_a_place_for_each_text(text):
-    with pytest.raises(ValueError, match="needs a place for each text"):
+    with pytest.raises(ValueError, match="must have each text once"):
         Template(text)
 
 
@@ -51,20 +51,20 @@ def test_a_slip_in_filling_is_one_clear_error():
     assert Template("[P] {x} x (x)").fill(Named(), 20, x=[7]) == [20, 7, 3, 4]
     with pytest.raises(ValueError, match="takes a, b; got x"):
         Layout("[P] {a} {b}", Words(), MODEL)
-    with pytest.raises(ValueError, match="encoder='rnn': there is lstm, lstm-half, mlp"):
+    with pytest.raises(ValueError, match="encoder='rnn' must be one of lstm, lstm-half, mlp"):
         mp.PTuning(encoder="rnn")
 
 
 def test_a_layout_keeps_labels_beside_their_tokens():
     layout = Layout("[P]*2 {x} 7 [P]", Words(), MODEL)
     assert layout([3, 4]) == [V, V + 1, 3, 4, 7, V + 2]
-    assert layout([8, 9], NONE) == [NONE, NONE, 8, 9, NONE, NONE]
+    assert layout([8, 9], IGNORED) == [IGNORED, IGNORED, 8, 9, IGNORED, IGNORED]
     ids, labels = layout.language(np.array([[3, 4, 5], [6, 7, 8]]))
     assert ids.tolist() == [[V, V + 1, 3, 4, 5, 7, V + 2], [V, V + 1, 6, 7, 8, 7, V + 2]]
-    own = [[NONE] * 3 + [4, 5, NONE, NONE], [NONE] * 3 + [7, 8, NONE, NONE]]
+    own = [[IGNORED] * 3 + [4, 5, IGNORED, IGNORED], [IGNORED] * 3 + [7, 8, IGNORED, IGNORED]]
     assert labels.tolist() == own
     plain = Layout(mp.PLAIN.template, Words(), MODEL)
-    assert plain([3, 4]) == [3, 4] and plain([3, 4], NONE) == [3, 4]
+    assert plain([3, 4]) == [3, 4] and plain([3, 4], IGNORED) == [3, 4]
 
 
 def test_the_ends_of_a_text_for_an_encoder_stay_where_they_are():
@@ -77,28 +77,28 @@ def test_the_ends_of_a_text_for_an_encoder_stay_where_they_are():
 def test_each_row_knows_its_own_pseudo_tokens(name):
     """Below V, plus those of the row's adaptation; in a mixture row by row."""
     adaptation, ids = attached(name, MODEL), np.ones((2, 4), int)
-    own = int(np.max(adaptation.pseudo(1)))
+    own = int(np.max(adaptation.pseudo_tokens(1)))
     for row in (0, 1):
         ids[:] = 1
         ids[row, 2] = V + own
         more = f" and its {own} pseudo-tokens" if own else ""
-        with pytest.raises(ValueError, match=f"token id {V + own} .* of {V}{more}, row {row}"):
+        with pytest.raises(ValueError, match=f"token id {V + own} in row {row} .* of {V}{more}"):
             MODEL(ids, adaptation)
     if own:
         ids[0] = [1, V, V + own - 1, 2]
         ids[1] = 1
         assert MODEL(ids, mp.Each(adaptation, None)).shape == (2, 4, V)
-        with pytest.raises(ValueError, match=f"token id {V} .* vocabulary of {V}, row 0"):
+        with pytest.raises(ValueError, match=f"token id {V} in row 0 .* vocabulary of {V}"):
             MODEL(ids, mp.Each(None, adaptation))
 
 
 def test_a_chain_has_pseudo_tokens_of_one_method():
     rng = np.random.default_rng(0)
     two = mp.Chain(mp.PseudoTokens("[P] {x}"), mp.LoRA(2), mp.PTuning("[P]*2 {x}"))
-    with pytest.raises(ValueError, match="of one method.*PseudoTokens.*PseudoTokens"):
+    with pytest.raises(ValueError, match="only one part of a Chain.*PseudoTokens.*PseudoTokens"):
         MODEL(np.ones((1, 3), int), two.attach(MODEL, rng))
     one = mp.Chain(mp.LoRA(2), mp.PTuning("[P]*2 {x} 7")).attach(MODEL, rng)
-    assert one.template == "[P]*2 {x} 7" and one.pseudo(1) == 2
+    assert one.template == "[P]*2 {x} 7" and one.pseudo_tokens(1) == 2
 
 
 def test_pseudo_tokens_in_front_are_a_prompt():

@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 
 from minipeft import (
-    PLAIN,
-    Cache,
     Chain,
     Classifier,
-    Config,
     Decoder,
     MaskedLM,
     Method,
-    PrefixTuning,
-    PromptTuning,
     Tensor,
     grad,
 )
@@ -101,7 +96,7 @@ class Spy(Method):
         self.seen = []
 
     def apply(self, layer, x):
-        own = layer.inner if layer.inner else tuple(layer.tensors().values())
+        own = layer.composite if layer.composite else tuple(layer.tensors().values())
         self.seen.append((layer.path, own, x.shape))
         return layer(x)
 
@@ -135,9 +130,9 @@ def test_every_layer_is_read_through_the_adaptation(model):
     spy, (ids, _, mask) = Spy(), batch(model, 2)
     model(ids, spy.attach(model), mask=mask)
     there = {
-        path: layer.inner if layer.inner else tuple(layer.tensors().values())
+        path: layer.composite if layer.composite else tuple(layer.tensors().values())
         for path, layer in model.modules()
-        if (layer.inner or layer.tensors()) and (path, type(model)) != ("pooler", MaskedLM)
+        if (layer.composite or layer.tensors()) and (path, type(model)) != ("pooler", MaskedLM)
     }
     assert {path: own for path, own, _ in spy.seen} == there
     assert len(spy.seen) == len(there)
@@ -298,111 +293,6 @@ def test_a_label_is_of_its_own_token(model):
     assert np.isclose(float(model.loss(ids, labels, mask=mask)), np.mean(terms), rtol=1e-13)
 
 
-# -- errors, one for each slip ------------------------------------------------
-
-WORDS = np.zeros((2, 4), int)
-SLIPS = {
-    "text": (np.full((2, 4), "a"), None, "whole numbers"),
-    "float ids": (WORDS.astype(float), None, "whole numbers"),
-    "one row": (WORDS[0], None, r"whole numbers \(batch, length\).*\(4,\)"),
-    "no rows": (WORDS[:0], None, "neither empty"),
-    "no tokens": (WORDS[:, :0], None, "neither empty"),
-    "ragged": ([[1, 2], [3]], None, "ids are ragged"),
-    "an id too large": (WORDS + V, None, f"token id {V} is outside the vocabulary of {V}"),
-    "an id below zero": (WORDS - 1, None, "token id -1 is outside"),
-    "a mask of other length": (WORDS, np.ones((2, 3)), r"mask \(2, 3\) must have the shape of ids"),
-    "a mask of one row": (WORDS, np.ones(4), r"mask \(4,\) must have the shape of ids"),
-}
-
-
-@networks
-@pytest.mark.parametrize(("ids", "mask", "says"), SLIPS.values(), ids=SLIPS)
-def test_a_slip_in_the_ids_is_one_clear_error(model, ids, mask, says):
-    labels = np.zeros(2, int) if isinstance(model, Classifier) else np.zeros((2, 4), int)
-    with pytest.raises(ValueError, match=says):
-        model(ids, mask=mask)
-    with pytest.raises(ValueError, match=says):
-        model.loss(ids, labels, mask=mask)
-
-
-@decoders
-@pytest.mark.parametrize("labels", [np.zeros((2, 3), int), np.zeros(4, int), WORDS + V])
-def test_labels_of_a_text_are_its_tokens(model, labels):
-    with pytest.raises(ValueError, match=f"shape of ids.*from 0 to {V - 1}"):
-        model.loss(WORDS, labels)
-
-
-@classifiers
-@pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [-100, 0], WORDS, 1])
-def test_labels_of_a_classifier_are_classes(model, labels):
-    with pytest.raises(ValueError, match=r"labels must be \(batch,\).*from 0 to 2"):
-        model.loss(WORDS, labels)
-
-
-@classifiers
-@pytest.mark.parametrize("labels", [[0], [0, 1, 2]])
-def test_a_classifier_has_one_label_for_each_text(model, labels):
-    with pytest.raises(ValueError, match=f"{len(labels)} labels for a batch of 2"):
-        model.loss(WORDS, labels)
-
-
-@pytest.mark.parametrize("model", TAGGED.values(), ids=TAGGED)
-@pytest.mark.parametrize("labels", [np.zeros((2, 3), int), np.zeros(4, int), WORDS + V, WORDS - 1])
-def test_labels_of_tokens_have_their_shape(model, labels):
-    with pytest.raises(ValueError, match="shape of ids|whole numbers|labels for a batch"):
-        model.loss(WORDS, labels)
-
-
-def test_what_reads_both_ways_does_not_read_on():
-    cache = Cache()
-    ENCODERS["bert"](WORDS, cache=cache)
-    with pytest.raises(ValueError, match="can't read on: give it the whole text at once"):
-        ENCODERS["bert"](WORDS, cache=cache)
-
-
-@pytest.mark.parametrize("types", [WORDS[:1], WORDS + 2, WORDS - 1, WORDS + 0.5])
-def test_types_are_of_tokens_and_known(token_types):
-    with pytest.raises(ValueError, match=r"types must have the shape of ids \(2, 4\).*0 to 1"):
-        ENCODERS["bert"](WORDS, token_types=token_types)
-
-
-def test_a_decoder_has_neither_types_nor_pooler():
-    with pytest.raises(ValueError, match="knows no token types: leave types= out"):
-        DECODERS["gpt2"].states(WORDS, token_types=WORDS)
-    with pytest.raises(ValueError, match="pool='cls' is of an encoder with a pooler"):
-        Classifier(DECODERS["gpt2"], 3, pool="cls")
-
-
-@classifiers
-def test_a_text_without_tokens_has_no_class(model):
-    with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
-        model(WORDS, mask=np.array([[1, 1, 1, 1], [0, 0, 0, 0]]))
-
-
-def test_a_text_ends_where_positions_do():
-    """What stands before it counts too, and padding does not."""
-    model, rng = DECODERS["gpt2"], np.random.default_rng(0)
-    words = np.zeros((2, 28), int)
-    model(words, PrefixTuning(4).attach(model, rng))
-    model(words, PrefixTuning(9, shift_positions=False).attach(model, rng))
-    model(np.zeros((2, 40), int), mask=np.arange(40) % 2 * np.ones((2, 1)))
-    both = Chain(PrefixTuning(3), PrefixTuning(2))
-    for length, adaptation in (
-        (33, PLAIN),
-        (28, PromptTuning(5)),
-        (28, PrefixTuning(5)),
-        (28, both),
-    ):
-        adaptation = adaptation if adaptation is PLAIN else adaptation.attach(model, rng)
-        for B in (1, 2):
-            with pytest.raises(ValueError, match="33 long; the model has 32 positions"):
-                model(np.zeros((B, length), int), adaptation)
-    cache = Cache()
-    model(words, cache=cache)
-    with pytest.raises(ValueError, match="33 long"):
-        model(words[:, :5], cache=cache)
-
-
 # -- Llama's parts ------------------------------------------------------------
 
 
@@ -465,44 +355,3 @@ def test_a_spans_loss_is_of_its_start_and_end():
         if at >= 0
     ]
     assert len(said) == 8 and abs(loss - np.mean(said)) < 1e-12
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        [[0, 1, 2]] * 2,
-        [[0, 1]],
-        [[0, 1], [1, 4]],
-        [[0, 1], [-1, 2]],
-        [0, 1],
-        [[0.0, 1], [1, 2]],
-        [[3, 1]] * 2,
-    ],
-)
-def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
-    """Too few, outside of the text, of another shape, no whole numbers, or of padding."""
-    mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]])
-    with pytest.raises(ValueError, match="labels are"):
-        SPANS["spans"].loss(WORDS, labels, mask=mask)
-
-
-@pytest.mark.parametrize(
-    ("slip", "says"),
-    [
-        ({"positions": "rotary", "heads": 8}, "a head can't have 1 numbers"),
-        ({"biases": ("q", "w")}, "there is q, k, v, o, gate, up, down"),
-        ({"window": -1}, "nothing in a configuration is less than 1"),
-        ({"eps": 0.0}, "eps=0.0 must be more than 0"),
-        ({"rope_theta": -1.0}, "theta=-1.0 must be more than 0"),
-        ({"rope_scaling": (0.0, 1.0, 4.0, 16)}, r"stretch=\(0.0, 1.0, 4.0, 16\): 0 < factor"),
-        ({"rope_scaling": (8.0, 4.0, 4.0, 16)}, "0 <= low < high, see Rotary"),
-        ({"heads": 3}, "width 8 must be a multiple of heads 3"),
-        ({"key_heads": 3}, "heads of key_heads 3"),
-        ({"positions": "sinus"}, "positions='sinus': there is learned, rotary, none"),
-        ({"norm": "batch"}, "norm='batch': there is layer, rms"),
-        ({"activation": "erf"}, "activation='erf': there is gelu_tanh, gelu, silu"),
-    ],
-)
-def test_a_slip_in_a_config_is_one_clear_error(slip, says):
-    with pytest.raises(ValueError, match=says):
-        Config(**{"vocabulary": V, "width": 8, "layers": 1, "heads": 4, "length": 8} | slip)

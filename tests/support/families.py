@@ -26,6 +26,7 @@ from minipeft import (
     LayerNormTuning,
     LoRA,
     MaskedLM,
+    Method,
     MultiHeadAdapter,
     MultitaskPrompt,
     ParallelAdapter,
@@ -42,6 +43,7 @@ from minipeft import (
     grad,
 )
 from minipeft.autograd.backend import host
+from minipeft.autograd.ops import sum as sum_over
 from minipeft.methods import PFEIFFER
 from minipeft.model.heads import Headed
 from tests.support import device
@@ -237,3 +239,22 @@ def apart(xs, ys):
     """The largest difference between two lists of arrays, relative to the largest number of ys."""
     size = max((np.abs(y).max() for y in ys), default=1)
     return max((np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)), default=0)
+
+
+class Leaky(Method):
+    """A fault: a row of the batch gets numbers of the other rows."""
+
+    targets = r"^blocks\.0\.mlp\.down$"
+
+    def apply(self, layer, x):
+        y = layer(x)
+        return y + sum_over(y, axis=0)
+
+
+class Doubled(Method):
+    """A method that calls a layer with another input than its own."""
+
+    targets = r"^(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
+
+    def apply(self, layer, x):
+        return layer(x * 2.0)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minipeft.autograd import functional, ops
 from minipeft.methods import lstm
@@ -323,3 +326,25 @@ def sealed(x):
     if isinstance(x, np.ndarray):
         x.flags.writeable = False
     return x
+
+
+@st.composite
+def examples(draw, row):
+    form = draw(st.sampled_from(row.arguments.split(" | ")))
+    sizes = {c: draw(st.integers(0 if c in "BT" else 1, 3)) for c in LETTERS}
+    return Example(row, form, sizes, draw(st.integers(0, 2**32 - 1)))
+
+
+every_row = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.op.__name__)
+
+
+def law(test):
+    """Run a test of (row, example) for every row and many examples of it."""
+
+    @every_row
+    @settings(max_examples=40, deadline=None, derandomize=True, database=None)
+    @given(data=st.data())
+    def each(row, data):
+        test(row, data.draw(examples(row)))
+
+    return each
