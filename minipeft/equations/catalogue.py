@@ -1,4 +1,4 @@
-"""The catalogue: every entry, in the order of the documents, and how all are verified."""
+"""The catalogue: all equations in order, and their verification."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from . import (
     unified,
     weights,
 )
-from .entry import Equation
+from .entry import Equation, Result
 
 SECTIONS = (
     adaptation,
@@ -32,24 +32,24 @@ SECTIONS = (
     probing,
     llama,
 )
-OPEN = [  # ids of the documents without a check, and why
+EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
+OPEN = [  # not verified, and why
     {
         "id": "PF-12",
-        "formula": "z = [PREFIX; x; PREFIX'; y], three prefixes: of encoder, decoder and cross",
-        "source": "001 (X19), Li & Liang 2021, §4",
-        "why": "waits for encoder-decoder models",
+        "formula": "z = [PREFIX; x; PREFIX'; y], three prefixes: encoder, decoder, cross-attention",
+        "source": "Li & Liang 2021, §4; Why prompts work (corrected, X19)",
+        "why": "needs an encoder-decoder model",
     },
     {
         "id": "PR-10",
-        "formula": "beyond 20 rows a longer prompt gains little",
+        "formula": "a prompt of more than 20 rows gains little",
         "source": "Lester et al. 2021, §3.2",
-        "why": "a claim to be measured, not an equation",
+        "why": "an experiment, not an equation",
     },
 ]
-EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 
 
-def verify(draws=5, seed=None):
-    """A Result for every equation, each on fresh draws; the same ones for the same seed."""
+def verify(draws: int = 5, seed: int | None = None) -> list[Result]:
+    """Return a Result for every equation, on `draws` random draws; None: a random seed."""
     seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
     return [e.verify([[seed, i] for i in range(draws)]) for e in EQUATIONS]
