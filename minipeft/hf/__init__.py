@@ -9,11 +9,11 @@ from tokenizers import Tokenizer
 from ..adaptation.adaptation import Adaptation
 from ..autograd.nn import Module
 from ..model.transformer import Transformer
-from ..storage.folders import replacing
-from ..storage.headers import Outlines
-from ..storage.json import CheckpointError, contents, parsed, present
-from ..storage.safetensors import Tensors, packed
-from .models.families import FAMILIES, family_of
+from ..storage.folders import replace_folder
+from ..storage.headers import ZerosFile
+from ..storage.json import CheckpointError, read_bytes, read_json
+from ..storage.safetensors import SafetensorsFile, serialize
+from .models import FAMILIES, family_of
 from .peft import folder as peft
 
 __all__ = ["CheckpointError", "load", "load_adaptation", "load_tokenizer", "save"]
@@ -41,29 +41,29 @@ def load(folder=None) -> Transformer:
     SpanClassifier; and where there is no head Features or an Encoder: what the folder's
     `architectures` say.  It computes in float32, or a float64 file's.
     """
-    return read(folder, Tensors)
+    return read(folder, SafetensorsFile)
 
 
 def outline(folder=None) -> Transformer:
     """The model in a folder by the headers of its files: of zeros, which take no memory."""
-    return read(folder, Outlines)
+    return read(folder, ZerosFile)
 
 
 def read(folder, tensors):
     folder = Path(BUILT_IN.get(folder, folder))
-    settings = parsed(present(folder / "config.json"))
+    settings = read_json(folder / "config.json")
     kind = settings.field("model_type", "", str)
     if kind not in FAMILIES:
         known = " or ".join(map(repr, FAMILIES))
         told = f"model_type={kind!r} is not supported, only {known}"
         raise CheckpointError(f"{settings.path}: {told}")
-    return FAMILIES[kind].read(folder, settings, tensors)
+    return FAMILIES[kind].load(folder, settings, tensors)
 
 
 def load_tokenizer(folder=None) -> Tokenizer:
     """The tokenizer in a folder, or of the built-in model of that name."""
     path = Path(BUILT_IN.get(folder, folder)) / "tokenizer.json"
-    text = contents(path, TOKENIZER_MOST)
+    text = read_bytes(path, TOKENIZER_MOST)
     try:
         return Tokenizer.from_buffer(text)
     except Exception as e:  # the library raises no narrower one
@@ -102,7 +102,7 @@ def save(thing, folder, tokenizer=None, dtype=np.float32):
         raise TypeError(f"the tokenizer is a Tokenizer, not a {type(tokenizer).__name__}")
     if tokenizer is not None:
         files |= dict(zip(TOKENIZER, (tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"})))
-    with replacing(folder, *names) as new:
+    with replace_folder(folder, *names) as new:
         for name, content in files.items():
             (new / name).write_bytes(written(content, dtype))
 
@@ -110,7 +110,7 @@ def save(thing, folder, tokenizer=None, dtype=np.float32):
 def written(content, dtype):
     """The bytes of a file: of tensors and their metadata, of a tokenizer, or of JSON."""
     if isinstance(content, tuple):
-        return packed(*content, dtype)
+        return serialize(*content, dtype)
     if isinstance(content, Tokenizer):
         return content.to_str(pretty=True).encode()
     return json.dumps(content, indent=2, sort_keys=True, default=lambda x: x.tolist()).encode()

@@ -1,7 +1,8 @@
-"""Files and folders: written whole, or not at all."""
+"""Files and folders, written atomically: a fault or a kill leaves the old one or the new one."""
 
 import ctypes
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -10,11 +11,8 @@ from tempfile import TemporaryDirectory
 from .json import CheckpointError
 
 
-def write(path, content):
-    """The bytes of a file, of which no fault and no kill at any instant leaves a part.
-
-    What is there before stays whole until all is on the disk, and then is replaced at once.
-    """
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file: the old content stays until the new one is on the disk, then is replaced."""
     for left in path.parent.glob(f".{path.name}.*.part"):  # by a save that was killed
         left.unlink(missing_ok=True)
     new = path.with_name(f".{path.name}.{token_hex(4)}.part")
@@ -31,8 +29,8 @@ def write(path, content):
     sync(path.parent)
 
 
-def sync(path):
-    """Have a file, or the names in a folder, outlast a loss of power."""
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -41,32 +39,33 @@ def sync(path):
 
 
 @contextmanager
-def replacing(folder, mark, *others):
-    """An empty folder to fill, which takes this name when all is written.
+def replace_folder(folder: Path, marker: str, *others: str) -> Iterator[Path]:
+    """Yield an empty folder to fill, which then takes the name `folder`.
 
-    An earlier save of that name goes: a folder with the file `mark` and, apart from it, none but
-    `others`.  Whatever fails, it stays whole.  A kill leaves it or the new one; where two folders
-    can't change names at once there is an instant in which it leaves both in a hidden folder.
+    A folder of that name is replaced if it is empty or an earlier save: it has the file `marker`
+    and no files but that and `others`.  If anything fails, the earlier save stays as it was.  A
+    kill leaves the earlier save or the new one; only where the system cannot exchange two names at
+    once is there an instant at which a kill leaves both in a hidden folder.
     """
     folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file: save to a folder")
-    there = {p.name for p in folder.iterdir()} if folder.exists() else set()
-    if there and (mark not in there or there - {mark, *others}):
+    existing = {p.name for p in folder.iterdir()} if folder.exists() else set()
+    if existing and (marker not in existing or existing - {marker, *others}):
         raise CheckpointError(
-            f"{folder} has {', '.join(sorted(there))}: only a folder of {mark} and "
+            f"{folder} has {', '.join(sorted(existing))}: only a folder of {marker} and "
             f"{', '.join(others)} is replaced; save elsewhere"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
-        new, old = Path(beside, "new"), Path(beside, "old")
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
+        new, old = Path(hidden, "new"), Path(hidden, "old")
         new.mkdir()
         yield new
         for path in (*new.iterdir(), new):
             sync(path)
-        if not there:
+        if not existing:
             new.rename(folder)
-        elif not exchanged(new, folder):
+        elif not exchange_names(new, folder):
             folder.rename(old)
             try:
                 new.rename(folder)
@@ -76,8 +75,11 @@ def replacing(folder, mark, *others):
         sync(folder.parent)
 
 
-def exchanged(a, b):
-    """Have two folders changed names at one instant?  Linux's renameat2 can."""
+def exchange_names(a: Path, b: Path) -> bool:
+    """Exchange the names of two folders in one step; return False where the system cannot.
+
+    Linux can, by renameat2.
+    """
     try:
         renameat2 = ctypes.CDLL("libc.so.6").renameat2
     except (OSError, AttributeError):

@@ -1,20 +1,22 @@
-"""What is in folders by the headers of their files: no number of a tensor is read or made."""
+"""What the headers of safetensors files say: no number of a tensor is read."""
+
+from pathlib import Path
 
 import numpy as np
 
-from .safetensors import Tensors
+from .safetensors import SafetensorsFile
 
 
-def headers(path):
-    """{name: (dtype, shape)} of a safetensors file, or of its shards, and its metadata."""
-    file = Tensors(path)
-    return {name: (x.dtype, x.shape) for name, x in file.there.items()}, file.metadata
+def read_shapes(path: Path) -> tuple[dict[str, tuple], dict[str, str]]:
+    """Return {name: (dtype, shape)} of a safetensors file, or of its shards, and its metadata."""
+    file = SafetensorsFile(path)
+    return {name: (x.dtype, x.shape) for name, x in file.tensors.items()}, file.metadata
 
 
-class Outlines(Tensors):
-    """The tensors by their shapes alone: zeros, which take no memory."""
+class ZerosFile(SafetensorsFile):
+    """A safetensors file whose arrays are zeros of the right shapes, which take no memory."""
 
     def __getitem__(self, name):
-        x = self.there[name]
-        x.floating()  # an error, if they are not
+        x = self.tensors[name]
+        x.number_format()  # raises CheckpointError for other types than floats
         return np.broadcast_to(np.zeros((), self.dtype), x.shape)

@@ -1,10 +1,13 @@
-"""Safetensors: a header of JSON, which says of each tensor its type, shape and place, and bytes."""
+"""Safetensors files: a JSON header with type, shape and offsets of each tensor, then the data.
+
+Files are untrusted: anything malformed raises CheckpointError naming the file and the tensor.
+"""
 
 import json
 import math
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,34 +16,36 @@ import numpy as np
 from safetensors.numpy import save
 
 from ..autograd.backend import host
-from .json import TEXT, CheckpointError, brief, parsed, present
+from ..autograd.nn import Parameters
+from .json import MAX_JSON_BYTES, CheckpointError, check_file, parse_json, read_json, short_repr
 
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
-SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1} | {
+ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1} | {
     f"{sign}{8 * size}": size for sign in "IU" for size in (1, 2, 4, 8)
 }
+DTYPES = np.float16, np.float32, np.float64  # that are written
 
 
 @dataclass
-class Stored:
-    """A tensor as a file has it: nothing of it is read before its numbers are asked for."""
+class StoredTensor:
+    """A tensor in a file.  Its numbers stay on the disk until `read` is called."""
 
     path: Path
     name: str
     dtype: str
     shape: tuple
-    raw: np.ndarray
+    data: np.ndarray  # bytes, mapped from the disk
 
-    def floating(self):
-        """How its numbers lie in the file."""
+    def number_format(self) -> str:
+        """Return the NumPy format of its numbers; raise CheckpointError if they are not floats."""
         if self.dtype not in FLOATS:
-            kinds = ", ".join(FLOATS)
-            raise CheckpointError(f"{self.path}: {self.name} is {self.dtype}, not one of {kinds}")
+            known = ", ".join(FLOATS)
+            raise CheckpointError(f"{self.path}: {self.name} is {self.dtype}, not one of {known}")
         return FLOATS[self.dtype]
 
-    def floats(self):
-        """Its numbers, mapped from the disk; halves are widened to float32."""
-        x = np.require(self.raw.view(self.floating()), requirements="A").reshape(self.shape)
+    def read(self) -> np.ndarray:
+        """Return its numbers, mapped from the disk; half precision is widened to float32."""
+        x = np.require(self.data.view(self.number_format()), requirements="A").reshape(self.shape)
         if self.dtype == "BF16":  # the upper half of a float32
             x = (x.astype(np.uint32) << 16).view(np.float32)
         if not np.isfinite(x).all():
@@ -48,162 +53,188 @@ class Stored:
         return x.astype(np.float32) if self.dtype == "F16" else x
 
 
-def located(path, name, about):
-    """Where a tensor lies, and its type and shape, which have to agree."""
-    match about:
+def check_entry(path, name, entry):
+    """Return (begin, end, name, dtype, shape) of a tensor's header entry, which must be valid."""
+    match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]}:
-            whole = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
-            whole = whole and len(shape) <= 8 and math.prod(filter(None, shape)) < 2**60
-            good = whole and dtype in SIZES and name.isprintable()
-            if good and math.prod(shape) * SIZES[dtype] == end - begin:
+            integers = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+            small = integers and len(shape) <= 8 and math.prod(filter(None, shape)) < 2**60
+            valid = small and dtype in ITEM_SIZES and name.isprintable()
+            if valid and math.prod(shape) * ITEM_SIZES[dtype] == end - begin:
                 return begin, end, name, dtype, tuple(shape)
-    raise CheckpointError(f"{path}: {name!r:.200} can't be {brief(about)}")
+    raise CheckpointError(
+        f"{path}: the header entry of {name!r:.200} is not valid: {short_repr(entry)}"
+    )
 
 
-def header(path, raw):
-    """What a file says of its tensors, its metadata, and where its tensors begin."""
+def read_header(path, raw):
+    """Return the entries of the tensors, the metadata, and the offset at which the data begins."""
     length = int.from_bytes(raw[:8].tobytes(), "little")
-    if not 2 <= length <= min(len(raw) - 8, TEXT):
-        told = f"of its {len(raw):,} bytes the header would be {length:,}"
-        raise CheckpointError(f"{path} is no whole safetensors file: {told}")
-    said = parsed(f"the header of {path}", raw[8 : 8 + length].tobytes())
-    metadata = said.field("__metadata__", {}, dict)
+    if not 2 <= length <= min(len(raw) - 8, MAX_JSON_BYTES):
+        raise CheckpointError(
+            f"{path} is not a valid safetensors file: it has {len(raw):,} bytes, and its first 8 "
+            f"announce a header of {length:,}"
+        )
+    header = parse_json(raw[8 : 8 + length].tobytes(), f"the header of {path}")
+    metadata = header.field("__metadata__", {}, dict)
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(f"{path}: __metadata__ must hold texts, not {brief(metadata)}")
-    return {name: said[name] for name in said if name != "__metadata__"}, metadata, 8 + length
+        raise CheckpointError(f"{path}: __metadata__ must hold strings, not {short_repr(metadata)}")
+    return {name: header[name] for name in header if name != "__metadata__"}, metadata, 8 + length
 
 
-def stored(path):
-    """{name: tensor} of one file, in which they lie end to end, and its metadata."""
-    present(path)
+def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Return {name: tensor} of one file, whose tensors must lie end to end, and its metadata."""
+    check_file(path)
     try:
         raw = np.asarray(np.memmap(path, np.uint8, "r"))
-    except (OSError, ValueError) as e:
-        raise CheckpointError(f"{path} is no whole safetensors file: {e}") from None
-    said, metadata, start = header(path, raw)
-    found, data, at = {}, raw[start:], 0
-    for begin, end, name, dtype, shape in sorted(located(path, *item) for item in said.items()):
-        if begin != at:
-            told = f"begins at byte {begin:,} of the data, but there is a tensor or a gap to {at:,}"
-            raise CheckpointError(f"{path}: {name} {told}")
-        found[name], at = Stored(path, name, dtype, shape, data[begin:end]), end
-    if at != len(data):
-        told = f"its tensors have {at:,} bytes, but {len(data):,} are there"
-        raise CheckpointError(f"{path} is no whole safetensors file: {told}")
-    return found, metadata
-
-
-def shards(index):
-    """{file: names of the tensors that the index puts there}"""
-    found = {}
-    for name, file in parsed(index).field("weight_map", {}, dict).items():
-        if not (isinstance(file, str) and re.fullmatch(r"[\w.-]+\.safetensors", file)):
-            told = (
-                f"weight_map puts {name!r:.200} in {brief(file)}, not in a .safetensors beside it"
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a valid safetensors file: {error}") from None
+    entries, metadata, start = read_header(path, raw)
+    tensors, data, offset = {}, raw[start:], 0
+    for begin, end, name, dtype, shape in sorted(check_entry(path, *e) for e in entries.items()):
+        if begin != offset:
+            raise CheckpointError(
+                f"{path}: {name} begins at byte {begin:,} of the data, but must begin at "
+                f"{offset:,}, where the tensor before it ends"
             )
-            raise CheckpointError(f"{index}: {told}")
-        found.setdefault(index.with_name(file), set()).add(name)
-    return found
+        tensors[name] = StoredTensor(path, name, dtype, shape, data[begin:end])
+        offset = end
+    if offset != len(data):
+        raise CheckpointError(
+            f"{path} is not a valid safetensors file: its tensors take {offset:,} bytes, and there "
+            f"are {len(data):,}"
+        )
+    return tensors, metadata
 
 
-class Tensors(MutableMapping):
-    """The tensors of a safetensors file, or of the shards that an index beside it names.
+def read_index(path: Path) -> dict[Path, set[str]]:
+    """Return {file: names of its tensors} of an index of shards."""
+    shards = {}
+    for name, file in read_json(path).field("weight_map", {}, dict).items():
+        if not (isinstance(file, str) and re.fullmatch(r"[\w.-]+\.safetensors", file)):
+            raise CheckpointError(
+                f"{path}: weight_map puts {name!r:.200} in {short_repr(file)}, which is not a "
+                ".safetensors file of the same folder"
+            )
+        shards.setdefault(path.with_name(file), set()).add(name)
+    return shards
 
-    called: the name here of a name in the file; None leaves the tensor out.
-    dtype: what they all fit in, float32 or float64.
+
+class SafetensorsFile(MutableMapping):
+    """The arrays of a safetensors file, by name, or of the shards that PATH.index.json lists.
+
+    rename: maps a name in the file to a key here, or to None to leave the tensor out.
+    dtype: float64 if a tensor is, otherwise float32.
     """
 
-    def __init__(self, path, called=lambda name: name):
+    def __init__(self, path: Path, rename: Callable[[str], str | None] = lambda name: name):
         index = path.with_name(f"{path.name}.index.json")
-        sharded = os.path.lexists(index) and not os.path.lexists(path)
-        self.path, self.labelled_positions, self.there, self.metadata = path, set(), {}, {}
+        self.path, self.tensors, self.metadata = path, {}, {}
+        self.used = set()  # keys that `require` was called for
         self.dtype = np.dtype("f4")
-        if sharded:
+        if os.path.lexists(index) and not os.path.lexists(path):
             self.path = index
-            for file, names in shards(index).items():
-                found, _ = stored(file)
-                if odd := sorted(names ^ found.keys()):
-                    told = f"{'has no' if odd[0] in names else 'has a'} {odd[0]!r:.200}"
-                    raise CheckpointError(f"{file} {told}, unlike the weight_map of {index.name}")
-                self.take(found, called)
+            for file, names in read_index(index).items():
+                tensors, _ = open_file(file)
+                if differ := sorted(names ^ tensors.keys()):
+                    has = "has no" if differ[0] in names else "has a"
+                    raise CheckpointError(
+                        f"{file} {has} {differ[0]!r:.200}, unlike the weight_map of {index.name}"
+                    )
+                self.add(tensors, rename)
         else:
-            found, self.metadata = stored(path)
-            self.take(found, called)
+            tensors, self.metadata = open_file(path)
+            self.add(tensors, rename)
 
-    def take(self, found, called):
-        for name, tensor in found.items():
-            if (key := called(name)) in self.there:
-                told = f"{name} and {self.there[key].name} are both {key}"
-                raise CheckpointError(f"{tensor.path}: {told}")
+    def add(self, tensors, rename):
+        """Add the tensors of one file."""
+        for name, tensor in tensors.items():
+            if (key := rename(name)) in self.tensors:
+                other = self.tensors[key].name
+                raise CheckpointError(f"{tensor.path}: {name} and {other} are both {key}")
             if key is not None:
-                self.there[key] = tensor
+                self.tensors[key] = tensor
                 self.dtype = np.dtype("f8") if tensor.dtype == "F64" else self.dtype
 
     def __getitem__(self, name):
-        if isinstance(x := self.there[name], Stored):
-            x = self.there[name] = x.floats()
+        if isinstance(x := self.tensors[name], StoredTensor):
+            x = self.tensors[name] = x.read()
         return x
 
     def __setitem__(self, name, x):
-        self.there[name] = x
+        self.tensors[name] = x
 
     def __delitem__(self, name):
-        del self.there[name]
+        del self.tensors[name]
 
     def __iter__(self):
-        return iter(self.there)
+        return iter(self.tensors)
 
     def __len__(self):
-        return len(self.there)
+        return len(self.tensors)
 
     @property
-    def size(self):
-        """How many numbers there are."""
-        return sum(math.prod(x.shape) for x in self.there.values())
+    def size(self) -> int:
+        """How many numbers all tensors have."""
+        return sum(math.prod(x.shape) for x in self.tensors.values())
 
-    def shape(self, name):
-        """That of the tensor of this name, or None."""
-        return self.there[name].shape if name in self else None
+    def shape(self, name: str) -> tuple | None:
+        """Return the shape of a tensor, or None if there is none of this name."""
+        return self.tensors[name].shape if name in self else None
 
-    def need(self, name, shape):
-        """The tensor of this name, which has this shape."""
-        found = self.shape(name)
-        if found != shape:
-            found = "missing" if found is None else found
-            raise CheckpointError(
-                f"{self.path}: {name} is {found}, but must be {shape}: is it of another model?"
-            )
-        self.labelled_positions.add(name)
+    def require(self, name: str, shape: tuple) -> np.ndarray:
+        """Return the array of this name; raise CheckpointError unless it has this shape."""
+        if (actual := self.shape(name)) != shape:
+            wrong = "is missing" if actual is None else f"has shape {actual}, but must have {shape}"
+            raise CheckpointError(f"{self.path}: {name} {wrong}: is the file for another model?")
+        self.used.add(name)
         return self[name]
 
-    def end(self):
-        """An error if there is more than was asked for."""
-        if more := ", ".join(sorted(set(self) - self.labelled_positions)[:4]):
-            raise CheckpointError(f"{self.path}: no place for {more}: is it of another model?")
+    def check_all_used(self) -> None:
+        """Raise CheckpointError if there are tensors that `require` was not called for."""
+        if unused := ", ".join(sorted(set(self) - self.used)[:4]):
+            raise CheckpointError(
+                f"{self.path} has unexpected tensors, {unused}: is the file for another model?"
+            )
 
 
-def floating(dtype):
-    """The NumPy dtype of that name, if it is one that we write."""
+def float_dtype(dtype) -> np.dtype:
+    """Return the NumPy dtype of this name; raise CheckpointError if it can't be written."""
     with suppress(TypeError):
-        if np.dtype(dtype) in (np.float16, np.float32, np.float64):
+        if np.dtype(dtype) in DTYPES:
             return np.dtype(dtype)
-    raise CheckpointError(f"dtype={dtype}: there is float16, float32, float64")
+    raise CheckpointError(f"dtype={dtype} must be float16, float32 or float64")
 
 
-def packed(tensors, metadata, dtype=None):
-    """The bytes of a safetensors file, each array in its own float or all in this.
+def serialize(arrays: dict[str, np.ndarray], metadata: dict[str, str], dtype=None) -> bytes:
+    """Return the bytes of a safetensors file; equal arrays give equal bytes.
 
-    Of the same arrays they are the same bytes.
+    dtype: of all arrays; None keeps the dtype of each.
     """
-    dtype = None if dtype is None else floating(dtype)
+    dtype = None if dtype is None else float_dtype(dtype)
     with np.errstate(over="ignore"):
-        tensors = {name: np.ascontiguousarray(host(x), dtype) for name, x in tensors.items()}
-    for name, x in tensors.items():
+        arrays = {name: np.ascontiguousarray(host(x), dtype) for name, x in arrays.items()}
+    for name, x in arrays.items():
         if not np.isfinite(x).all():
             raise CheckpointError(f"{name} holds NaN or infinity as {x.dtype}, so it is not saved")
-    content = save(tensors, {"format": "pt"} | metadata)
+    content = save(arrays, {"format": "pt"} | metadata)
     start = 8 + int.from_bytes(content[:8], "little")
-    said = json.loads(content[8:start])  # in an order that is another each time
-    head = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
-    return b"".join([len(head).to_bytes(8, "little"), head, memoryview(content)[start:]])
+    entries = json.loads(content[8:start])  # whose order differs from run to run
+    header = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[start:]])
+
+
+def named_arrays(γ: Parameters) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return {name: array} of the parameters of γ, each once, and metadata about shared ones.
+
+    metadata["shared"] is JSON: each further name of a parameter -> the name that its array has.
+    """
+    first_names, arrays, shared = {}, {}, {}
+    for name, p in γ.named_parameters():
+        first = first_names.setdefault(id(p), name)
+        if first == name:
+            arrays[name] = p.data
+        else:
+            shared[name] = first
+    return arrays, {"shared": json.dumps(shared)}

@@ -10,10 +10,9 @@ from zlib import crc32
 import numpy as np
 
 from ..autograd.backend import host
-from ..hf.peft.native import named
-from ..storage.folders import write
-from ..storage.json import CheckpointError, parsed
-from ..storage.safetensors import Tensors, packed
+from ..storage.folders import write_atomically
+from ..storage.json import CheckpointError, parse_json
+from ..storage.safetensors import SafetensorsFile, named_arrays, serialize
 
 FILE = "training.safetensors"
 
@@ -21,7 +20,7 @@ FILE = "training.safetensors"
 def save(trainer, folder):
     """Write what `load` needs.  Killed at any instant, the folder has the old file or the new."""
     path, optimizer, best = Path(folder, FILE), trainer.optimizer, trainer.best
-    names, _ = named(trainer.adaptation)
+    names, _ = named_arrays(trainer.adaptation)
     parts = {"adapt": names.values(), "m": optimizer.m, "v": optimizer.v, "best": best.arrays}
     tensors = {
         f"{part}.{name}": host(x) for part, xs in parts.items() for name, x in zip(names, xs)
@@ -29,10 +28,10 @@ def save(trainer, folder):
     tensors["rates"] = rates(trainer, trainer.t)
     state = {"t": trainer.t, "seen": trainer.seen, "logged": trainer.logged, "adam": optimizer.t}
     state |= {"best": best.value if best.t else None, "best_t": best.t, "since": best.since}
-    content = packed(tensors, {"training": json.dumps(made_as(trainer) | state)})
+    content = serialize(tensors, {"training": json.dumps(made_as(trainer) | state)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, content)
+        write_atomically(path, content)
     except OSError as error:
         why = error.strerror or error
         raise CheckpointError(f"{path} can't be written: {why}; what was there is whole") from error
@@ -43,8 +42,8 @@ def load(trainer, folder):
 
     CheckpointError, and nothing changed, for a file that is broken or of another training.
     """
-    file, optimizer = Tensors(Path(folder, FILE)), trainer.optimizer
-    said = parsed(file.path, file.metadata.get("training", "null"))
+    file, optimizer = SafetensorsFile(Path(folder, FILE)), trainer.optimizer
+    said = parse_json(file.metadata.get("training", "null"), file.path)
     for name, here in made_as(trainer).items():
         if (there := said.get(name)) != here:
             raise CheckpointError(f"{file.path}: {name} was {there!r}, but here it is {here!r}")
@@ -56,7 +55,7 @@ def load(trainer, folder):
     new, m, v = (arrays(file, part, trainer.adaptation) for part in ("adapt", "m", "v"))
     best = arrays(file, "best", trainer.adaptation) if best_t else []
     lowest = said.field("best", inf, float)
-    file.end()
+    file.check_all_used()
     for p, x in zip(optimizer.parameters, new):
         p.data[...] = x
     optimizer.m, optimizer.v, optimizer.t = m, v, adam
@@ -87,7 +86,7 @@ def rates(trainer, t):
 
 def same_rates(trainer, file, t):
     """An error if the steps so far would have had other rates here."""
-    then = file.need("rates", (t,))
+    then = file.require("rates", (t,))
     if (other := np.flatnonzero(then != rates(trainer, t))).size:
         i = int(other[0])
         raise CheckpointError(
@@ -106,8 +105,8 @@ def whole(said, name):
 def arrays(file, part, adaptation):
     """Of a part of the file, copies of the arrays that stand for the parameters of γ."""
     found = []
-    for name, p in named(adaptation)[0].items():
-        x = file.need(f"{part}.{name}", p.shape)
+    for name, p in named_arrays(adaptation)[0].items():
+        x = file.require(f"{part}.{name}", p.shape)
         if x.dtype != p.dtype:
             raise CheckpointError(f"{file.path}: {part}.{name} is {x.dtype}, but here {p.dtype}")
         found.append(np.array(x, like=p))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from minipeft import BertConfig, Config
-from minipeft.hf.models.families import FAMILIES, family_of
+from minipeft.hf.models import FAMILIES, family_of
 from minipeft.model.config import LINEARS
 from minipeft.storage.json import CheckpointError, Settings
 from tests.support.families import BERT, GPT2, LLAMA
@@ -49,7 +49,7 @@ LLAMA3 = {  # as Llama 3.1 has it
 def config(model_type, **said):
     """The configuration that a folder's settings tell of."""
     settings = Settings({"model_type": model_type} | said, Path("config.json"))
-    return FAMILIES[model_type].config(settings)
+    return FAMILIES[model_type].to_config(settings)
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
@@ -172,7 +172,7 @@ WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "
     ],
 )
 def test_settings_say_what_a_network_is(c, model_type):
-    told = json.loads(json.dumps(family_of(c).settings(c)))
+    told = json.loads(json.dumps(family_of(c).to_settings(c)))
     again = config(**told)
     same = ("key_heads", "head_width", "ffn_width")
     assert told["model_type"] == model_type

@@ -1,0 +1,24 @@
+"""The families of models whose folders can be read and written.
+
+To add one, write its table, a Family as in gpt2.py, and list it here.
+"""
+
+from ...model.config import Config
+from ...storage.json import CheckpointError
+from .bert import BERT
+from .family import Family
+from .gpt2 import GPT2
+from .llama import LLAMA
+
+ALL = GPT2, LLAMA, BERT
+FAMILIES = {model_type: family for family in ALL for model_type in family.class_prefixes}
+
+
+def family_of(config: Config) -> Family:
+    """Return the family whose folders can hold a model of this configuration."""
+    reasons = {family: family.unsupported(config) for family in ALL}
+    if possible := [family for family, reason in reasons.items() if reason is None]:
+        return possible[0]
+    raise CheckpointError(
+        f"no family of Hugging Face's models has this configuration: {'; '.join(reasons.values())}"
+    )

@@ -1,11 +1,12 @@
-"""BERT's folders, in the names of transformers."""
+"""BERT: names and settings of transformers."""
 
 from ...model.bert import BertConfig
-from ...model.config import LINEARS
+from ...model.config import LINEARS, Config
 from ...model.heads import Classifier, SpanClassifier, TokenClassifier
-from .family import Family, configured, told
+from ...storage.json import Settings
+from .family import Family, config_from, settings_from
 
-FIELDS = {  # ours: theirs, its value where it is left out, its kind
+FIELDS = {  # our field: (name in config.json, transformers' default, type)
     "vocabulary": ("vocab_size", 30522, int),
     "width": ("hidden_size", 768, int),
     "layers": ("num_hidden_layers", 12, int),
@@ -15,7 +16,7 @@ FIELDS = {  # ours: theirs, its value where it is left out, its kind
     "eps": ("layer_norm_eps", 1e-12, float),
     "token_types": ("type_vocab_size", 2, int),
 }
-ONLY = {  # what our encoder computes
+SUPPORTED = {  # settings, and the values for which our encoder computes the same
     "hidden_act": ("gelu",),
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
@@ -24,33 +25,35 @@ ONLY = {  # what our encoder computes
 }
 
 
-def config(settings):
-    settings.only(ONLY)
-    return configured(settings, FIELDS, BertConfig)
+def to_config(settings: Settings) -> Config:
+    """Return the configuration that the settings describe."""
+    settings.check_supported(SUPPORTED)
+    return config_from(settings, FIELDS, BertConfig)
 
 
-def settings(c):
-    return told(c, FIELDS) | {
+def to_settings(c: Config) -> dict:
+    """Return the settings that describe a configuration."""
+    return settings_from(c, FIELDS) | {
         "model_type": "bert",
         "intermediate_size": c.ffn_width or 4 * c.width,
         "hidden_act": "gelu",
-        "pad_token_id": None,  # the default is of another vocabulary
+        "pad_token_id": None,  # transformers' default belongs to another vocabulary
     }
 
 
-class Names(Family):
-    """As its files have had them from the first year on."""
+class Bert(Family):
+    """A family that also reads the names of the first BERT files: gamma and beta of the norms."""
 
-    def called(self, name):
+    def file_key(self, name):
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-        return super().called(name.replace("LayerNorm.beta", "LayerNorm.bias"))
+        return super().file_key(name.replace("LayerNorm.beta", "LayerNorm.bias"))
 
 
-BERT = Names(
+BERT = Bert(
     name="BERT",
-    stems={"bert": "Bert"},
-    lm="ForMaskedLM",
-    trunk="bert.",
+    class_prefixes={"bert": "Bert"},
+    lm_suffix="ForMaskedLM",
+    base_model_prefix="bert.",
     blocks="encoder.layer",
     layers={
         "tokens": "embeddings.word_embeddings",
@@ -70,12 +73,12 @@ BERT = Names(
         "transform.ln": "cls.predictions.transform.LayerNorm",
         "head": "cls.predictions",
     },
-    scores={
+    head_names={
         Classifier: "classifier",
         TokenClassifier: "classifier",
         SpanClassifier: "qa_outputs",
     },
-    kind={
+    supported={
         "positions": ("learned",),
         "norm": ("layer",),
         "activation": ("gelu",),
@@ -88,12 +91,12 @@ BERT = Names(
         "causal": (False,),
         "tied_head": (True,),
     },
-    config=config,
-    settings=settings,
-    queries=("query", "value"),
-    ties=(
+    to_config=to_config,
+    to_settings=to_settings,
+    lora_targets=("query", "value"),
+    tied_names=(
         ("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),
         ("cls.predictions.decoder.bias", "cls.predictions.bias"),
     ),
-    left=r"embeddings\.position_ids$|cls\.seq_relationship\.",
+    ignored_keys=r"embeddings\.position_ids$|cls\.seq_relationship\.",
 )

@@ -1,215 +1,261 @@
-"""A family of Hugging Face's models: how its folders name what our networks are made of."""
+"""A family of Hugging Face's models: how its folders name and store what our networks are made of.
+
+Folders are untrusted: anything malformed raises CheckpointError naming file and field.
+"""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...autograd.tensor import Tensor
 from ...model.bert import Encoder, MaskedLM
+from ...model.config import Config
 from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ...model.transformer import Decoder, Transformer
-from ...storage.json import CheckpointError, parsed
-from ...storage.safetensors import Tensors, floating
+from ...storage.json import CheckpointError, Settings, parse_json
+from ...storage.safetensors import SafetensorsFile, float_dtype
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
-BARE = Features, Encoder
-HEADS = {  # our network with a head: what the name of their architecture ends in
+HEADLESS = Features, Encoder
+HEAD_SUFFIXES = {  # class of our network: how the name of its Hugging Face class ends
     Classifier: "ForSequenceClassification",
     TokenClassifier: "ForTokenClassification",
     SpanClassifier: "ForQuestionAnswering",
-} | dict.fromkeys(BARE, "Model")
+} | dict.fromkeys(HEADLESS, "Model")
+DEFAULT_POOL = {True: "last", False: "cls"}  # pool of a Classifier, by `causal`
+KEPT_SETTINGS = "bos_token_id", "eos_token_id", "pad_token_id", "id2label", "label2id"
 
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Its table.  Of "h.3.attn.c_attn" `blocks` is "h", and "attn.c_attn" the name of a layer."""
+    """A table of names, and methods that read and write folders by it.
 
-    name: str  # in errors
-    stems: dict  # model_type: what the names of its architectures begin with
-    lm: str  # what that of a language model ends in
-    trunk: str  # what stands before the trunk's names beside a head
+    "h.3.attn.c_attn" is layer "attn.c_attn" of block 3, and `blocks` is "h".  A layer may be fused:
+    c_attn has our layers q, k and v side by side.
+    """
+
+    name: str  # for errors
+    class_prefixes: dict  # model_type: how the names of its Hugging Face classes begin
+    lm_suffix: str  # how the name of its language model's class ends
+    base_model_prefix: str  # of the names of the trunk's layers in a model with a head
     blocks: str
-    layers: dict  # ours: theirs.  Those of one name lie side by side there
-    scores: dict  # our network with a head: what its head is called
-    kind: dict  # fields of our configuration, and the values that the family has there
-    config: Callable  # their settings -> our configuration
-    settings: Callable  # and back
-    queries: tuple  # what PEFT's LoRA adapts where nothing is said
-    beside_spans: Callable | None = None  # of a configuration: `trunk`, where spans have another
-    conv: bool = False  # the matrices of its blocks are (in, out), as ours
-    ties: tuple = ()  # pairs of names: if the first is in a file, it is the second again
-    left: str = r"(?!)"  # tensors of a file that are none of the model's
+    layers: dict  # our name: the Hugging Face name; fused layers have the same
+    head_names: dict  # class of our network with a head: the Hugging Face name of the head
+    supported: dict  # fields of Config, and the values that they can have in this family
+    to_config: Callable[[Settings], Config]
+    to_settings: Callable[[Config], dict]
+    lora_targets: tuple  # PEFT's default target_modules of LoRA
+    span_prefix: Callable[[Config], str] | None = None  # base_model_prefix beside a span head
+    conv1d: bool = False  # the matrices of blocks are (in, out), as ours
+    tied_names: tuple = ()  # (a, b): if a file has a, it must equal b
+    ignored_keys: str = r"(?!)"  # tensors of a file that the model does not have: a pattern
 
     # -- names
 
-    def theirs(self, path, network=Transformer):
-        """blocks.3.attn.q -> h.3.attn.c_attn"""
+    def hf_name(self, path: str, network: type = Transformer) -> str:
+        """Return the Hugging Face name of a layer: h.3.attn.c_attn for blocks.3.attn.q."""
         n, layer = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+)", path).groups()
         if layer == "score":
-            return self.scores[network]
+            return self.head_names[network]
         return f"{self.blocks}.{n}.{self.layers[layer]}" if n else self.layers[layer]
 
-    def full(self, path, network, c):
-        """transformer.h.3.attn.c_attn, as it is called in all of their network."""
-        name = self.theirs(path, network)
-        if network in BARE or re.match(r"head|score|transform\.", path):
+    def full_hf_name(self, path: str, network: type, config: Config) -> str:
+        """Return the Hugging Face name in a network of this class: transformer.h.3.attn.c_attn."""
+        name = self.hf_name(path, network)
+        if network in HEADLESS or re.match(r"head|score|transform\.", path):
             return name
-        other = self.beside_spans if network is SpanClassifier else None
-        return (other(c) if other else self.trunk) + name
+        if network is SpanClassifier and self.span_prefix:
+            return self.span_prefix(config) + name
+        return self.base_model_prefix + name
 
-    def beside(self, path):
-        """The paths that lie side by side in one layer of theirs, in order."""
-        front, layer = re.fullmatch(r"(blocks\.\d+\.)?(.+)", path).groups("")
+    def fused_with(self, path: str) -> list[str]:
+        """Return the paths of the layers that are fused in the Hugging Face layer of `path`."""
+        block, layer = re.fullmatch(r"(blocks\.\d+\.)?(.+)", path).groups("")
         name = self.layers.get(layer)
-        return [front + ours for ours, other in self.layers.items() if other == name] or [path]
+        return [block + ours for ours, other in self.layers.items() if other == name] or [path]
 
-    def layers_of(self, paths):
-        """The layers of theirs that these are in: all the paths that lie side by side there."""
-        return [*dict.fromkeys(tuple(self.beside(path)) for path in paths)]
+    def fused_groups(self, paths: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return the Hugging Face layers that the paths are in, each as all paths fused in it."""
+        return [*dict.fromkeys(tuple(self.fused_with(path)) for path in paths)]
 
-    def called(self, name):
-        """A name in a file as in this table, whatever stands before it; None: it is left out."""
-        name = re.sub(rf"^({re.escape(self.trunk)}|transformer\.)", "", name)
-        return None if re.match(self.left, name) else name
+    def file_key(self, name: str) -> str | None:
+        """Return a name in a file without the prefix of the base model, or None to ignore it."""
+        name = re.sub(rf"^({re.escape(self.base_model_prefix)}|transformer\.)", "", name)
+        return None if re.match(self.ignored_keys, name) else name
 
-    def linear(self, path):
-        """Is it a layer x W?"""
+    def is_linear(self, path: str) -> bool:
+        """Return whether the layer is a matrix product."""
         return bool(LINEAR.search(path))
 
-    def turned(self, path, c):
-        """Is their matrix of this layer (out, in), the transpose of ours?"""
-        back = self.conv and path.startswith("blocks.") or c.tied_head and path == "head"
-        return self.linear(path) and not back
+    def is_transposed(self, path: str, config: Config) -> bool:
+        """Return whether files have the matrix of this layer as (out, in); ours is (in, out)."""
+        as_ours = self.conv1d and path.startswith("blocks.") or config.tied_head and path == "head"
+        return self.is_linear(path) and not as_ours
 
-    def endings(self, modules, layers):
-        """The modules, without their blocks if all blocks have them and no others end so."""
+    def common_suffixes(self, modules: Sequence[str], layers: int) -> list[str]:
+        """Return the modules without their block, if all blocks have them and no other matches."""
         block = re.compile(rf"(.*\b)?{re.escape(self.blocks)}\.\d+\.")
-        short = [*dict.fromkeys(block.sub("", m) for m in modules)]
-        longer = {n for n in self.layers.values() for s in short if n.endswith(f".{s}")}
-        each = all(map(block.match, modules)) and len(short) * layers == len(modules)
-        return short if each and not longer else list(modules)
+        suffixes = [*dict.fromkeys(block.sub("", m) for m in modules)]
+        longer = {n for n in self.layers.values() for s in suffixes if n.endswith(f".{s}")}
+        in_all_blocks = all(map(block.match, modules)) and len(suffixes) * layers == len(modules)
+        return suffixes if in_all_blocks and not longer else list(modules)
 
-    def joined(self, model):
-        """{their name: (those of our tensors that lie side by side in it, is it turned?)}"""
+    def hf_tensors(self, model: Transformer) -> dict[str, tuple[list[Tensor], bool]]:
+        """Return {name in a file: (our tensors that are fused in it, whether it is transposed)}."""
         found, seen, c = {}, set(), model.config
         for place, t in model.named_parameters():
             path, name = place.rsplit(".", 1)
             if id(t) not in seen:  # a tied head is the embedding
-                full = f"{self.full(path, type(model), c)}.{PARAMETERS[name]}"
-                found.setdefault(full, ([], name == "W" and self.turned(path, c)))[0].append(t)
+                key = f"{self.full_hf_name(path, type(model), c)}.{PARAMETERS[name]}"
+                transposed = name == "W" and self.is_transposed(path, c)
+                found.setdefault(key, ([], transposed))[0].append(t)
             seen.add(id(t))
         return found
 
-    def lacks(self, c):
-        """What of a configuration the family can't have, or nothing."""
-        for field, known in self.kind.items():
-            if (value := getattr(plain(c), field)) not in known:
-                return f"{self.name}'s {field} is {' or '.join(map(repr, known))}, not {value!r}"
+    def unsupported(self, config: Config) -> str | None:
+        """Return why the family can't have a configuration, or None if it can."""
+        for field, values in self.supported.items():
+            if (value := getattr(normalized(config), field)) not in values:
+                return f"{self.name} has {field}={' or '.join(map(repr, values))}, not {value!r}"
+        return None
 
     # -- folders
 
-    def read(self, folder, settings, tensors=Tensors):
-        """The network in a folder, of the kind that it says it is."""
-        settings.only({"problem_type": ("single_label_classification",)})
-        c = self.config(settings)
-        file = tensors(folder / "model.safetensors", self.called)
-        for path, shape in claims(c):  # before any claimed size is made
-            file.need(f"{self.theirs(path)}.weight", shape[::-1] if self.turned(path, c) else shape)
-        for name, original in self.ties if c.tied_head else ():
+    def load(self, folder, settings: Settings, open_file=SafetensorsFile) -> Transformer:
+        """Return the model in a folder with these settings; `open_file` opens its tensors."""
+        settings.check_supported({"problem_type": ("single_label_classification",)})
+        for name in ("id2label", "label2id"):
+            settings.field(name, None, dict)
+        c = self.to_config(settings)
+        file = open_file(folder / "model.safetensors", self.file_key)
+        self.check_sizes(file, c)
+        for name, original in self.tied_names if c.tied_head else ():
             x = file.get(original)
             if not np.array_equal(file.pop(name, x), x):
-                raise CheckpointError(f"{file.path}: {name} is not {original}, so not tied to it")
-        model = self.unset(settings, file, c)
-        new, dtype = {}, file.dtype
-        for name, (ts, turned) in self.joined(model).items():
-            shape = (*ts[0].shape[:-1], sum(t.shape[-1] for t in ts))
-            whole = file.need(self.called(name), shape[::-1] if turned else shape)
-            parts = np.split(whole.T if turned else whole, len(ts), axis=-1)
-            for t, part in zip(ts, parts, strict=True):
-                new[id(t)] = Tensor(np.asarray(part, dtype))
-        file.end()
-        for name in ("id2label", "label2id"):
-            settings.field(name, None, dict)  # an error, if it is something else
-        model.folder_settings = {name: settings[name] for name in KEPT if name in settings}
+                raise CheckpointError(
+                    f"{file.path}: {name} differs from {original}, but config.json says that they "
+                    "are tied"
+                )
+        model = self.empty_model(settings, file, c)
+        new = {}
+        for name, (tensors, transposed) in self.hf_tensors(model).items():
+            shape = (*tensors[0].shape[:-1], sum(t.shape[-1] for t in tensors))
+            x = file.require(self.file_key(name), shape[::-1] if transposed else shape)
+            parts = np.split(x.T if transposed else x, len(tensors), axis=-1)
+            for t, part in zip(tensors, parts, strict=True):
+                new[id(t)] = Tensor(np.asarray(part, file.dtype))
+        file.check_all_used()
+        model.folder_settings = {n: settings[n] for n in KEPT_SETTINGS if n in settings}
         return model.map(lambda t: new[id(t)])
 
-    def unset(self, settings, file, c):
-        """The network that a file is of, with no number in it yet."""
-        said = [*settings.names("architectures"), ""][0]
-        kinds = {stem + end: kind for stem in self.stems.values() for kind, end in HEADS.items()}
-        kind, trunk = kinds.get(said), Transformer(Unset(), c) if c.causal else Encoder(c, Unset())
-        if kind in self.scores:
-            score = self.scores[kind]
-            bias, (classes, *_) = f"{score}.bias" in file, file.shape(f"{score}.weight") or [0]
+    def check_sizes(self, file, config):
+        """Raise CheckpointError unless the file has the sizes of a configuration.
+
+        No array of an untrusted size is made before this.
+        """
+        for path, shape in expected_shapes(config):
+            transposed = self.is_transposed(path, config)
+            file.require(f"{self.hf_name(path)}.weight", shape[::-1] if transposed else shape)
+
+    def empty_model(self, settings, file, c):
+        """Return a network of zeros of the class that the settings name or the file shows."""
+        architecture = [*settings.names("architectures"), ""][0]
+        named = {
+            prefix + suffix: network
+            for prefix in self.class_prefixes.values()
+            for network, suffix in HEAD_SUFFIXES.items()
+        }
+        network, zeros = named.get(architecture), ZeroGenerator()
+        trunk = (Transformer if c.causal else Encoder)(c, zeros)
+        if network in self.head_names:
+            head = self.head_names[network]
+            bias, (classes, *_) = f"{head}.bias" in file, file.shape(f"{head}.weight") or [0]
             if not classes:
-                raise CheckpointError(f"{file.path}: {score}.weight is missing or of no classes")
-            if kind is Classifier:
-                return Classifier(trunk, classes, POOL[c.causal], bias)
-            return kind(trunk, bias=bias) if kind is SpanClassifier else kind(trunk, classes, bias)
+                raise CheckpointError(f"{file.path}: {head}.weight is missing or has no classes")
+            if network is Classifier:
+                return Classifier(trunk, classes, DEFAULT_POOL[c.causal], bias)
+            if network is SpanClassifier:
+                return SpanClassifier(trunk, bias=bias)
+            return network(trunk, classes, bias)
         if c.causal:
-            lm = kind is None and (c.tied_head or "lm_head.weight" in file)
-            return Decoder(c, Unset()) if lm else Features(trunk)
-        model = MaskedLM(c, Unset()) if "cls.predictions.bias" in file else trunk
+            has_head = network is None and (c.tied_head or "lm_head.weight" in file)
+            return Decoder(c, zeros) if has_head else Features(trunk)
+        model = MaskedLM(c, zeros) if "cls.predictions.bias" in file else trunk
         if "pooler.dense.weight" not in file:
             del model.pooler
         return model
 
-    def files(self, model, dtype):
-        """What a folder of this model holds."""
-        network, settings = type(model), self.settings(model.config)
-        said = parsed("config.json", json.dumps(settings, default=lambda x: x.tolist()))
-        if (again := self.config(said)) != plain(model.config):
-            told = f"{self.name}'s config.json can't say {model.config}, only {again}"
-            raise CheckpointError(f"no format holds this configuration: {told}")
-        stem, end = self.stems[settings["model_type"]], HEADS.get(network, self.lm)
-        settings |= model.folder_settings | {"architectures": [stem + end], "dtype": floating(dtype).name}
-        tensors = {}
-        for name, (ts, turned) in self.joined(model).items():
-            whole = np.concatenate([t.data for t in ts], axis=-1)
-            tensors[name] = whole.T if turned else whole
-        if network in self.scores:
-            classes, bias = model.score.shape[1], f"{self.scores[network]}.bias"
-            if len(settings.get("id2label") or ()) != classes:
-                settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
-                settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
-            if self.head_has_bias(model.config, network):
-                tensors.setdefault(bias, np.zeros(classes, "f4"))
-            elif bias in tensors:
-                raise CheckpointError(f"{self.name}'s classifiers have no {bias}")
-        if network is Classifier and model.pool != POOL[model.config.causal]:
-            raise CheckpointError(f"{self.name}'s classifiers don't have pool={model.pool!r}")
-        return {"config.json": settings, "model.safetensors": (tensors, {})}
+    def files(self, model: Transformer, dtype) -> dict:
+        """Return {file name: content} of the folder of a model: settings; arrays and metadata."""
+        settings = self.to_settings(model.config)
+        self.check_reads_back(settings, model.config)
+        prefix = self.class_prefixes[settings["model_type"]]
+        architecture = prefix + HEAD_SUFFIXES.get(type(model), self.lm_suffix)
+        settings |= model.folder_settings
+        settings |= {"architectures": [architecture], "dtype": float_dtype(dtype).name}
+        arrays = {}
+        for name, (tensors, transposed) in self.hf_tensors(model).items():
+            x = np.concatenate([t.data for t in tensors], axis=-1)
+            arrays[name] = x.T if transposed else x
+        if type(model) in self.head_names:
+            self.add_head_fields(model, settings, arrays)
+        return {"config.json": settings, "model.safetensors": (arrays, {})}
 
-    def head_has_bias(self, c, network):
-        return not (c.causal and network is Classifier)
+    def check_reads_back(self, settings, config):
+        """Raise CheckpointError if the settings would be read as another configuration."""
+        text = json.dumps(settings, default=lambda x: x.tolist())
+        if (read := self.to_config(parse_json(text, "config.json"))) != normalized(config):
+            raise CheckpointError(
+                f"{self.name}'s config.json can't hold {config}: it would be read as {read}"
+            )
+
+    def add_head_fields(self, model, settings, arrays):
+        """Add what the folder of a model with a head has: names of the classes, and a bias."""
+        network, causal = type(model), model.config.causal
+        classes, bias = model.score.shape[1], f"{self.head_names[network]}.bias"
+        if len(settings.get("id2label") or ()) != classes:
+            settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
+            settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+        if self.head_has_bias(model.config, network):
+            arrays.setdefault(bias, np.zeros(classes, "f4"))
+        elif bias in arrays:
+            raise CheckpointError(f"{self.name}'s classifiers have no {bias}")
+        if network is Classifier and model.pool != DEFAULT_POOL[causal]:
+            raise CheckpointError(
+                f"{self.name}'s classifiers have pool={DEFAULT_POOL[causal]!r}, not {model.pool!r}"
+            )
+
+    def head_has_bias(self, config: Config, network: type) -> bool:
+        """Return whether the head of Hugging Face's class has a bias."""
+        return not (config.causal and network is Classifier)
 
 
-POOL = {True: "last", False: "cls"}  # of a network that is causal or is not
-KEPT = "bos_token_id", "eos_token_id", "pad_token_id", "id2label", "label2id"  # for a save
-
-
-class Unset:
-    """In place of a generator: the numbers come from a file, and until then take no memory."""
-
-    def __init__(self, shape=()):
-        self.shape = shape
+class ZeroGenerator:
+    """In place of a random generator, for networks whose numbers come from a file."""
 
     def standard_normal(self, shape):
-        return Unset(shape)
+        return Zeros(shape)
 
-    def __rmul__(self, deviation):
+
+class Zeros:
+    """Zeros that take no memory, for (std * zeros).astype(dtype)."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def __rmul__(self, std):
         return self
 
     def astype(self, dtype):
         return np.broadcast_to(np.zeros((), dtype), self.shape)
 
 
-def claims(c):
-    """[(path, shape)] of layers in which every size of a configuration is to be seen."""
+def expected_shapes(c: Config) -> Iterator[tuple[str, tuple]]:
+    """Yield (path, shape of its matrix) of layers that together show every size of `c`."""
     yield "tokens", (c.vocabulary, c.width)
     for n in reversed(range(c.layers)):
         yield f"blocks.{n}.mlp.up", (c.width, c.ffn_width or 4 * c.width)
@@ -220,8 +266,8 @@ def claims(c):
         yield "types", (c.token_types, c.width)
 
 
-def plain(c):
-    """The configuration without the sizes that follow from others."""
+def normalized(c: Config) -> Config:
+    """Return the configuration with None for sizes that have their default value."""
     return replace(
         c,
         key_heads=None if c.key_heads == c.heads else c.key_heads,
@@ -230,15 +276,18 @@ def plain(c):
     )
 
 
-def configured(settings, fields, make, **more):
-    """The configuration that the settings tell of, in fields {ours: (theirs, default, kind)}."""
-    found = {ours: settings.field(*f) for ours, f in fields.items()}
+def config_from(settings: Settings, fields: dict, make: Callable = Config, **more) -> Config:
+    """Return the configuration in the settings.
+
+    fields: {our field: (name in config.json, default, type)}.  more: other fields of `make`.
+    """
+    values = {ours: settings.field(*field) for ours, field in fields.items()}
     try:
-        return plain(make(**found | more))
-    except ValueError as e:
-        raise CheckpointError(f"{settings.path}: {e}") from None
+        return normalized(make(**values | more))
+    except ValueError as error:
+        raise CheckpointError(f"{settings.path}: {error}") from None
 
 
-def told(c, fields):
-    """The settings that tell of a configuration."""
-    return {theirs: getattr(c, ours) for ours, (theirs, *_) in fields.items()}
+def settings_from(c: Config, fields: dict) -> dict:
+    """Return {name in config.json: value} of these fields of a configuration."""
+    return {name: getattr(c, ours) for ours, (name, *_) in fields.items()}

@@ -1,10 +1,11 @@
-"""GPT-2's folders, in the names of transformers.  Its Conv1D is (in, out), as our Linear."""
+"""GPT-2: names and settings of transformers.  Its Conv1D has matrices (in, out), as our Linear."""
 
 from ...model.config import LINEARS, Config
 from ...model.heads import Classifier, SpanClassifier, TokenClassifier
-from .family import Family, configured, told
+from ...storage.json import Settings
+from .family import Family, config_from, settings_from
 
-FIELDS = {  # ours: theirs, its value where it is left out, its kind
+FIELDS = {  # our field: (name in config.json, transformers' default, type)
     "vocabulary": ("vocab_size", 50257, int),
     "width": ("n_embd", 768, int),
     "layers": ("n_layer", 12, int),
@@ -14,7 +15,7 @@ FIELDS = {  # ours: theirs, its value where it is left out, its kind
     "eps": ("layer_norm_epsilon", 1e-5, float),
     "tied_head": ("tie_word_embeddings", True, bool),
 }
-ONLY = {  # what our transformer computes
+SUPPORTED = {  # settings, and the values for which our transformer computes the same
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "add_cross_attention": (False,),
     "scale_attn_weights": (True,),
@@ -23,25 +24,27 @@ ONLY = {  # what our transformer computes
 }
 
 
-def config(settings):
-    settings.only(ONLY)
-    return configured(settings, FIELDS, Config)
+def to_config(settings: Settings) -> Config:
+    """Return the configuration that the settings describe."""
+    settings.check_supported(SUPPORTED)
+    return config_from(settings, FIELDS)
 
 
-def settings(c):
-    return told(c, FIELDS) | {
+def to_settings(c: Config) -> dict:
+    """Return the settings that describe a configuration."""
+    return settings_from(c, FIELDS) | {
         "model_type": "gpt2",
         "activation_function": "gelu_new",
-        "bos_token_id": None,  # the defaults are of another vocabulary
+        "bos_token_id": None,  # transformers' defaults belong to another vocabulary
         "eos_token_id": None,
     }
 
 
 GPT2 = Family(
     name="GPT-2",
-    stems={"gpt2": "GPT2"},
-    lm="LMHeadModel",
-    trunk="transformer.",
+    class_prefixes={"gpt2": "GPT2"},
+    lm_suffix="LMHeadModel",
+    base_model_prefix="transformer.",
     blocks="h",
     layers={
         "tokens": "wte",
@@ -57,8 +60,8 @@ GPT2 = Family(
         "ln": "ln_f",
         "head": "lm_head",
     },
-    scores={Classifier: "score", TokenClassifier: "classifier", SpanClassifier: "qa_outputs"},
-    kind={
+    head_names={Classifier: "score", TokenClassifier: "classifier", SpanClassifier: "qa_outputs"},
+    supported={
         "positions": ("learned",),
         "norm": ("layer",),
         "activation": ("gelu_tanh",),
@@ -71,10 +74,10 @@ GPT2 = Family(
         "causal": (True,),
         "token_types": (0,),
     },
-    config=config,
-    settings=settings,
-    queries=("c_attn",),
-    conv=True,
-    ties=(("lm_head.weight", "wte.weight"),),
-    left=r"h\.\d+\.attn\.(masked_)?bias$",  # older files have masks
+    to_config=to_config,
+    to_settings=to_settings,
+    lora_targets=("c_attn",),
+    conv1d=True,
+    tied_names=(("lm_head.weight", "wte.weight"),),
+    ignored_keys=r"h\.\d+\.attn\.(masked_)?bias$",  # causal masks in older files
 )

@@ -1,11 +1,11 @@
-"""Llama's folders, in the names of transformers; Qwen2's and Mistral's share them."""
+"""Llama, Qwen2 and Mistral: names and settings of transformers."""
 
 from ...model.config import LINEARS, Config
 from ...model.heads import Classifier, SpanClassifier, TokenClassifier
-from ...storage.json import CheckpointError, Settings, brief
-from .family import Family, configured, told
+from ...storage.json import CheckpointError, Settings, short_repr
+from .family import Family, config_from, settings_from
 
-FIELDS = {  # ours: theirs, its value where it is left out, its kind
+FIELDS = {  # our field: (name in config.json, transformers' default, type)
     "vocabulary": ("vocab_size", 32000, int),
     "width": ("hidden_size", 4096, int),
     "layers": ("num_hidden_layers", 32, int),
@@ -17,7 +17,7 @@ FIELDS = {  # ours: theirs, its value where it is left out, its kind
     "eps": ("rms_norm_eps", 1e-6, float),
     "tied_head": ("tie_word_embeddings", False, bool),
 }
-LEFT_OUT = {  # what they take for a setting that is left out
+DEFAULTS = {  # transformers' defaults where they differ from Llama's
     "qwen2": {"vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768},
     "mistral": {
         "num_key_value_heads": 8,
@@ -26,81 +26,88 @@ LEFT_OUT = {  # what they take for a setting that is left out
         "sliding_window": 4096,
     },
 }
-STRETCH = {  # of Llama 3.1's positions
+ROPE_SCALING = {  # the settings of Llama 3.1's rope scaling, and their types
     "factor": float,
     "low_freq_factor": float,
     "high_freq_factor": float,
     "original_max_position_embeddings": int,
 }
-ATTENTION, MLP = LINEARS[:4], LINEARS[4:]
-SLIDES = "sliding_attention"
+QKV, ATTENTION, MLP = LINEARS[:3], LINEARS[:4], LINEARS[4:]
 
 
-def config(settings):
+def to_config(settings: Settings) -> Config:
+    """Return the configuration that the settings describe."""
     kind = settings["model_type"]
-    settings = Settings(LEFT_OUT.get(kind, {}) | settings, settings.path)
-    settings.only({"hidden_act": ("silu",)})
+    settings = Settings(DEFAULTS.get(kind, {}) | settings, settings.path)
+    settings.check_supported({"hidden_act": ("silu",)})
     fixed = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu"}
-    more = {"biases": biased(settings, kind), "window": window(settings, kind)}
-    return configured(settings, FIELDS, Config, **fixed, **more, **turns(settings))
+    fixed |= {"biases": biases(settings, kind), "window": window(settings, kind)}
+    return config_from(settings, FIELDS, **fixed, **rope(settings))
 
 
-def biased(settings, kind):
+def biases(settings, kind):
+    """Return which layers have a bias."""
     if kind != "llama":
-        return LINEARS[:3] if kind == "qwen2" else ()
+        return QKV if kind == "qwen2" else ()
     attention = settings.field("attention_bias", False, bool)
     return ATTENTION * attention + MLP * settings.field("mlp_bias", False, bool)
 
 
 def window(settings, kind):
-    """How far a token sees, which must be the same in all layers; or None."""
+    """Return the size of the sliding window, which must be the same in all layers, or None."""
     if kind == "llama" or kind == "qwen2" and not settings.field("use_sliding_window", False, bool):
         return None
     L, size = settings.field(*FIELDS["layers"]), settings.field("sliding_window", None, int)
-    slides = [t == SLIDES for t in settings.field("layer_types", (), tuple)]
-    if kind == "mistral":  # whose layers all slide in transformers, whatever layer_types say
+    slides = [t == "sliding_attention" for t in settings.field("layer_types", (), tuple)]
+    if kind == "mistral":  # transformers ignores its layer_types: all layers slide
         slides = [True, *slides] if size else []
     elif not slides:
         first = settings.field("max_window_layers", 28, float)
-        slides = [first <= 0, first < L]  # the first layer, the last
+        slides = [first <= 0, first < L]  # the first and the last layer
     if any(slides) and not all(slides):
         raise CheckpointError(
-            f"{settings.path}: sliding_window={size} is not of all layers (see layer_types, "
-            "max_window_layers), and that is not supported"
+            f"{settings.path}: sliding_window={size} applies to some of the layers only (see "
+            "layer_types, max_window_layers), which is not supported"
         )
     return size if any(slides) else None
 
 
-def turns(settings):
-    """θ and the stretch of the rotary positions, whichever way they are said."""
+def rope(settings):
+    """Return the fields of the rotary positions, from the new setting or the old ones."""
     new, old = (settings.get(name) or {} for name in ("rope_parameters", "rope_scaling"))
     if new and old and new != old:
-        told = f"rope_parameters={brief(new)}, but rope_scaling={brief(old)}: keep one"
-        raise CheckpointError(f"{settings.path}: {told}")
-    said = Settings(new or old, f"{settings.path}, rope_parameters")
-    kind = said.get("rope_type", said.get("type", "default"))
-    Settings({"rope_type": kind}, settings.path).only({"rope_type": ("default", "llama3")})
-    said.only({"partial_rotary_factor": (1,)})
-    θ = said.field("rope_theta", settings.field("rope_theta", 10000.0, float), float)
+        raise CheckpointError(
+            f"{settings.path}: rope_parameters={short_repr(new)} and "
+            f"rope_scaling={short_repr(old)} differ: keep one"
+        )
+    values = Settings(new or old, f"{settings.path}, rope_parameters")
+    kind = values.get("rope_type", values.get("type", "default"))
+    known = {"rope_type": ("default", "llama3")}
+    Settings({"rope_type": kind}, settings.path).check_supported(known)
+    values.check_supported({"partial_rotary_factor": (1,)})
+    theta = values.field("rope_theta", settings.field("rope_theta", 10000.0, float), float)
     if kind == "default":
-        return {"rope_theta": θ}
-    rope_scaling = tuple(said.field(name, None, kind) for name, kind in STRETCH.items())
-    if None in rope_scaling:
-        raise CheckpointError(f"{said.path} needs {', '.join(STRETCH)}; it has {', '.join(said)}")
-    return {"rope_theta": θ, "rope_scaling": rope_scaling}
+        return {"rope_theta": theta}
+    scaling = tuple(values.field(name, None, type_) for name, type_ in ROPE_SCALING.items())
+    if None in scaling:
+        needed = ", ".join(ROPE_SCALING)
+        raise CheckpointError(f"{values.path} needs {needed}; it has {', '.join(values)}")
+    return {"rope_theta": theta, "rope_scaling": scaling}
 
 
 def model_type(c):
-    if c.biases == LINEARS[:3]:
+    """Return which of the family's model types a configuration is saved as."""
+    if c.biases == QKV:
         return "qwen2"
     return "mistral" if c.window else "llama"
 
 
-def settings(c):
-    kind, rope = model_type(c), {"rope_theta": c.rope_theta, "rope_type": "default"}
-    if c.stretch:
-        rope |= {"rope_type": "llama3"} | dict(zip(STRETCH, c.stretch))
-    own = {
+def to_settings(c: Config) -> dict:
+    """Return the settings that describe a configuration."""
+    kind, rope_parameters = model_type(c), {"rope_theta": c.rope_theta, "rope_type": "default"}
+    if c.rope_scaling:
+        rope_parameters |= {"rope_type": "llama3"} | dict(zip(ROPE_SCALING, c.rope_scaling))
+    of_kind = {
         "llama": {
             "attention_bias": c.biases[:4] == ATTENTION,
             "mlp_bias": c.biases[-3:] == MLP,
@@ -113,17 +120,17 @@ def settings(c):
         "mistral": {"sliding_window": c.window},
     }
     return (
-        told(c, FIELDS)
-        | own[kind]
+        settings_from(c, FIELDS)
+        | of_kind[kind]
         | {
             "model_type": kind,
             "num_key_value_heads": c.key_heads or c.heads,
             "head_dim": c.d,
             "intermediate_size": c.ffn_width or 4 * c.width,
             "hidden_act": "silu",
-            "rope_parameters": rope,
-            "rope_theta": c.rope_theta,  # for those who know no rope_parameters
-            "bos_token_id": None,  # the defaults are of another vocabulary
+            "rope_parameters": rope_parameters,
+            "rope_theta": c.rope_theta,  # for programs that do not read rope_parameters
+            "bos_token_id": None,  # transformers' defaults belong to another vocabulary
             "eos_token_id": None,
         }
     )
@@ -131,9 +138,9 @@ def settings(c):
 
 LLAMA = Family(
     name="Llama",
-    stems={"llama": "Llama", "qwen2": "Qwen2", "mistral": "Mistral"},
-    lm="ForCausalLM",
-    trunk="model.",
+    class_prefixes={"llama": "Llama", "qwen2": "Qwen2", "mistral": "Mistral"},
+    lm_suffix="ForCausalLM",
+    base_model_prefix="model.",
     blocks="layers",
     layers={
         "tokens": "embed_tokens",
@@ -149,21 +156,21 @@ LLAMA = Family(
         "ln": "norm",
         "head": "lm_head",
     },
-    scores={Classifier: "score", TokenClassifier: "score", SpanClassifier: "qa_outputs"},
-    kind={
+    head_names={Classifier: "score", TokenClassifier: "score", SpanClassifier: "qa_outputs"},
+    supported={
         "positions": ("rotary",),
         "norm": ("rms",),
         "activation": ("silu",),
         "gated": (True,),
-        "biases": ((), LINEARS[:3], ATTENTION, MLP, LINEARS),
+        "biases": ((), QKV, ATTENTION, MLP, LINEARS),
         "post_norm": (False,),
         "causal": (True,),
         "token_types": (0,),
     },
-    config=config,
-    settings=settings,
-    queries=("q_proj", "v_proj"),
-    beside_spans=lambda c: "model." if model_type(c) == "mistral" else "transformer.",
-    ties=(("lm_head.weight", "embed_tokens.weight"),),
-    left=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$",  # of older files
+    to_config=to_config,
+    to_settings=to_settings,
+    lora_targets=("q_proj", "v_proj"),
+    span_prefix=lambda c: "model." if model_type(c) == "mistral" else "transformer.",
+    tied_names=(("lm_head.weight", "embed_tokens.weight"),),
+    ignored_keys=r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq$",  # in older files
 )

@@ -39,13 +39,13 @@ from ...model.heads import (
     TokenHead,
 )
 from ...model.transformer import Decoder
-from ...storage.json import CheckpointError, parsed, present
-from ...storage.safetensors import Tensors
-from ..models.families import family_of
+from ...storage.json import CheckpointError, parse_json, read_json
+from ...storage.safetensors import SafetensorsFile, named_arrays
+from ..models import family_of
 from . import ia3, lora
 from . import modules_to_save as whole
 from .naming import Theirs
-from .native import OnlyOurs, described, filled, has_encoder, made, named
+from .native import OnlyOurs, described, filled, has_encoder, made
 from .prompts import rows_from, rows_to
 
 PROMPTS = {
@@ -88,7 +88,7 @@ def to_peft(γ):
         if n:
             with suppress(OnlyOurs):
                 return *as_theirs(kind, methods[:n], methods[n:], γ), {}
-    return described(γ.method), *named(γ)
+    return described(γ.method), *named_arrays(γ)
 
 
 def as_theirs(kind, mains, beside, γ):
@@ -105,7 +105,7 @@ def as_theirs(kind, mains, beside, γ):
     network, family = head_of(γ), family_of(γ.made_for.config)
     task = TASKS.get(network)
     task = None if task in HEADED and not probe else task
-    full = lambda path: family.full(path, network, γ.made_for.config)
+    full = lambda path: family.full_hf_name(path, network, γ.made_for.config)
     if kind in PROMPTS:
         if task is None:
             raise OnlyOurs
@@ -153,7 +153,7 @@ def files(γ):
     record["base"] = json.dumps(base_named(γ.made_for.config, γ.made_for.weights))
     record["network"] = head_of(γ).__name__
     config, tensors, metadata = to_peft(fold(γ))
-    found = {"reparametrization.safetensors": named(γ)} if has_encoder(γ.method) else {}
+    found = {"reparametrization.safetensors": named_arrays(γ)} if has_encoder(γ.method) else {}
     return found | {
         "adapter_config.json": config,
         "adapter_model.safetensors": (tensors, metadata | record),
@@ -171,7 +171,7 @@ def base_named(config, mark):
 def of_this_base(file, model):
     """An error if the file was made for another base than the model; PEFT's do not say."""
     have = base_named(model.config, model.weights_checksum())
-    want = parsed(file.path, file.metadata.get("base", "{}"))
+    want = parse_json(file.metadata.get("base", "{}"), file.path)
     if other := {name: have[name] for name in have if want.get(name, have[name]) != have[name]}:
         told = ", ".join(f"{name}={want[name]!r}, not {value!r}" for name, value in other.items())
         raise CheckpointError(f"{file.path} was made for another base: {told}; load it on that one")
@@ -179,7 +179,7 @@ def of_this_base(file, model):
 
 def head_from(file, theirs):
     """The Probe with the head in the file, if there is one."""
-    scores, model = theirs.family.scores, theirs.model
+    scores, model = theirs.family.head_names, theirs.model
     brought = next((score for score in {*scores.values()} if f"{score}.weight" in file), None)
     if brought is None:
         return []
@@ -217,11 +217,11 @@ def from_peft(kind, settings, file, model, known):
 
 def read(folder, model, resume=False, compat=None):
     """The adaptation in a folder.  compat="peft": with PEFT's faults."""
-    settings = parsed(present(folder / "adapter_config.json"))
-    file = Tensors(folder / "adapter_model.safetensors", lambda name: called(name, model))
+    settings = read_json(folder / "adapter_config.json")
+    file = SafetensorsFile(folder / "adapter_model.safetensors", lambda name: called(name, model))
     of_this_base(file, model)
     record = file.metadata.get("minipeft")
-    known = made(parsed(file.path, record)) if record else None
+    known = made(parse_json(record, file.path)) if record else None
     kind = settings.field("peft_type", None, str)
     if kind not in KINDS:
         γ = filled(made(settings, KINDS), file, model)
@@ -230,10 +230,10 @@ def read(folder, model, resume=False, compat=None):
         γs = from_peft(
             kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
         )
-        file.end()
+        file.check_all_used()
         γ = Chain(*γs) if compat else together(γs, before)
     if resume and known and has_encoder(known):
-        return filled(known, Tensors(folder / "reparametrization.safetensors"), model)
+        return filled(known, SafetensorsFile(folder / "reparametrization.safetensors"), model)
     return γ
 
 
@@ -256,4 +256,4 @@ def together(γs, known):
 def called(name, model):
     """A name in a file of PEFT's as the model's family has it; ours stay."""
     bare = re.sub(r"^base_model\.(model\.)?", "", name)
-    return name if bare == name else family_of(model.config).called(bare)
+    return name if bare == name else family_of(model.config).file_key(bare)

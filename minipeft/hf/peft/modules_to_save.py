@@ -13,13 +13,13 @@ from .native import OnlyOurs
 def whole_to(γ, family, full, between="", before="base_model.model."):
     """The tensors of layers that are kept whole, and the modules that they are of."""
     tensors, modules = {}, []
-    for paths in family.layers_of(γ.at):
+    for paths in family.fused_groups(γ.at):
         if not {*paths} <= {*γ.at}:
             raise OnlyOurs
         modules.append(full(paths[0]))
         for name in γ.at[paths[0]]:
             x = np.concatenate([γ.at[path][name].data for path in paths], axis=-1)
-            x = x.T if name == "W" and family.turned(paths[0], γ.made_for.config) else x
+            x = x.T if name == "W" and family.is_transposed(paths[0], γ.made_for.config) else x
             key = f"{before}{modules[-1]}.{between}{PARAMETERS[name]}"
             tensors[key] = x if name == "W" else x[0]
     return modules, tensors
@@ -33,10 +33,10 @@ def whole_from(file, theirs, modules, between="", of="Wgb"):
         for name, t in theirs.layers[paths[0]].tensors().items():
             if name not in of:
                 continue
-            turned = name == "W" and theirs.family.turned(paths[0], theirs.model.config)
+            turned = name == "W" and theirs.family.is_transposed(paths[0], theirs.model.config)
             shape = (*t.shape[:-1], t.shape[-1] * len(paths))
             key = f"{module}.{between}{PARAMETERS[name]}"
-            x = file.need(key, shape[::-1] if turned else shape)
+            x = file.require(key, shape[::-1] if turned else shape)
             x = np.atleast_2d(x.T if turned else x).astype(dtype)
             for path, part in zip(paths, np.split(x, len(paths), axis=-1)):
                 at.setdefault(path, {})[name] = parameter(part.copy())
@@ -62,13 +62,13 @@ def embeddings(file, theirs):
 def same_as_base(file, theirs, module, name):
     path = theirs.modules[module][0]
     W = host(theirs.layers[path].W.data)
-    W = W.T if theirs.family.turned(path, theirs.model.config) else W
-    return np.allclose(file.need(name, W.shape), W, atol=1e-6)
+    W = W.T if theirs.family.is_transposed(path, theirs.model.config) else W
+    return np.allclose(file.require(name, W.shape), W, atol=1e-6)
 
 
 def norms_to(γ, family, full):
     modules, tensors = whole_to(γ, family, full, "ln_tuning_layers.")
-    return {"target_modules": family.endings(modules, γ.made_for.config.layers)}, tensors
+    return {"target_modules": family.common_suffixes(modules, γ.made_for.config.layers)}, tensors
 
 
 def norms_from(file, theirs, known):
@@ -79,7 +79,7 @@ def norms_from(file, theirs, known):
 
 def biases_to(γ, loras, family, full):
     """PEFT's `bias`, and the tensors."""
-    wrapped = {p for m in loras for path in m.at for p in family.beside(path)}
+    wrapped = {p for m in loras for path in m.at for p in family.fused_with(path)}
     inside = {f"base_model.model.{full(path)}" for path in wrapped}
     tensors = {
         (f"{key[:-5]}.base_layer.bias" if key[:-5] in inside else key): x
@@ -97,7 +97,7 @@ def biases_from(file, theirs, known):
     if kind == "none":
         return []
     kept = theirs.saved()
-    there = theirs.targets(theirs.family.queries) if kind == "lora_only" else theirs.modules
+    there = theirs.targets(theirs.family.lora_targets) if kind == "lora_only" else theirs.modules
     names = [m for m in there if m not in kept]
     if known:  # then it may be some of them
         own = lambda path: matches("targets", known[0].targets, path)
