@@ -1,4 +1,4 @@
-"""The command line: flags are the fields of dataclasses, one for each command and each method."""
+"""The command line.  Its flags are the fields of dataclasses, one for each command and method."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ import tyro
 from tyro.conf import subcommand
 
 from . import __version__
-from .commands.common import err
+from .commands.common import Command, stderr
 from .commands.compare import Compare
-from .commands.config import configured
+from .commands.config import read_config
 from .commands.convert import Convert
 from .commands.evaluate import Evaluate
 from .commands.generate import Generate
@@ -44,25 +44,27 @@ COMMANDS = {
     "pretrain": Pretrain,
     "verify": Verify,
 }
-HELP = """How a frozen language model is adapted.
+HELP = """Parameter-efficient fine-tuning of frozen language models, in NumPy.
 
-Flags can stand in a file: minipeft train --config run.toml
+Flags of a command: minipeft train --help
 
-Completion in a shell: eval "$(minipeft --tyro-print-completion bash)"
+Flags in a TOML file: minipeft train --config run.toml
 
-The version: minipeft --version"""
+Shell completion: eval "$(minipeft --tyro-print-completion bash)"
+
+Version: minipeft --version"""
 STYLE = (
     tyro.conf.CascadeSubcommandArgs,
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.OmitArgPrefixes,
     tyro.conf.OmitSubcommandPrefixes,
 )
-KINDS = tyro.constructors.ConstructorRegistry()
+REGISTRY = tyro.constructors.ConstructorRegistry()
 
 
-@KINDS.primitive_rule
+@REGISTRY.primitive_rule
 def token_ids(kind):
-    """A field that is a `tuple`, of no said kind, takes token ids."""
+    """Return how a field of the type `tuple` is parsed: as token ids."""
     if kind.type is tuple:
         return tyro.constructors.PrimitiveConstructorSpec(
             nargs="*",
@@ -73,36 +75,56 @@ def token_ids(kind):
         )
 
 
-def parsed(args):
-    """The command that the arguments ask for.  Usage and help end here, with 2 and 0."""
-    first = ArgumentParser("minipeft", add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    path = first.parse_known_args(args)[0].config
-    choices = {name: {} for name in COMMANDS}
-    if path and args[0] in COMMANDS:
+def parse(args: list[str]) -> Command:
+    """Return the command with its flags.  Wrong usage exits with 2, help with 0."""
+    parser = ArgumentParser("minipeft", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    path = parser.parse_known_args(args)[0].config
+    options = {name: {} for name in COMMANDS}
+    if args and args[0] in COMMANDS:
         command = COMMANDS[args[0]]
-        methods = METHODS if command is Train else {}
-        choices[args[0]] = {"default": configured(command, path, methods)}
-    kinds = [
-        Annotated[COMMANDS[name], subcommand(name, prefix_name=False, **default)]
-        for name, default in choices.items()
+        check_renamed(command, args)
+        if path:
+            methods = METHODS if command is Train else {}
+            options[args[0]] = {"default": read_config(command, path, methods)}
+    commands = [
+        Annotated[COMMANDS[name], subcommand(name, prefix_name=False, **more)]
+        for name, more in options.items()
     ]
-    told = {"prog": "minipeft", "description": HELP, "config": STYLE, "registry": KINDS}
-    return tyro.cli(reduce(or_, kinds), args=args, **told)
+    return tyro.cli(
+        reduce(or_, commands),
+        args=args,
+        prog="minipeft",
+        description=HELP,
+        config=STYLE,
+        registry=REGISTRY,
+    )
 
 
-def main(args=None):
-    """Run one command, and exit: 0, 1 an equation fails, 2 usage, 3 bad input, 4 memory, 5 NaN."""
+def check_renamed(command: type[Command], args: list[str]) -> None:
+    """Raise ValueError for a flag that was renamed."""
+    for arg in args:
+        old = arg.partition("=")[0].replace("_", "-").removeprefix("--")
+        if arg.startswith("--") and old in command.renamed:
+            raise ValueError(f"--{old} was renamed: use --{command.renamed[old]}")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one command and exit.
+
+    Exit codes: 0 success, 1 an equation fails, 2 wrong usage, 3 a file or folder can't be read or
+    written, 4 out of memory, 5 the loss is not finite, 130 and 143 stopped by SIGINT and SIGTERM.
+    """
     args = sys.argv[1:] if args is None else args
     if args == ["--version"]:
         sys.exit(print(f"minipeft {__version__}"))
     keep_memory()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        code = parsed(args).run()
+        code = parse(args).run()
         sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # nobody reads on; nor is Python to say so when it ends
+    except BrokenPipeError:  # the reader of stdout has closed it; keep Python from reporting it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (DataError, CheckpointError, OSError) as error:
@@ -115,8 +137,8 @@ def main(args=None):
         code, message = 5, error
     except Interrupted as stop:
         name = signal.Signals(stop.code - 128).name
-        code, message = stop.code, f"stopped by {name}: the same command with --resume goes on"
+        code, message = stop.code, f"stopped by {name}; to continue, repeat it with --resume"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
-    err.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

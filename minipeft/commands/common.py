@@ -1,8 +1,9 @@
-"""What commands have in common: flags, where they print, the folders they fill, their progress."""
+"""What the commands share: flags, checks of flags, output, new folders, a progress bar."""
 
 import json
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,85 +17,119 @@ from tyro.conf import arg
 from ..data.files import DataError
 
 
-class Printer(Console):
-    """A console that leaves a closed pipe to whoever runs the command."""
+class PipeConsole(Console):
+    """A console that raises BrokenPipeError where rich would exit."""
 
     def on_broken_pipe(self):
         raise BrokenPipeError
 
 
-out = Printer()
-err = Printer(stderr=True)
+stdout = PipeConsole()
+stderr = PipeConsole(stderr=True)
 
-# flags that commands share
-File = Annotated[Path, arg(metavar="FILE")]
-Folder = Annotated[Path, arg(metavar="FOLDER")]
+
+def flag(kind, metavar=None, help=None):
+    """Return the type of a flag whose help does not show its default."""
+    return Annotated[kind, arg(metavar=metavar, help=help, help_behavior_hint="")]
 
 
 def optional(kind, metavar, help=None):
-    return Annotated[kind | None, arg(metavar=metavar, help=help, help_behavior_hint="")]
+    """Return the type of a flag that may be left out."""
+    return flag(kind | None, metavar, help)
 
 
-KNOWN = "A folder of GPT-2, Llama or BERT; `encoder`, the built-in one; without: the decoder."
-Model = optional(str, "FOLDER", KNOWN)
-Config = optional(Path, "FILE", "A TOML file of these flags; those on the command line win.")
-Json = Annotated[bool, arg(help="Print one JSON document and nothing else.", help_behavior_hint="")]
+# flags of several commands
+File = Annotated[Path, arg(metavar="FILE")]
+Folder = Annotated[Path, arg(metavar="FOLDER")]
+Model = optional(
+    str,
+    "FOLDER",
+    "Folder of a GPT-2, Llama or BERT model; `decoder` or `encoder`: the built-in ones. "
+    "(default: decoder)",
+)
+TextColumn = flag(str, "NAME", "Column of the texts in --data. (default: text)")
+LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label)")
+BlockSize = Annotated[int, arg(help="Tokens in each passage of a text.")]
+Config = optional(Path, "FILE", "TOML file of flags; the command line overrides it.")
+Json = flag(bool, help="Print the report as JSON, and nothing else.")
 
 
 class Command:
-    """A command is a dataclass: its fields are the flags, and what stands below one is its help."""
+    """A command.  Its dataclass fields are the flags; the string below a field is its help."""
 
-    def tell(self, report):
-        """The report as JSON, or as the command shows it to people."""
+    renamed = {}  # old name of a flag -> its name now
+
+    def run(self):
+        """Run the command; return its exit code, None for 0."""
+        raise NotImplementedError
+
+    def output(self, report):
+        """Print the report: as JSON with --json, else as `show` does."""
         print(json.dumps(report)) if self.json else self.show(report)
 
+    def show(self, report):
+        """Print the report for a person."""
+        raise NotImplementedError
 
-def at_least(least, **flags):
-    """A ValueError that names the first of these flags which is less, or no number."""
+
+def print_line(text: str) -> None:
+    """Print text to stdout as it is: no markup, no colours, no wrapping."""
+    stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def check_at_least(least: float, **flags: float) -> None:
+    """Raise ValueError for a flag that is less than `least`, infinite or not a number."""
     for name, value in flags.items():
         if not least <= value < np.inf:
-            raise ValueError(f"--{name.replace('_', '-')} {value}: it is at least {least}")
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
 
 
-def unused(path):
-    """A DataError, before the work, if nothing new can be put there."""
+def check_lr(*lrs: float, name: str = "lr") -> None:
+    """Raise ValueError for learning rates that are not positive and finite, or if there is none."""
+    if not lrs or not all(0 < lr < np.inf for lr in lrs):
+        given = ", ".join(map(str, lrs)) or "none"
+        raise ValueError(f"--{name} must be greater than 0 and finite; got {given}")
+
+
+def check_new(path: Path | None) -> None:
+    """Raise DataError if a new file or folder can't be created at `path`."""
     if path is None:
         return
     if path.exists():
-        raise DataError(f"{path} is there already; name a new one")
-    there = next(p for p in path.absolute().parents if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise DataError(f"{path} can't be made: {there} is no folder that can be written to")
+        raise DataError(f"{path} exists already: choose another name")
+    parent = next(p for p in path.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise DataError(f"{path} can't be created: {parent} is not a folder with write permission")
 
 
 @contextmanager
-def filling(folder):
-    """A new folder under another name, which takes this one once it is full."""
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it gets its name at the end, if nothing was raised."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-        new = Path(place, folder.name)
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        new = Path(temporary, folder.name)
         new.mkdir()
         yield new
         new.rename(folder)
 
 
 @contextmanager
-def watching(what, total):
-    """each(items) is the items; meanwhile stderr shows how many are done.
+def progress(task: str, total: int) -> Iterator[Callable[[Iterable], Iterator]]:
+    """Yield track(items), which yields the items and shows on stderr how many are done.
 
-    On a terminal that is a bar, else a line every ten seconds.
+    On a terminal this is a progress bar, elsewhere a line every ten seconds.
     """
-    bar = Progress(console=err, transient=True, disable=not err.is_terminal)
-    task, told = bar.add_task(what, total=total), time.monotonic()
+    bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
+    bar_task, last_line = bar.add_task(task, total=total), time.monotonic()
 
-    def each(items):
-        nonlocal told
+    def track(items):
+        nonlocal last_line
         for done, item in enumerate(items, 1):
             yield item
-            bar.update(task, completed=done)
-            if bar.disable and time.monotonic() > told + 10:
-                told = time.monotonic()
-                err.print(f"{what}: {done} of {total}", highlight=False)
+            bar.update(bar_task, completed=done)
+            if bar.disable and time.monotonic() > last_line + 10:
+                last_line = time.monotonic()
+                stderr.print(f"{task}: {done} of {total}", highlight=False)
 
     with bar:
-        yield each
+        yield track

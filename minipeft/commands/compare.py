@@ -1,4 +1,4 @@
-"""minipeft compare: every method on one frozen base and one task."""
+"""minipeft compare: train several methods on one frozen base model and one task."""
 
 import json
 import time
@@ -9,9 +9,11 @@ from typing import Literal
 
 import numpy as np
 from rich import box
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from .. import hf
 from ..data.files import read_examples
@@ -22,67 +24,83 @@ from ..tasks.classify import Classify
 from ..tasks.compare import Comparison, Plan
 from ..tasks.report import legend, markdown, plot, rows
 from ..tasks.write import Imitate
-from .common import Command, Config, Json, Model, at_least, err, filling, optional, out, unused
+from .common import (
+    Command,
+    Config,
+    Json,
+    LabelColumn,
+    Model,
+    TextColumn,
+    check_at_least,
+    check_lr,
+    check_new,
+    flag,
+    new_folder,
+    optional,
+    stderr,
+    stdout,
+)
 from .evaluation import LABELS
 
 
 @dataclass
 class Compare(Plan, Command):
-    """Adapt one frozen base by every method, and compare what each reaches and costs."""
+    """Train several methods on one frozen model; compare their scores and costs."""
 
     task: Literal[tuple(TASKS)] = "sentiment"
-    """One of the built-in world's; "ood" is what it holds back from training."""
+    """Built-in task; its OOD test examples are of kinds that training does not have."""
     data: optional(Path, "FILE") = None
-    """Your own examples in its place: .jsonl, .csv or .tsv."""
-    text_column: str = "text"
-    label_column: str = "label"
+    """Examples with labels (.jsonl, .csv or .tsv), instead of a built-in task."""
+    text_column: TextColumn = "text"
+    label_column: LabelColumn = "label"
     model: Model = None
-    methods: tuple[str, ...] = ()
-    """Without: one of each kind that can learn the task.  all: every one that can."""
-    full: bool = False
-    """Train ten times longer, and from two more seeds."""
+    methods: flag(tuple[str, ...], "[METHOD ...]") = ()
+    """Names of methods, or `all`. (default: one method of each kind)"""
+    long: bool = False
+    """Train for ten times as many steps, and from two more seeds."""
     out: optional(Path, "FOLDER") = None
-    """For the adaptations, compare.json, report.md and, with the extra `plot`, compare.png."""
+    """Folder for the adaptations, compare.json, report.md and, with matplotlib, compare.png."""
     config: Config = None
     json: Json = False
 
+    renamed = {"batch": "batch-size", "rates": "lrs", "full": "long"}
+
     def run(self):
-        at_least(1, steps=self.steps, batch=self.batch, seeds=self.seeds)
-        if not self.rates or not all(0 < rate < np.inf for rate in self.rates):
-            raise ValueError(f"--rates {self.rates}: one or more, above 0")
+        check_at_least(1, steps=self.steps, batch_size=self.batch_size, seeds=self.seeds)
+        check_lr(*self.lrs, name="lrs")
         for name in set(self.methods) - {"all"}:
-            method(name)  # an unknown one is told at once
-        unused(self.out)
-        plan = Plan(self.steps, self.batch, self.rates, self.seeds)
-        comparison = Comparison(self.chosen(), plan.longer() if self.full else plan)
-        methods = dict.fromkeys(self.named(comparison.task.methods))
-        start, stopped = time.perf_counter(), None
-        with nullcontext() if self.json else Live(console=out, refresh_per_second=4) as live:
+            method(name)  # raises ValueError for an unknown name
+        check_new(self.out)
+        plan = Plan(self.steps, self.batch_size, self.lrs, self.seeds)
+        comparison = Comparison(self.make_task(), plan.longer() if self.long else plan)
+        methods = list(dict.fromkeys(self.method_names(comparison.task.methods)))
+        start, interrupt = time.perf_counter(), None
+        with nullcontext() if self.json else Live(console=stdout, refresh_per_second=4) as live:
             try:
-                for report in comparison.reports(methods):
-                    report["took"] = time.perf_counter() - start
+                for report in comparison.run(methods):
+                    report["seconds"] = time.perf_counter() - start
                     if live:
-                        live.update(self.table(report, [*methods]))
-                    if not out.is_terminal and report["results"]:
-                        err.print(f"{report['results'][-1]['method']} done, {report['took']:.0f} s")
+                        live.update(Group(Text(legend(report)), self.table(report, methods)))
+                    if not stdout.is_terminal and report["results"]:
+                        name = report["results"][-1]["method"]
+                        stderr.print(f"{name} done after {report['seconds']:.0f} s")
             except KeyboardInterrupt as stop:
-                stopped = stop
+                interrupt = stop
         if self.out and report["results"]:
             self.save(report, comparison)
-        self.tell(report)
-        if stopped:
-            raise stopped
+        if self.json:
+            print(json.dumps(report))
+        if interrupt:
+            raise interrupt
 
-    def named(self, able):
-        """The methods that were asked for; `able` are those that can learn the task."""
+    def method_names(self, suitable):
+        """Return the methods to train; `suitable` are those that can learn the task."""
         if "all" in self.methods:
-            return able
-        return self.methods or [name for name in KINDS if name in able]
+            return suitable
+        return self.methods or [name for name in KINDS if name in suitable]
 
-    def show(self, report):
-        out.print(f"\n{legend(report)}", markup=False, highlight=False)
-
-    def chosen(self):
+    def make_task(self):
+        """Return the task: the examples in --data, or a built-in one."""
         base, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         if self.data is None:
             return built_in(self.task, base, tokenizer)
@@ -91,8 +109,9 @@ class Compare(Plan, Command):
         return Classify(self.data.name, splits, base, tokenizer)
 
     def save(self, report, comparison):
-        with filling(self.out) as new:
-            for name, adaptation in comparison.adapts.items():
+        """Write the adaptations, the report as JSON and as a page, and the plot."""
+        with new_folder(self.out) as new:
+            for name, adaptation in comparison.adaptations.items():
                 if isinstance(comparison.task, Imitate):
                     for user in range(comparison.task.users):
                         hf.save(adaptation.user(user), new / name / f"{user:03}")
@@ -101,22 +120,23 @@ class Compare(Plan, Command):
                 if type(comparison.task) is Classify:
                     (new / name / LABELS).write_text(json.dumps(comparison.task.classes))
             (new / "compare.json").write_text(json.dumps(report, indent=2))
-            picture = "compare.png"
+            image = "compare.png"
             try:
-                plot(report, new / picture)
+                plot(report, new / image)
             except ImportError:
-                picture = None
-                err.print("no plot without matplotlib: pip install minipeft[plot]", markup=False)
-            (new / "report.md").write_text(markdown(report, picture))
+                image = None
+                stderr.print("no plot without matplotlib: pip install minipeft[plot]", markup=False)
+            (new / "report.md").write_text(markdown(report, image))
 
     def table(self, report, methods):
-        head, *body = rows(report)
-        title = f"{report['task']}: {report['parameters']:,} parameters, frozen"
-        table = Table(title=escape(title), caption=f"{report['took']:.0f} s", box=box.SIMPLE_HEAD)
-        for name in head:
-            table.add_column(name, justify="left" if name == "method" else "right")
+        """Return the table of the results so far, with a line for the method in training."""
+        titles, *body = rows(report)
+        caption = f"{escape(report['task'])}, {report['seconds']:.0f} s"
+        table = Table(caption=caption, box=box.SIMPLE_HEAD)
+        for title in titles:
+            table.add_column(title, justify="left" if title == "method" else "right")
         for row in body:
             table.add_row(*row)
         for name in methods[len(report["results"]) :][:1]:
-            table.add_row(name, *["…"] * (len(head) - 1))
+            table.add_row(name, *["…"] * (len(titles) - 1))
         return table

@@ -1,4 +1,4 @@
-"""A TOML file of flags: `steps = 300`; a method is a table of its fields, `[lora]`, `rank = 16`."""
+"""Flags in a TOML file: `steps = 300`; a method is a table of its fields, `[lora]`, `rank = 16`."""
 
 import tomllib
 from contextlib import suppress
@@ -13,68 +13,75 @@ import tyro
 from ..data.files import DataError, read_text
 
 
-def configured(command, path, methods):
-    """The command with what the file says; the flags that it leaves out are as without it.
+def read_config(command: type, path: Path, methods: dict):
+    """Return the command with the flags in the file; flags that it leaves out have their defaults.
 
-    methods: those that the command can be told to use, by name.
+    methods: {name: class} of the methods that the command takes as a table.
     """
     try:
-        said = tomllib.loads(read_text(path))
+        table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path}: not TOML: {error}") from None
-    given = {f.name: tyro.MISSING if f.default is MISSING else f.default for f in fields(command)}
-    tables = {name: said.pop(name) for name in methods if name in said}
+    flags = {f.name: tyro.MISSING if f.default is MISSING else f.default for f in fields(command)}
+    tables = {name: table.pop(name) for name in methods if name in table}
     if len(tables) > 1:
-        raise ValueError(f"{path}: a command takes one method, not {' and '.join(tables)}")
-    for name, table in tables.items():
-        given["method"] = methods[name](**values(table, methods[name], f"{path}: {name}"))
-    return command(**given | values(said, command, path, methods))
+        raise ValueError(f"{path} must have one method, not {' and '.join(tables)}")
+    for name, of_method in tables.items():
+        flags["method"] = methods[name](**read_table(of_method, methods[name], f"{path}: {name}"))
+    return command(**flags | read_table(table, command, path, methods))
 
 
-def values(table, cls, where, more=()):
-    """What a table says of the fields of a dataclass, each as one of its kind."""
+def read_table(table, cls, where, tables=()):
+    """Return {field: value} of a table for the fields of a dataclass, each value of its type.
+
+    Raises ValueError for a key that is neither a field nor the name of one of `tables`.
+    """
     if not isinstance(table, dict):
         raise ValueError(f"{where} must be a table of fields, not {table!r}")
-    kinds, given = get_type_hints(cls), {}
-    known = [f.name.replace("_", "-") for f in fields(cls) if f.name != "config"] + [*more]
+    types, values = get_type_hints(cls), {}
+    known = [f.name.replace("_", "-") for f in fields(cls) if f.name != "config"] + [*tables]
     for key, value in table.items():
-        if (flag := key.replace("_", "-")) not in known:
-            near = "".join(f"did you mean {name!r}? " for name in get_close_matches(flag, known, 1))
-            raise ValueError(f"{where}: no flag is {key!r}; {near}there is {', '.join(known)}")
+        flag = key.replace("_", "-")
+        if new := getattr(cls, "renamed", {}).get(flag):
+            raise ValueError(f"{where}: {key} was renamed: use {new}")
+        if flag not in known:
+            close = "".join(f"; did you mean {n!r}?" for n in get_close_matches(flag, known, 1))
+            raise ValueError(f"{where}: unknown key {key!r}{close} (keys: {', '.join(known)})")
         name = flag.replace("-", "_")
         try:
-            given[name] = fitted(value, kinds[name])
+            values[name] = cast(value, types[name])
         except TypeError:
-            raise ValueError(f"{where}: {key} = {value!r} must be {told(kinds[name])}") from None
-    return given
+            must = type_in_words(types[name])
+            raise ValueError(f"{where}: {key} = {value!r} must be {must}") from None
+    return values
 
 
-def fitted(value, kind):
-    """The value as one of this kind; a TypeError if it is of another."""
+def cast(value, kind):
+    """Return a TOML value as the type of a field; raise TypeError for a value of another type."""
     options, origin = get_args(kind), get_origin(kind)
     if origin in (Union, UnionType):
         for option in options:
             with suppress(TypeError):
-                return fitted(value, option)
+                return cast(value, option)
     elif origin is Literal and value in options:
         return value
     elif origin is tuple and isinstance(value, list):
-        return tuple(fitted(one, options[0]) for one in value)
+        return tuple(cast(item, options[0]) for item in value)
     elif kind is tuple and isinstance(value, list):  # token ids
-        return tuple(fitted(one, tuple if isinstance(one, list) else int) for one in value)
+        return tuple(cast(item, tuple if isinstance(item, list) else int) for item in value)
     elif type(value) is {Path: str}.get(kind, kind) or kind is float and type(value) is int:
         return kind(value)
     raise TypeError
 
 
-def told(kind):
-    """A kind in words."""
+def type_in_words(kind):
+    """Return the type of a field as a TOML file has it, in words."""
     options = [option for option in get_args(kind) if option is not type(None)]
     if get_origin(kind) is Literal:
         return f"one of {', '.join(options)}"
     if tuple in (kind, get_origin(kind)):
         return "a list"
     if any(map(is_dataclass, options)):
-        return "a table of its fields, [lora]"
-    words = {int: "a whole number", float: "a number", bool: "true or false"}
-    return told(*options) if options else words.get(kind, "a text in quotes")
+        return "a table of its fields, such as [lora]"
+    words = {int: "an integer", float: "a number", bool: "true or false"}
+    return type_in_words(*options) if options else words.get(kind, "a string")

@@ -1,4 +1,4 @@
-"""minipeft convert: a folder, written anew."""
+"""minipeft convert: a folder in another float type, merged, or in PEFT's format."""
 
 import shutil
 from dataclasses import dataclass
@@ -11,70 +11,76 @@ from tyro.conf import Positional, arg
 from .. import hf
 from ..adaptation.merge import merge
 from ..autograd.nn import size
-from ..storage.folders import replacing
-from . import evaluation as measure
-from .common import Command, Config, Json, optional, out
-from .folders import adapts, loaded, place
+from ..storage.folders import replace_folder
+from . import evaluation
+from .common import Command, Config, Json, optional, print_line
+from .folders import folder_path, holds_adaptation, load_with_network
 
 
 @dataclass
 class Convert(Command):
-    """Write a folder anew: a model in one file, or with what adapts it; an adaptation as PEFT's."""
+    """Write a model or an adaptation in another float type, merged, or for PEFT."""
 
     source: Positional[Annotated[str, arg(metavar="SOURCE")]]
-    """A folder of Hugging Face's, PEFT's, or `minipeft train`; `decoder`, `encoder`: built in."""
+    """Folder from Hugging Face, PEFT or minipeft, or `decoder` or `encoder`."""
     out: Positional[Annotated[Path, arg(metavar="OUT")]]
-    """Where it goes; a model or an adaptation that was saved there is replaced."""
-    adaptation: optional(Path, "FOLDER", "Merged into the model that SOURCE is.") = None
-    model: optional(str, "FOLDER", "The base of the adaptation that SOURCE is.") = None
+    """Folder to write; it may hold a model or an adaptation, which is replaced."""
+    adaptation: optional(Path, "FOLDER", "Merge this adaptation into the model SOURCE.") = None
+    model: optional(str, "FOLDER", "Base of the adaptation SOURCE. (default: decoder)") = None
     dtype: optional(Literal["float16", "float32", "float64"], "FLOAT") = None
-    """Of the numbers; without: float64 of a float64 file, else float32."""
+    """float16, float32 or float64. (default: float64 if SOURCE has it, else float32)"""
     config: Config = None
     json: Json = False
 
     def run(self):
-        source = place(self.source)
-        adapting = adapts(source)
-        if adapting and self.adaptation:
+        source = folder_path(self.source)
+        is_adaptation = holds_adaptation(source)
+        if is_adaptation and self.adaptation:
             raise ValueError(
-                f"{source} is an adaptation, and none is merged into it: "
-                f"minipeft convert MODEL {self.out} --adaptation {source}"
+                f"{source} is an adaptation; to merge it into a model: minipeft convert MODEL "
+                f"{self.out} --adaptation {source}"
             )
-        if self.model and not adapting:
-            raise ValueError(f"--model is the base of an adaptation, and {source} holds none")
-        with replacing(self.out, *(hf.ADAPTATION if adapting else hf.MODEL)) as new:
-            thing = self.adapter(source) if adapting else self.whole(source)
+        if self.model and not is_adaptation:
+            raise ValueError(f"--model is the base of an adaptation, and {source} is not one")
+        with replace_folder(self.out, *(hf.ADAPTATION if is_adaptation else hf.MODEL)) as new:
+            thing = self.load_adaptation(source) if is_adaptation else self.load_model(source)
             dtype = np.dtype(self.dtype or thing.parameters()[0].dtype)
-            there = (source / "tokenizer.json").is_file()
-            hf.save(thing, new, hf.load_tokenizer(source) if there else None, dtype)
-            if adapting and (source / measure.LABELS).is_file():
-                shutil.copy(source / measure.LABELS, new)
+            has_tokenizer = (source / "tokenizer.json").is_file()
+            hf.save(thing, new, hf.load_tokenizer(source) if has_tokenizer else None, dtype)
+            if is_adaptation and (source / evaluation.LABELS).is_file():
+                shutil.copy(source / evaluation.LABELS, new)
             files = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
-        kind = repr(thing) if adapting else type(thing).__name__
-        report = {"out": str(self.out), "holds": "adaptation" if adapting else "model"}
-        report |= {"kind": kind, "numbers": size(thing), "dtype": dtype.name}
-        self.tell(report | {"files": files})
+        self.output(
+            {
+                "out": str(self.out),
+                "type": "adaptation" if is_adaptation else "model",
+                "class": repr(thing) if is_adaptation else type(thing).__name__,
+                "params": size(thing),
+                "dtype": dtype.name,
+                "files": files,
+            }
+        )
 
-    def adapter(self, source):
-        adaptation, _ = loaded(source, hf.load(self.model))
+    def load_adaptation(self, source):
+        """Return the adaptation in a folder."""
+        adaptation, _ = load_with_network(source, hf.load(self.model))
         return adaptation
 
-    def whole(self, source):
-        """The model, with what is merged into it."""
+    def load_model(self, source):
+        """Return the model in a folder, with --adaptation merged into it."""
         model = hf.load(source)
         if self.adaptation is None:
             return model
-        adaptation, network = loaded(self.adaptation, model)
+        adaptation, network = load_with_network(self.adaptation, model)
         merged = merge(network, adaptation)
-        if (self.adaptation / measure.LABELS).is_file():
-            names = dict(enumerate(measure.labels_of(self.adaptation)))
-            label2id = {name: i for i, name in names.items()}
-            merged.kept = merged.kept | {"id2label": names, "label2id": label2id}
+        if (self.adaptation / evaluation.LABELS).is_file():
+            names = dict(enumerate(evaluation.read_labels(self.adaptation)))
+            ids = {name: i for i, name in names.items()}
+            merged.folder_settings = merged.folder_settings | {"id2label": names, "label2id": ids}
         return merged
 
     def show(self, report):
-        say = lambda line: out.print(line, markup=False, highlight=False, soft_wrap=True)
-        say(f"{report['kind']}: {report['numbers']:,} numbers in {report['dtype']}")
+        print_line(f"{report['class']}: {report['params']:,} parameters, {report['dtype']}")
         for name, count in report["files"].items():
-            say(f"  {name}, {count:,} bytes")
-        say(f"saved in {report['out']}")
+            print_line(f"  {name}, {count:,} bytes")
+        print_line(f"saved in {report['out']}")

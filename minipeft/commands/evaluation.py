@@ -1,124 +1,127 @@
-"""How a model is measured: by the loss of a token of a text, or by the labels it gives to texts."""
+"""Evaluation of a model: the mean loss of the tokens of a text, or the labels it predicts."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from .. import hf
+from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.tensor import no_grad
 from ..data.batches import pad
 from ..data.files import READERS, DataError
+from ..methods.template import Layout
 from ..model.transformer import Decoder
-from ..tasks.base import cutting
-from ..training.parallel import Pool, answers
-from .common import watching
+from ..tasks.base import truncating
+from ..training.parallel import Pool, map_batches
+from .common import progress
 
-SIZE = 16  # texts at a time
-LABELS = "labels.json"  # beside an adaptation: the names of the classes of its head
+BATCH = 16  # texts that are evaluated together
+LABELS = "labels.json"  # in the folder of an adaptation: the names of the classes of its head
 
 
-def check_labels(path):
-    """Does the file hold examples with labels, or one text?"""
+def has_labels(path: Path) -> bool:
+    """Return whether a file holds examples with labels; otherwise it is one text."""
     return path.suffix.lower() in READERS
 
 
-def causal(model):
-    """The model, if it writes: a ValueError for one that reads both ways, or has another head."""
+def check_decoder(model) -> Decoder:
+    """Return the model; raise ValueError if it is an encoder, or has another head."""
     if not isinstance(model, Decoder):
         kind = type(model).__name__ if model.causal else "encoder"
-        what = f"{'an' if kind == 'encoder' else 'a'} {kind}"
-        raise ValueError(f"--model is {what}, so it writes no text: bring examples with labels")
+        article = "an" if kind == "encoder" else "a"
+        raise ValueError(
+            f"--model is {article} {kind}, which can't generate text: use a decoder, or examples "
+            "with labels"
+        )
     return model
 
 
-def added(model, adaptation, layout):
-    """How many positions the adaptation takes beside a text."""
-    adaptation = adaptation.now()
-    adaptation.serves(1)
-    prompt = adaptation.before(model.tokens, 1)
-    ahead = int(adaptation.shift(model.blocks[0].attn, 1)[0]) + (prompt[1].size if prompt else 0)
-    return ahead + len(layout([]))
+def extra_positions(model, adaptation: Adaptation, layout: Layout) -> int:
+    """Return how many positions the adaptation takes beside the tokens of a text."""
+    adaptation.check_batch(1)
+    resolved = adaptation.resolve()
+    prompt = resolved.prepended(model.tokens, 1)
+    prefix = resolved.prepended(model.blocks[0].attn, 1)
+    in_front = (prompt.real.size if prompt else 0) + (int(prefix.shift[0]) if prefix else 0)
+    return in_front + len(layout([]))
 
 
-def fits(model, adaptation, layout, tokens, what):
-    """A ValueError if the model has no positions for so many tokens beside the adaptation."""
-    ahead, have = added(model, adaptation, layout), model.config.length
-    if ahead + tokens > have:
-        own = f", {ahead} of them for what the adaptation adds" if ahead else ""
+def check_length(model, adaptation: Adaptation, layout: Layout, tokens: int, what: str) -> None:
+    """Raise ValueError if the model has too few positions for the tokens and the adaptation."""
+    extra, length = extra_positions(model, adaptation, layout), model.config.length
+    if extra + tokens > length:
+        why = f", {extra} of them for the adaptation" if extra else ""
         raise ValueError(
-            f"{what}: that takes {ahead + tokens} positions{own}; the model has {have}"
+            f"{what}: {extra + tokens} positions are needed{why}; the model has {length}"
         )
 
 
-def windows(ids, length, source):
-    """The passages (N, length) of a text, one after the other."""
-    rows = np.array(ids[: len(ids) // length * length]).reshape(-1, length)
-    if not len(rows):
+def split_passages(ids: list[int], length: int, source) -> np.ndarray:
+    """Return consecutive passages (N, length) of a text; its last tokens may be left out."""
+    passages = np.array(ids[: len(ids) // length * length]).reshape(-1, length)
+    if not len(passages):
         raise DataError(
-            f"{source}: {len(ids)} tokens are too few for one passage of {length}: "
-            "bring more text, or a shorter --passage"
+            f"{source}: {len(ids)} tokens are fewer than one passage of {length}: use more text, "
+            "or a smaller --block-size"
         )
-    return rows
+    return passages
 
 
-def pieces(work, count):
-    """work(slice) for every SIZE of `count`, in threads."""
-    pool, slices = Pool(), [slice(at, at + SIZE) for at in range(0, count, SIZE)]
-    with pool.alone(), watching("measuring", len(slices)) as each:
-        return list(each(pool.map(work, slices)))
+def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarray) -> float:
+    """Return the mean loss of the tokens of passages (N, T)."""
+    ids, labels = layout.language(passages)
+    batches = [slice(start, start + BATCH) for start in range(0, len(ids), BATCH)]
 
-
-def loss(model, adaptation, layout, rows):
-    """The mean loss of a token of passages (N, T)."""
-    ids, labels = layout.language(rows)
-
-    def summed(own):
+    def total(batch):
         with no_grad():
-            return float(model.loss(ids[own], labels[own], adaptation)) * len(rows[own])
+            return float(model.loss(ids[batch], labels[batch], adaptation)) * len(ids[batch])
 
-    return sum(pieces(summed, len(rows))) / len(rows)
+    pool = Pool()
+    with pool.alone(), progress("evaluating", len(batches)) as track:
+        return sum(track(pool.map(total, batches))) / len(ids)
 
 
-def predicted(model, adaptation, rows):
-    """The likeliest class of each of the texts, lists of token ids."""
+def predict(model, adaptation: Adaptation, rows: list[list[int]]) -> list[int]:
+    """Return the most likely class of each text, given as token ids."""
 
-    def says(part):
-        ids, mask = pad([rows[i] for i in part])
+    def most_likely(indices):
+        ids, mask = pad([rows[i] for i in indices])
         return host(model(ids, adaptation, mask=mask).data.argmax(-1))
 
-    with watching("measuring", -(-len(rows) // SIZE)) as each:
-        return answers(says, rows, SIZE, each)
+    with progress("evaluating", -(-len(rows) // BATCH)) as track:
+        return map_batches(most_likely, rows, BATCH, track)
 
 
-def encoded(texts, tokenizer, model):
-    """Their token ids as in training, and how many were cut."""
-    codes = cutting(tokenizer, model).encode_batch(texts)
-    return [code.ids for code in codes], sum(bool(code.overflowing) for code in codes)
+def tokenize(texts: list[str], tokenizer, model) -> tuple[list[list[int]], int]:
+    """Return the token ids of texts, truncated as in training, and how many were truncated."""
+    encodings = truncating(tokenizer, model).encode_batch(texts)
+    return [e.ids for e in encodings], sum(bool(e.overflowing) for e in encodings)
 
 
-def writer(folder, model):
-    """The adaptation of a language model in a folder; without a folder, none."""
+def load_for_text(folder: Path | None, model: Decoder) -> Adaptation:
+    """Return the adaptation of a language model that a folder holds, PLAIN for None."""
     if folder is None:
         return PLAIN
     if (folder / LABELS).exists():
         raise DataError(
-            f"{folder} gives labels to texts: name it to `minipeft evaluate`, and as --data "
-            "examples, .jsonl, .csv or .tsv"
+            f"{folder} is a classifier: use it with `minipeft evaluate` and examples as --data, "
+            f"{', '.join(READERS)}"
         )
     return hf.load_adaptation(folder, model)
 
 
-def labels_of(folder):
-    """The names of the classes that the adaptation in a folder tells apart."""
+def read_labels(folder: Path) -> list[str]:
+    """Return the names of the classes of the adaptation in a folder."""
     path = folder / LABELS
     try:
         labels = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"{folder} is no classifier's: it has no {LABELS}, which `minipeft train` writes "
-            "when --data has labels"
+            f"{folder} is not a classifier: it has no {LABELS}, which `minipeft train` writes "
+            "if --data has labels"
         ) from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None

@@ -1,51 +1,58 @@
-"""Folders of models and of adaptations: which is which, and what an adaptation stands on."""
+"""Folders of models and of adaptations: which of them it is, and what network it was made for."""
 
 import re
 from pathlib import Path
 
 from .. import hf
-from ..hf.models.family import BARE, HEADS, POOL
+from ..adaptation.adaptation import Adaptation
+from ..hf.models.family import DEFAULT_POOL, HEAD_SUFFIXES, HEADLESS
 from ..hf.peft.folder import TASKS
 from ..model.heads import Classifier, Features, SpanClassifier
-from ..storage.headers import headers
-from ..storage.json import parsed, present
+from ..model.transformer import Transformer
+from ..storage.headers import read_shapes
+from ..storage.json import read_json
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
-NETWORKS = {task: network for network, task in TASKS.items() if network in HEADS}
-NETWORKS |= {network.__name__: network for network in HEADS}  # as we note it ourselves
+NETWORKS = {task: network for network, task in TASKS.items() if network in HEAD_SUFFIXES}
+NETWORKS |= {network.__name__: network for network in HEAD_SUFFIXES}  # as minipeft notes it itself
 
 
-def place(folder):
-    """The path of a folder, or of the built-in model of that name."""
-    return Path(hf.BUILT_IN.get(folder, folder))
+def folder_path(name: str | None) -> Path:
+    """Return the path of a folder, or of the built-in model of that name."""
+    return Path(hf.BUILT_IN.get(name, name))
 
 
-def adapts(folder):
-    """Does it hold an adaptation?"""
+def holds_adaptation(folder: Path) -> bool:
+    """Return whether the folder holds an adaptation; otherwise it should hold a model."""
     return (folder / CONFIG).is_file()
 
 
-def beside(folder, model):
-    """The network that the adaptation in a folder was made for: the model, or its head's."""
-    task = parsed(present(folder / CONFIG)).field("task_type", None, str)
+def network_for(folder: Path, model: Transformer) -> Transformer:
+    """Return the network that the adaptation in a folder was made for: the model, or with a head.
+
+    The head is read from the shapes of the tensors, so the network has as many classes.
+    """
+    task = read_json(folder / CONFIG).field("task_type", None, str)
     if task == "FEATURE_EXTRACTION":
-        return model if isinstance(model, BARE) else Features(model)
-    found, metadata = headers(folder / TENSORS)
-    for name, (_, shape) in found.items():
+        return model if isinstance(model, HEADLESS) else Features(model)
+    tensors, metadata = read_shapes(folder / TENSORS)
+    for name, (_, shape) in tensors.items():
         if (head := HEAD.search(name)) and len(shape) == 2:
-            kind = NETWORKS.get(task or metadata.get("network"), Classifier)
+            network = NETWORKS.get(task or metadata.get("network"), Classifier)
             classes = shape[head[2] == "W"]
-            if type(model) is kind and model.score.shape[1] == classes:
+            if type(model) is network and model.score.shape[1] == classes:
                 return model
-            bias = f"{name[: head.start(2)]}{'bias' if head[2] == 'weight' else 'b'}" in found
-            if kind is Classifier:
-                return Classifier(model, classes, POOL[model.causal], bias)
-            return kind(model, bias) if kind is SpanClassifier else kind(model, classes, bias)
+            bias = f"{name[: head.start(2)]}{'bias' if head[2] == 'weight' else 'b'}" in tensors
+            if network is Classifier:
+                return Classifier(model, classes, DEFAULT_POOL[model.causal], bias)
+            if network is SpanClassifier:
+                return SpanClassifier(model, bias)
+            return network(model, classes, bias)
     return model
 
 
-def loaded(folder, model):
-    """The adaptation in a folder, and the network it stands on."""
-    network = beside(folder, model)
+def load_with_network(folder: Path, model: Transformer) -> tuple[Adaptation, Transformer]:
+    """Return the adaptation in a folder, and the network that it adapts."""
+    network = network_for(folder, model)
     return hf.load_adaptation(folder, network), network

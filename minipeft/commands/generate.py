@@ -1,4 +1,4 @@
-"""minipeft generate: the model goes on with a text."""
+"""minipeft generate: text that continues a prompt."""
 
 import sys
 from dataclasses import dataclass
@@ -9,68 +9,70 @@ import numpy as np
 from tyro.conf import arg
 
 from .. import hf
-from ..data.files import HALF
+from ..data.files import LONE_SURROGATE
 from ..methods.template import Layout
 from ..model.generate import generate
-from . import evaluation as measure
-from .common import Command, Config, Json, Model, at_least, optional
+from . import evaluation
+from .common import Command, Config, Json, Model, check_at_least, optional
 
-END = "<|endoftext|>"  # what ends a text that the model has read, and so what it may say
+END = "<|endoftext|>"  # end of a text in what GPT-2 and the built-in models were trained on
 
 
 @dataclass
 class Generate(Command):
-    """Let the model go on with a text, to its end or for so many tokens."""
+    """Generate text that continues a prompt, with or without an adaptation."""
 
     prompt: Annotated[str, arg(metavar="TEXT")]
-    """What it begins with; - is what stands on standard input."""
-    adaptation: optional(Path, "FOLDER", "A folder from `train`; without: the base alone.") = None
+    """The beginning of the text; -: read it from standard input."""
+    adaptation: optional(Path, "FOLDER", "Folder that `minipeft train` wrote.") = None
     model: Model = None
-    tokens: int = 60
-    """At most."""
+    max_new_tokens: int = 60
+    """Stop after this many tokens, if the text has not ended before."""
     temperature: float = 0.8
-    """0: always the likeliest token."""
+    """Logits are divided by it; 0: always take the most likely token."""
     top_k: int = 40
-    """Draw from so many of the likeliest tokens; 0: from all."""
+    """Sample from the k most likely tokens; 0: from all."""
     seed: int = 0
-    """Of what is drawn."""
+    """Seed of the sampling."""
     config: Config = None
     json: Json = False
 
+    renamed = {"tokens": "max-new-tokens"}
+
     def run(self):
-        at_least(1, tokens=self.tokens)
-        at_least(0, temperature=self.temperature, top_k=self.top_k, seed=self.seed)
+        check_at_least(1, max_new_tokens=self.max_new_tokens)
+        check_at_least(0, temperature=self.temperature, top_k=self.top_k, seed=self.seed)
         prompt = sys.stdin.read().rstrip("\n") if self.prompt == "-" else self.prompt
-        if HALF.search(prompt):
-            raise ValueError("--prompt: this is no text in UTF-8")
-        model, tokenizer = measure.causal(hf.load(self.model)), hf.load_tokenizer(self.model)
-        adaptation = measure.writer(self.adaptation, model)
+        if LONE_SURROGATE.search(prompt):
+            raise ValueError("--prompt is not valid UTF-8")
+        model = evaluation.check_decoder(hf.load(self.model))
+        tokenizer = hf.load_tokenizer(self.model)
+        adaptation = evaluation.load_for_text(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
         layout = Layout(adaptation.template, tokenizer, model)
-        what = f"--tokens {self.tokens}, and {len(ids)} of the prompt"
-        measure.fits(
-            model, adaptation, layout, len(ids) + self.tokens - 1, what
-        )  # the last is not read
+        what = f"a prompt of {len(ids)} tokens and --max-new-tokens {self.max_new_tokens}"
+        tokens = len(ids) + self.max_new_tokens - 1  # the model does not read the last one
+        evaluation.check_length(model, adaptation, layout, tokens, what)
         new = generate(
             model,
             [layout(ids)],
             adaptation,
-            max_new_tokens=self.tokens,
+            max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_k=self.top_k,
-            eos=ends(model, tokenizer),
+            eos=end_tokens(model, tokenizer),
             rng=np.random.default_rng(self.seed),
         )
-        whole = tokenizer.decode([*ids, *new[0].tolist()])
-        text = whole[len(tokenizer.decode(ids)) :]  # alone, Llama's first token loses its space
-        self.tell({"prompt": prompt, "text": text, "tokens": new.shape[1]})
+        full = tokenizer.decode([*ids, *new[0].tolist()])
+        text = full[len(tokenizer.decode(ids)) :]  # Llama's tokenizer drops a leading space
+        self.output({"prompt": prompt, "text": text, "new_tokens": new.shape[1]})
 
     def show(self, report):
         print(report["prompt"] + report["text"])
 
 
-def ends(model, tokenizer):
-    """What ends a text: as the model's folder says, or as in the built-in texts."""
-    said = model.kept.get("eos_token_id")
-    ids = said if isinstance(said, list) else [said]
+def end_tokens(model, tokenizer):
+    """Return the ids that end a text: those in the model's folder, else that of END, or None."""
+    eos = model.folder_settings.get("eos_token_id")
+    ids = eos if isinstance(eos, list) else [eos]
     return ids if all(type(i) is int for i in ids) else tokenizer.token_to_id(END)

@@ -1,4 +1,4 @@
-"""minipeft info: what a folder holds, by the headers of its files."""
+"""minipeft info: what a folder holds, read from its JSON files and the headers of its tensors."""
 
 import math
 import re
@@ -12,145 +12,156 @@ from tyro.conf import Positional, arg
 
 from .. import hf
 from ..autograd.nn import size
-from ..hf.models.families import FAMILIES
+from ..hf.models import FAMILIES
 from ..hf.peft.folder import KINDS
 from ..hf.peft.lora import PLAIN
 from ..hf.peft.native import made
 from ..methods import DoRA
-from ..storage.headers import headers
-from ..storage.json import parsed, present
-from . import evaluation as measure
-from .common import Command, Config, Json, optional, out
-from .folders import CONFIG, TENSORS, adapts, loaded, place
+from ..storage.headers import read_shapes
+from ..storage.json import parse_json, read_json
+from . import evaluation
+from .common import Command, Config, Json, optional, stdout
+from .folders import CONFIG, TENSORS, folder_path, holds_adaptation, load_with_network
 
-MODEL = "Check an adaptation against it: a folder, or `decoder` or `encoder`, the built-in ones."
-SHOWN = "peft_type", "task_type", "base_model_name_or_path"
-ENCODER = "reparametrization.safetensors"
+MODEL = "Check an adaptation against this model: a folder, `decoder` or `encoder`."
+NETWORK = "reparametrization.safetensors"  # parameters of an encoder, to resume training
+SUMMARIZED = "peft_type", "task_type", "base_model_name_or_path"  # fields of adapter_config.json
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 
 @dataclass
 class Info(Command):
-    """Show what a folder holds, a model or an adaptation, without loading it."""
+    """Show what a folder holds, a model or an adaptation, without loading its tensors."""
 
     folder: Positional[Annotated[str | None, arg(metavar="[FOLDER]", help_behavior_hint="")]] = None
-    """Of Hugging Face's, of PEFT's, or from `minipeft train`; without: the built-in base."""
+    """Folder from Hugging Face, PEFT or minipeft, `decoder` or `encoder`. (default: decoder)"""
     model: optional(str, "FOLDER", MODEL) = None
     config: Config = None
     json: Json = False
 
     def run(self):
-        folder = place(self.folder)
-        if self.model and not adapts(folder):
-            raise ValueError(f"--model is to check an adaptation against, and {folder} holds none")
-        report = adaptation(folder, self.model) if adapts(folder) else model(folder)
+        folder = folder_path(self.folder)
+        if holds_adaptation(folder):
+            report = describe_adaptation(folder, self.model)
+        elif self.model:
+            raise ValueError(f"--model checks an adaptation, and {folder} does not hold one")
+        else:
+            report = describe_model(folder)
         files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
-        self.tell({"folder": str(folder), **report, "files": files})
+        self.output({"folder": str(folder), **report, "files": files})
 
     def show(self, report):
         table = Table(show_header=False, title=escape(report.pop("folder")))
-        fields, files = report.pop("fields"), report.pop("files")
+        config, files = report.pop("config"), report.pop("files")
         files = {name: f"{count:,} bytes" for name, count in files.items()}
         report = {name.replace("_", " "): value for name, value in report.items()}
-        for rows in (report, fields, files):
-            for name, value in rows.items():
-                if told(value):
-                    table.add_row(escape(name), escape(shown(value)))
+        for section in (report, config, files):
+            for name, value in section.items():
+                if has_value(value):
+                    table.add_row(escape(name), escape(format_value(value)))
             table.add_section()
-        out.print(table)
+        stdout.print(table)
 
 
-def told(value):
-    """Is it more than that something is not there?"""
+def has_value(value):
+    """Return whether a value says more than that something is absent."""
     return value not in (None, False, 0, "", (), [], {})
 
 
-def shown(value):
+def format_value(value):
+    """Return a value of a report as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {shown(one)}" for name, one in value.items() if told(one))
+        return ", ".join(f"{k} {format_value(v)}" for k, v in value.items() if has_value(v))
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(format_value, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def model(folder):
-    settings = parsed(present(folder / "config.json"))
-    found, _ = headers(folder / "model.safetensors")
-    network, fault = attempt(hf.outline, folder)
-    kind = settings.field("model_type", "", str)
+def describe_model(folder):
+    """Return the report on a folder of a model."""
+    settings = read_json(folder / "config.json")
+    tensors, _ = read_shapes(folder / "model.safetensors")
+    network, unsupported = try_call(hf.outline, folder)
+    model_type = settings.field("model_type", "", str)
+    dtypes = count_dtypes(tensors)
     return {
-        "holds": "model",
-        "family": FAMILIES[kind].name if kind in FAMILIES else None,
-        "model_type": kind,
+        "type": "model",
+        "family": FAMILIES[model_type].name if model_type in FAMILIES else None,
+        "model_type": model_type,
         "architectures": settings.get("architectures"),
         "loads_as": network and type(network).__name__,
-        "not_supported": fault,
-        "parameters": size(network) if network else sum(stored(found).values()),
-        "stored_as": stored(found),
+        "not_supported": unsupported,
+        "params": size(network) if network else sum(dtypes.values()),
+        "dtypes": dtypes,
         "tokenizer": (folder / "tokenizer.json").is_file(),
-        "fields": asdict(network.config) if network else dict(settings),
+        "config": asdict(network.config) if network else dict(settings),
     }
 
 
-def adaptation(folder, base):
-    """What is in an adaptation's folder; and if a base is given, whether it fits on that."""
-    settings = parsed(present(folder / CONFIG))
-    found, metadata = headers(folder / TENSORS)
-    own = {name: x for name, x in found.items() if not name.endswith(".base_layer.weight")}
-    said = parsed(folder / TENSORS, metadata.get("base", "{}"))
-    kind, fault = attempt(method, settings, metadata.get("minipeft"))
-    adaptation, network = loaded(folder, hf.load(base)) if base else (None, None)
-    labels = folder / measure.LABELS
+def describe_adaptation(folder, base):
+    """Return the report on a folder of an adaptation; `base` names a model to check it against."""
+    settings = read_json(folder / CONFIG)
+    tensors, metadata = read_shapes(folder / TENSORS)
+    tensors = {name: x for name, x in tensors.items() if not name.endswith(".base_layer.weight")}
+    made_for = parse_json(metadata.get("base", "{}"), folder / TENSORS)
+    method, unsupported = try_call(method_of, settings, metadata.get("minipeft"))
+    adaptation, network = load_with_network(folder, hf.load(base)) if base else (None, None)
+    labels = (folder / evaluation.LABELS).is_file()
+    dtypes = count_dtypes(tensors)
     return {
-        "holds": "adaptation",
+        "type": "adaptation",
         "peft_type": settings.get("peft_type"),
         "task_type": settings.get("task_type"),
-        "loads_as": repr(adaptation) if adaptation else kind,
-        "not_supported": fault,
-        "trained": adaptation and size(adaptation),
-        "numbers": sum(stored(own).values()),
-        "stored_as": stored(own),
-        "ranks": lengths(own, r"lora_(embedding_)?A"),
-        "virtual_tokens": lengths(own, "prompt_embeddings"),
-        "encoder": (folder / ENCODER).is_file(),
-        "labels": measure.labels_of(folder) if labels.is_file() else None,
-        "base": settings.get("base_model_name_or_path"),
-        "made_for": said or None,
-        "fits": base and f"{base}, as {type(network).__name__}",
+        "loads_as": repr(adaptation) if adaptation else method,
+        "not_supported": unsupported,
+        "trained_params": adaptation and size(adaptation),
+        "params": sum(dtypes.values()),
+        "dtypes": dtypes,
+        "ranks": first_axes(tensors, r"lora_(embedding_)?A"),
+        "virtual_tokens": first_axes(tensors, "prompt_embeddings"),
+        "reparametrization": (folder / NETWORK).is_file(),
+        "labels": evaluation.read_labels(folder) if labels else None,
+        "base_model": settings.get("base_model_name_or_path"),
+        "made_for": made_for or None,
+        "checked_with": base and f"{base}, as {type(network).__name__}",
         "tokenizer": (folder / "tokenizer.json").is_file(),
-        "fields": {name: said for name, said in settings.items() if name not in SHOWN},
+        "config": {name: value for name, value in settings.items() if name not in SUMMARIZED},
     }
 
 
-def attempt(work, *given):
-    """What comes of it and no fault; or nothing, and what is not supported."""
+def try_call(f, *args):
+    """Return (f(*args), None), or (None, message) of the error if the folder is not supported."""
     try:
-        return work(*given), None
+        return f(*args), None
     except (LookupError, TypeError, ValueError) as error:
         return None, str(error)
 
 
-def method(settings, record):
-    """What an adaptation loads as, as far as its folder says."""
+def method_of(settings, record):
+    """Return the method of an adaptation as text, as far as its configuration says.
+
+    record: the method as minipeft notes it in the metadata of the tensors, or None.
+    """
     if record:
-        return repr(made(parsed(settings.path, record)))
-    kind = settings.field("peft_type", "", str)
-    if kind not in KINDS:
+        return repr(made(parse_json(record, settings.path)))
+    peft_type = settings.field("peft_type", "", str)
+    if peft_type not in KINDS:
         return repr(made(settings, KINDS))
-    settings.only(PLAIN if kind == "LORA" else {})
-    return (DoRA if settings.get("use_dora") else KINDS[kind][0]).__name__
+    settings.check_supported(PLAIN if peft_type == "LORA" else {})
+    return (DoRA if settings.get("use_dora") else KINDS[peft_type][0]).__name__
 
 
-def stored(found):
-    """{dtype: how many numbers there are of it}"""
+def count_dtypes(tensors):
+    """Return {dtype: how many parameters have it} of {name: (dtype, shape)}."""
     counts = Counter()
-    for dtype, shape in found.values():
+    for dtype, shape in tensors.values():
         counts[FLOATS.get(dtype, dtype)] += math.prod(shape)
     return dict(counts)
 
 
-def lengths(found, name):
-    """The first sides of all tensors of this name."""
-    return sorted({shape[0] for n, (_, shape) in found.items() if shape and re.search(name, n)})
+def first_axes(tensors, pattern):
+    """Return the lengths of the first axes of the tensors whose names match."""
+    shapes = (shape for name, (_, shape) in tensors.items() if re.search(pattern, name))
+    return sorted({shape[0] for shape in shapes if shape})

@@ -1,4 +1,4 @@
-"""minipeft layers: the paths of a model, and what is adapted there."""
+"""minipeft layers: the layers of a model, and the parameters that a method adds to each."""
 
 import re
 from collections import Counter
@@ -10,110 +10,127 @@ import numpy as np
 from rich.table import Table
 
 from .. import hf
-from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import Method
 from ..autograd.nn import replace
-from ..hf.models.families import family_of
+from ..hf.models import family_of
 from ..methods import METHODS, method
-from .common import Command, Config, Json, Model, optional, out
+from .common import Command, Config, Json, Model, optional, stdout
 
 BLOCK = re.compile(r"blocks\.(\d+)")
 
 
 @dataclass
 class Layers(Command):
-    """Show the layers of a model, and which of them a method or a pattern would adapt."""
+    """Show the layers of a model, and which of them a method or a pattern adapts."""
 
     model: Model = None
     method: optional(Literal[tuple(METHODS)], "METHOD") = None
-    """One of those that `minipeft train` has: how many numbers it trains, and where."""
+    """A method of `minipeft train`: show how many parameters it trains in each layer."""
     targets: optional(str, "PATTERN") = None
-    """A regular expression: the layers whose paths it matches, in place of the method's own."""
+    """Regular expression: adapt the layers whose paths it matches, not the method's own."""
     config: Config = None
     json: Json = False
 
     def run(self):
         model = hf.load(self.model)
-        family = family_of(model.config)
-        called = lambda path: family.full(path, type(model), model.config)
-        adapted, seen, layers = self.adapted(model), set(), []
-        for path, layer in model.modules():
+        trained, seen, layers = self.trained(model), set(), []
+        for path, layer in list(model.modules())[1:]:  # the first is the model itself
             tensors = layer.tensors()
-            own = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
-            seen |= set(own)
-            theirs = called(path) if tensors else None
-            if BLOCK.fullmatch(path):
-                theirs = called(f"{path}.ln1").removesuffix(f".{family.layers['ln1']}")
-            row = {"path": path, "hugging_face": theirs, "kind": type(layer).__name__}
-            row |= {"shapes": {name: t.shape for name, t in tensors.items()}}
-            row |= {"parameters": sum(own.values()), "adapted": path in adapted}
-            layers += [row | {"trained": adapted.get(path, 0)}] if path else []
-        there = {layer["path"] for layer in layers}
-        own = {"hugging_face": None, "kind": self.method, "shapes": {}}
-        own |= {"parameters": 0, "adapted": True}
-        for path in adapted:  # a network of the method's own, which makes its rows
-            layers += [{"path": path, **own, "trained": adapted[path]}] if path not in there else []
-        self.tell(layers)
+            sizes = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
+            seen |= set(sizes)
+            layers.append(
+                {
+                    "path": path,
+                    "hugging_face": hugging_face_name(model, path, layer),
+                    "class": type(layer).__name__,
+                    "shapes": {name: t.shape for name, t in tensors.items()},
+                    "params": sum(sizes.values()),
+                    "adapted": path in trained,
+                    "trained_params": trained.get(path, 0),
+                }
+            )
+        paths = {layer["path"] for layer in layers}
+        for path in [path for path in trained if path not in paths]:  # a reparametrisation network
+            layer = {"path": path, "hugging_face": None, "class": self.method, "shapes": {}}
+            layer |= {"params": 0, "adapted": True, "trained_params": trained[path]}
+            layers.append(layer)
+        self.output(layers)
 
-    def adapted(self, model):
-        """{path: how many numbers the method trains there}, 0 by a pattern alone."""
-        own = {} if self.targets is None else {"targets": self.targets}
-        if self.method is None and not own:
+    def trained(self, model):
+        """Return {path: number of trained parameters} of the adapted layers, 0 without a method."""
+        if self.method is None and self.targets is None:
             return {}
+        fields = {} if self.targets is None else {"targets": self.targets}
         if self.method is None:
-            pattern = replace(Adaptation(), **own)
-            return pattern.lay({path: 0 for path, _ in pattern.places(model)}, model).at
-        adaptation, seen, found = method(self.method, **own), set(), Counter()
-        for name, p in adaptation.attach(model, np.random.default_rng(0)).named_parameters():
-            found[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size
+            pattern = replace(Method(), **fields)
+            at = {path: {} for path, _ in pattern.places(model)}
+            return dict.fromkeys(pattern.bind(at, model).at, 0)
+        adaptation = method(self.method, **fields).attach(model, np.random.default_rng(0))
+        sizes, seen = Counter(), set()
+        for name, p in adaptation.named_parameters():
+            sizes[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size
             seen.add(id(p))
-        return found
+        return sizes
 
     def show(self, layers):
-        labelled_positions = self.method or self.targets is not None
+        adapting = self.method or self.targets is not None
         table = Table()
         table.add_column("path", no_wrap=True)
         table.add_column("shapes", no_wrap=True)
-        table.add_column("hugging face", overflow="fold")
-        for name in ("numbers", *(["adapted"] if labelled_positions else [])):
+        table.add_column("Hugging Face name", overflow="fold")
+        for name in ("params", *(["trained" if self.method else "matches"] if adapting else [])):
             table.add_column(name, justify="right")
-        for layer in once(layers):
+        for layer in merge_blocks(layers):
             shapes = (f"{n} {'×'.join(map(str, s))}" for n, s in layer["shapes"].items())
             row = [layer["path"], ", ".join(shapes), layer["hugging_face"] or ""]
-            mark = number(layer["trained"]) or "yes" if layer["adapted"] else ""
-            table.add_row(
-                *row, number(layer["parameters"]), *([mark] if labelled_positions else [])
-            )
-        total = sum(layer["parameters"] for layer in layers)
-        trained = sum(layer["trained"] for layer in layers)
+            row.append(format_count(layer["params"]))
+            if adapting:
+                trained = format_count(layer["trained_params"]) or "yes"
+                row.append(trained if layer["adapted"] else "")
+            table.add_row(*row)
+        total = sum(layer["params"] for layer in layers)
+        trained = sum(layer["trained_params"] for layer in layers)
         blocks = sum(bool(BLOCK.fullmatch(layer["path"])) for layer in layers)
         table.caption = f"{blocks} blocks, {total:,} parameters"
         table.caption += f", {trained:,} trained" if trained else ""
-        out.print(table)
+        stdout.print(table)
 
 
-def once(layers):
-    """The layers that hold or do anything, as blocks.N those of all blocks, if these are alike."""
+def hugging_face_name(model, path, layer):
+    """Return the name that PEFT's `target_modules` has for a layer or a block, or None."""
+    family = family_of(model.config)
+    full = lambda path: family.full_hf_name(path, type(model), model.config)
+    if BLOCK.fullmatch(path):
+        return full(f"{path}.ln1").removesuffix(f".{family.layers['ln1']}")
+    return full(path) if layer.tensors() else None
+
+
+def merge_blocks(layers):
+    """Yield the layers with tensors; layers that are alike in all blocks once, as blocks.N."""
     paths = [layer["path"] for layer in layers]
-    around = lambda path: any(other.startswith(f"{path}.") for other in paths)
-    layers = [x for x in layers if x["shapes"] or x["adapted"] or around(x["path"])]
-    of = lambda layer: (found := BLOCK.match(layer["path"])) and found[1]
-    runs = [(block, [*own]) for block, own in groupby(layers, of)]
+    has_layers = lambda path: any(other.startswith(f"{path}.") for other in paths)
+    layers = [x for x in layers if x["shapes"] or x["adapted"] or has_layers(x["path"])]
+    block_of = lambda layer: (match := BLOCK.match(layer["path"])) and match[1]
+    runs = [(block, list(run)) for block, run in groupby(layers, block_of)]
     blocks = [block for block, _ in runs if block]
-    for _, alike in groupby(runs, lambda run: run[0] and [numbered(x, "N") for x in run[1]]):
-        (first, own), *more = alike
-        span = f"{first}-{more[-1][0]}" if more else first
-        span = "N" if [first, *(block for block, _ in more)] == blocks else span
-        yield from (numbered(layer, span) if first else layer for layer in own)
+    alike = lambda run: run[0] and [renumber(layer, "N") for layer in run[1]]
+    for _, equal_runs in groupby(runs, alike):
+        (first, run), *others = equal_runs
+        span = f"{first}-{others[-1][0]}" if others else first
+        span = "N" if [first, *(block for block, _ in others)] == blocks else span
+        yield from (renumber(layer, span) if first else layer for layer in run)
 
 
-def numbered(layer, span):
-    """A block's layer with another number in place of that; their name goes on from the block's."""
-    path, theirs = BLOCK.sub(f"blocks.{span}", layer["path"]), layer["hugging_face"]
-    form = r".*?\.\d+(?=\.)", "…"
-    if BLOCK.fullmatch(layer["path"]):
-        form = r"\d+$", span
-    return layer | {"path": path, "hugging_face": theirs and re.sub(*form, theirs, count=1)}
+def renumber(layer, number):
+    """Return a layer of a block with another number of the block in its path.
+
+    The Hugging Face name keeps the number for the block itself; below it starts with "…".
+    """
+    path, name = BLOCK.sub(f"blocks.{number}", layer["path"]), layer["hugging_face"]
+    pattern, new = (r"\d+$", number) if BLOCK.fullmatch(layer["path"]) else (r".*?\.\d+(?=\.)", "…")
+    return layer | {"path": path, "hugging_face": name and re.sub(pattern, new, name, count=1)}
 
 
-def number(n):
+def format_count(n):
+    """Return a number as text, an empty one for 0."""
     return f"{n:,}" if n else ""

@@ -1,4 +1,4 @@
-"""minipeft methods: what there is, what it trains of a model, and how it fits into one view."""
+"""minipeft methods: every method, how many parameters it trains, and He et al.'s unified view."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from ..autograd.nn import size
 from ..methods import METHODS, Probe
 from ..methods.table import COLUMNS, rows
 from ..methods.unified import UNIFIED
-from .common import Command, Config, Json, Model, out
+from .common import Command, Config, Json, Model, stdout
 
 
 @dataclass
 class Methods(Command):
-    """Show every method: where it stands, its equation, and how many numbers it trains."""
+    """Show every method: where it acts, its equation, how many parameters it trains."""
 
     model: Model = None
     config: Config = None
@@ -24,35 +24,40 @@ class Methods(Command):
 
     def run(self):
         model, rng = hf.load(self.model), np.random.default_rng(0)
-        whole, found = size(model), []
+        total, methods = size(model), []
         for row in rows():
-            kind = METHODS[row[0]]
-            adaptation = (
-                None if kind is Probe else kind().attach(model, rng)
-            )  # a head's size is open
-            trained = size(adaptation) if adaptation else None
-            share = trained and trained / whole
-            found.append(dict(zip(COLUMNS, row)) | {"trained": trained, "share": share})
-        view = [{k: v for k, v in vars(d).items() if k != "example"} for d in UNIFIED]
-        self.tell({"parameters": whole, "methods": found, "unified": view})
+            method, trained = METHODS[row[0]], None
+            if method is not Probe:  # the size of its head depends on the number of classes
+                trained = size(method().attach(model, rng))
+            share = trained and trained / total
+            counts = {"trained_params": trained, "trained_share": share}
+            methods.append(dict(zip(COLUMNS, row)) | counts)
+        unified = [{k: v for k, v in vars(d).items() if k != "example"} for d in UNIFIED]
+        self.output({"base_params": total, "methods": methods, "unified": unified})
 
     def show(self, report):
-        table = Table("name", "where", "equation", "starts as", "paper")
-        table.add_column("trained", justify="right")
+        table = Table("method", "equation, start, layers, source", show_lines=True)
+        table.add_column("trained params", justify="right")
         table.add_column("%", justify="right")
         for row in report["methods"]:
-            cells = [escape(row[c]) for c in ("name", "where", "equation", "starts as", "paper")]
-            counts = ("a head", "") if row["trained"] is None else shown(row)
-            table.add_row(*cells, *counts)
-        table.caption = f"trained beside a base of {report['parameters']:,}, with default fields"
-        out.print(table)
+            start, where = f"start: {row['starts as']}", f"layers: {row['where']}"
+            text = "\n".join([row["equation"], start, where, row["paper"]])
+            table.add_row(row["name"], escape(text), *format_counts(row))
+        table.caption = (
+            f"trained parameters of each method with its default fields, and their share of the "
+            f"{report['base_params']:,} of the base model"
+        )
+        stdout.print(table)
         table = Table("method", "Δh", "insertion", "modified", "composition")
         for row in report["unified"]:
             cells = (row[c] for c in ("method", "form", "insertion", "modified", "composition"))
             table.add_row(*map(escape, cells))
-        table.caption = "the unified view: He et al. 2022, table 1"
-        out.print(table)
+        table.caption = "the unified view of He et al. 2022, table 1"
+        stdout.print(table)
 
 
-def shown(row):
-    return f"{row['trained']:,}", f"{100 * row['share']:.2f}"
+def format_counts(row):
+    """Return the number of trained parameters and their share in percent as text."""
+    if row["trained_params"] is None:
+        return "its head", ""
+    return f"{row['trained_params']:,}", f"{100 * row['trained_share']:.2f}"

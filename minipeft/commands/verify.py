@@ -1,4 +1,4 @@
-"""minipeft verify: every equation against the library."""
+"""minipeft verify: every equation of the papers against the library."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,38 +7,40 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..equations import OPEN, verify
-from .common import Command, Config, Json, at_least, optional, out
+from .common import Command, Config, Json, check_at_least, optional, stdout
+
+STATUS = {True: "ok", False: "fails", None: "open"}
 
 
 @dataclass
 class Verify(Command):
-    """Check every equation against the library, on random draws."""
+    """Check every equation, written as in its paper, against the library on random draws."""
 
     draws: int = 5
-    """Of each equation."""
+    """Random draws of each equation's inputs."""
     seed: optional(int, "INT") = None
-    """Without: other draws every time."""
+    """Seed of the draws. (default: a new one for each run)"""
     config: Config = None
     json: Json = False
 
     def run(self):
-        at_least(1, draws=self.draws)
-        at_least(0, seed=self.seed or 0)
+        check_at_least(1, draws=self.draws)
+        check_at_least(0, seed=self.seed or 0)
         results = [asdict(r) for r in verify(self.draws, self.seed)]
         for r in results:
             r["worst"] = r["worst"] if np.isfinite(r["worst"]) else None
-        waiting = [{**one, "draws": 0, "worst": None, "ok": None} for one in OPEN]
-        self.tell(results + waiting)
+        open_entries = [{**entry, "draws": 0, "worst": None, "ok": None} for entry in OPEN]
+        self.output(results + open_entries)
         return 0 if all(r["ok"] for r in results) else 1
 
     def show(self, results):
-        table = Table("id", "formula", "source", "draws", "worst", "")
+        table = Table("id", "formula, source", "worst error", "result", show_lines=True)
         for r in results:
-            kind = {True: "ok", False: "fails: ", None: "open: "}[r["ok"]]
-            mark = escape(kind + r["why"])
             worst = "nan" if r["worst"] is None else f"{r['worst']:.1e}"
-            worst = worst if r["draws"] else ""
-            table.add_row(
-                r["id"], escape(r["formula"]), escape(r["source"]), str(r["draws"]), worst, mark
-            )
-        out.print(table)
+            lines = [r["formula"], r["source"], r["why"]]
+            text = "\n".join(line for line in lines if line)
+            table.add_row(r["id"], escape(text), worst if r["draws"] else "", STATUS[r["ok"]])
+        count = {name: sum(r["ok"] is ok for r in results) for ok, name in STATUS.items()}
+        table.caption = f"{count['ok']} ok, {count['fails']} fail, {count['open']} open; "
+        table.caption += f"random draws of each: {max(r['draws'] for r in results)}"
+        stdout.print(table)
