@@ -62,7 +62,7 @@ def empirical_risk(draw):
 
 
 def gradients(model, γ, texts, ids, mask):
-    """Return the gradients of a batch loss, of Σ losses / labels, and of the mean of mean losses."""
+    """Return the gradients of a batch, of Σ loss / labels, and of the mean of mean losses."""
     labels = sum(len(x) - 1 for x in texts)
     gradient_of = lambda *x, **options: grad(model.loss(*x, γ, **options), γ.parameters())
     shares = [gradient_of(x[None], x[None], count=labels) for x in texts]

@@ -38,7 +38,7 @@ OPEN = [  # not verified, and why
         "id": "PF-12",
         "formula": "z = [PREFIX; x; PREFIX'; y], three prefixes: encoder, decoder, cross-attention",
         "source": "Li & Liang 2021, §4; Why prompts work (corrected, X19)",
-        "why": "needs an encoder-decoder model",
+        "why": "waits for encoder-decoder models",
     },
     {
         "id": "PR-10",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Correction(NamedTuple):
-    """A wrong or damaged statement; `docs/sources.md` names the documents and prints all of these."""
+    """A wrong or damaged statement; `docs/sources.md` names the documents and prints them all."""
 
     document: str
     wrong: str
@@ -13,7 +13,7 @@ class Correction(NamedTuple):
 
 
 ADAPTATION, PROMPTING, WHY = "Adaptation chapter", "Prompting notes", "Why prompts work"
-PEFT_PAGE, PEFT = "PEFT prompt-tuning page", "PEFT documentation"
+PEFT_PAGE = "PEFT prompt-tuning page"
 
 CORRECTIONS = {
     "X1": Correction(
@@ -142,11 +142,12 @@ CORRECTIONS = {
     "X23": Correction(
         f"{PEFT_PAGE}, prompt_tuning_init",
         "a prompt starts at random or from a text",
-        "PEFT has a third start, from random words of the vocabulary",
+        "PEFT has a third start, from random words of the vocabulary; and for T5 its prompt has "
+        "2 k rows, of which half are never read",
         "PR-5",
     ),
     "X24": Correction(
-        PEFT,
+        "PEFT, docstring of PrefixTuningConfig",
         "a prefix that starts from zeros has no effect",
         "it scales every head by 1 - k/(k + Σ exp(s))",
         "PF-6",

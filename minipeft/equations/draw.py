@@ -66,7 +66,7 @@ class Draw:
 
 
 def columns(part):
-    """Return the arrays of a tensor, a network or an adaptation transposed, as the papers have them.
+    """Return the arrays of a tensor, a network or an adaptation, transposed as in the papers.
 
     Of an adaptation it is a list for each layer, of its parameters in the order of `start`.
     """

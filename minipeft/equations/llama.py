@@ -40,7 +40,7 @@ def swiglu(θ, x):
 
 
 def grouped_query_attention(θ, X, K_heads, window, ω):
-    """head_h = Attn(R q_h, R k_g, v_g),  g = ⌊h K/H⌋, each query over `window` keys up to its own"""
+    """head_h = Attn(R q_h, R k_g, v_g),  g = ⌊h K/H⌋, each query over `window` keys"""
     Q, K, V = (part.W @ X for part in (θ.q, θ.k, θ.v))
     d, H, Y = θ.d, len(Q) // θ.d, np.zeros((len(Q), X.shape[1]))
     for h in range(H):

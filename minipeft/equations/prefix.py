@@ -172,7 +172,7 @@ def prefix_has_no_order(draw):
 @equation("PF-6")
 def zero_prefix(draw):
     """P_key = P_value = 0:  head · (1 - k/(k + Σ exp(s))), which is not the head
-    derived from PF-3; the PEFT documentation says that it has no effect (corrected, X24)"""
+    derived from PF-3; a docstring of PEFT says that it has no effect (corrected, X24)"""
     model, θ, words, γ = draw.case(PrefixTuning(draw.size(1, 4), shift_positions=False), layers=1)
     zeros = γ.map(lambda p: parameter(0 * p.data))
     layers = watch(model, words, zeros)

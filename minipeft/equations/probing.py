@@ -93,7 +93,7 @@ def linear_probe(draw):
 @equation("PB-2")
 def one_token(draw):
     """pool(h) = h_CLS, column k after k soft prompts; in a causal model, the last real token
-    Adaptation chapter, §11.2.1.3; the pooler tanh(W h_CLS + b) is frozen: Devlin et al. 2019, §3.1"""
+    Adaptation chapter, §11.2.1.3; Devlin et al. 2019, §3.1: the pooler tanh(W h_CLS + b)"""
     model, text = draw.model(), draw.words()
     θ, padded = columns(model), np.append(text, draw.words()[0])[None]
     classifier, mask = Classifier(model, 3, "last"), np.arange(len(text) + 1)[None] < len(text)

@@ -148,8 +148,8 @@ def order_of_a_prompt(draw):
 @equation("PR-5")
 def starts(draw):
     """P₀: U[-½, ½]; embeddings of distinct words of the 5,000 most frequent; of class labels, means
-    Lester et al. 2021, §3.2 (their code: U[0, ½)); Adaptation chapter, §11.2.3.2; PEFT prompt-tuning
-    page (corrected, X23)"""
+    Lester et al. 2021, §3.2 (their code: U[0, ½)); Adaptation chapter, §11.2.3.2; PEFT
+    prompt-tuning page (corrected, X23)"""
     large, small = (draw.model(layers=0, vocabulary=V) for V in (6000, draw.V))
     W, k, seed = small.tokens.W.data, draw.size(3, 20), draw.size(0, 10**9)
 
@@ -213,7 +213,7 @@ def prompt_size(draw):
 @equation("PR-8")
 def ensembles(draw):
     """argmax_c Σ_n [c = argmax p_n], or Σ_n p_n(c): N prompts, one model, one batch of N copies
-    Lester et al. 2021, §6, which has no rule for a tie; here it goes to the largest Σ_n log p_n(c)"""
+    Lester et al. 2021, §6, which has no rule for a tie; here Σ_n log p_n(c) decides it"""
     L, B, N = draw.size(1, 5), 3, draw.size(2, 4)
     model, texts = Classifier(draw.model(), 3), np.stack([draw.words(L, L) for _ in range(B)])
     θ, lengths = columns(model), [draw.size(1, 3) for _ in range(N)]

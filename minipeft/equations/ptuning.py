@@ -32,7 +32,7 @@ def sigmoid(x):
 
 
 def lstm(W, U, b, X):
-    """c ← f c + i g,  h ← o tanh c: h after the last column of X, for one step and unit at a time"""
+    """c ← f c + i g,  h ← o tanh c: h after the last column of X, by steps and units"""
     n = len(U) // 4
     h, c = np.zeros(n), np.zeros(n)
     for x in X.T:
