@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10. One prefix, several tasks
 #
-# P-tuning v2, Liu et al. 2021: a prefix in every layer, and a head in place of words. Several
+# P-tuning v2, Liu et al. 2021b: a prefix in every layer, and a head in place of words. Several
 # tasks may share the prefix, each with a head of its own, before it is tuned for one of them.
 
 # %%

@@ -8,7 +8,7 @@ IGNORED = -100  # label of a token that no loss sees
 
 
 class Template:
-    """Template("[P]*3 {x} [P]*3 [MASK] .")        Liu et al. 2021, §3
+    """Template("[P]*3 {x} [P]*3 [MASK] .")        Liu et al. 2021a, §3
 
     [P] is a pseudo-token and [P]*3 are three; they are numbered from the left.  {x} is a text,
     under any name.  All else are fixed words, with the spaces before them.  The space before a text
