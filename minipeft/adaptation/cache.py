@@ -20,6 +20,7 @@ class Cache:
         self.kv = {}  # path of an attention -> Front([k, v], which rows are real)
         self.real = None  # (B, S): of the rows so far, prompt first, which are not padding
         self.shift = None  # (B,): by how many positions prefixes move the text
+        self.position_ids = None  # (B, S): those that were given, if they were
 
     def of(self, rows) -> "Cache":
         """Return the cache of these rows of the batch, as beam search needs it."""
@@ -33,6 +34,7 @@ class Cache:
             kv=kv,
             real=self.real[rows],
             shift=self.shift[rows],
+            position_ids=None if self.position_ids is None else self.position_ids[rows],
         )
 
     def repeat(self, B: int) -> "Cache":

@@ -1,13 +1,27 @@
-"""PEFT's own behaviour where it is a fault, on request: docs/differences-from-peft.md."""
+"""PEFT's forward pass where it is wrong, on request: docs/differences-from-peft.md.
+
+B batch   T tokens   P virtual tokens of a prompt   V vocabulary   C classes
+"""
+
+import dataclasses
 
 import numpy as np
 
+from ...adaptation.adaptation import Adaptation, check_model
+from ...adaptation.cache import Cache
 from ...adaptation.chain import Chain
-from ...autograd.ops import sqrt
+from ...adaptation.each import Each
+from ...adaptation.method import PLAIN, Method
+from ...autograd.functional import cross_entropy
+from ...autograd.nn import Module, replace
+from ...autograd.ops import lookup, matmul, sqrt, transpose
 from ...autograd.ops import sum as sum_over
 from ...autograd.tensor import Tensor
-from ...methods import DoRA, PromptTuning
-from ...model.heads import Classifier
+from ...methods import DoRA, PseudoTokens
+from ...model.generate import generate
+from ...model.heads import Classifier, SpanClassifier, pooling
+from ...model.inputs import Inputs, check_inputs, check_targets
+from ...model.transformer import LanguageModel
 
 
 class DetachedDoRA(DoRA):
@@ -18,42 +32,108 @@ class DetachedDoRA(DoRA):
         return m / Tensor(sqrt(sum_over(V * V, axis=-2)).data), V
 
 
-class AsPeft(Chain):
-    """An adaptation as PEFT reads it: prompts are a part of the text.
+class PeftModel:
+    """A model with an adaptation, which computes what PEFT and transformers compute.
 
-    With a prompt every column is a position, padding too, logits are also of the prompt's rows, and
-    a classifier may pool one of these.  Losses and heads see padding, as those of transformers do.
+    The virtual tokens of a prompt are part of the text: they have outputs, every column has a
+    position, padding too, and a classifier may pool one of them.  Heads and losses see padding.
+
+    `adaptation` is what `save` writes, and may be used elsewhere, without PEFT's behaviour.
     """
 
-    shared = False  # a prompt's rows are shown, for each text its own
+    def __init__(self, model: Module, adaptation: Adaptation):
+        check_model(adaptation, model)
+        self.model, self.adaptation = model, adaptation
 
-    def __init__(self, *methods):
-        super().__init__(*[recast(m, DoRA, DetachedDoRA) for m in methods])
+    def __repr__(self):
+        return f"PeftModel({self.adaptation!r})"
 
-    @property
-    def plain(self):
-        """The same without PEFT's faults: these are no part of a folder."""
-        γs = [recast(m, DetachedDoRA, DoRA) for m in self.methods]
-        return γs[0] if len(γs) == 1 else Chain(*γs)
+    def parameters(self) -> list[Tensor]:
+        """Return the parameters of the adaptation."""
+        return self.adaptation.parameters()
 
-    @property
-    def prompt(self):
-        """How many rows stand before the text's."""
-        return sum(m.length for m in self.methods if isinstance(m, PromptTuning))
+    def of(self, rows) -> "PeftModel":
+        """Return the PeftModel of these users or tasks of a bank."""
+        return PeftModel(self.model, self.adaptation.of(rows))
 
-    def counted(self, real):
-        return np.ones_like(real) if self.prompt else real
+    def __call__(self, ids, *, mask=None, token_types=None, rng=None) -> Tensor:
+        """Return logits, (B, P + T, V) or (B, C), or hidden states; for the arguments see the model."""
+        model, inputs, γ = self.with_prompt(ids, mask, token_types, rng)
+        h, forward = model.run(inputs, Cache(γ, keep=False))
+        if isinstance(model, Classifier):
+            has_prompt = h.shape[1] > np.shape(ids)[1]
+            real = inputs.real if model.causal and not has_prompt else np.ones_like(inputs.real)
+            positions, weights = pooling(model.pool, real)
+            h = matmul(np.asarray(weights, h.dtype, like=h.data), lookup(h, positions))
+            h = model.pooler.pooled(h, forward)
+        return model.logits(h, forward) if hasattr(model, "logits") else h
 
-    def shown(self, real):
-        if not self.prompt and self.network is Classifier and self.base.causal:
-            return real  # it looks for the last that is no padding
-        return np.ones((len(real), self.prompt + real.shape[1]), bool)
+    def loss(self, ids, labels, *, mask=None, token_types=None, rng=None, count=None) -> Tensor:
+        """Return the mean cross-entropy of all labels that are not -100, also those of padding.
+
+        labels: as the model takes them; those of a span count the virtual tokens.
+        """
+        model, z = self.model, self(ids, mask=mask, token_types=token_types, rng=rng)
+        if isinstance(model, LanguageModel):
+            P = z.shape[1] - np.shape(ids)[1]
+            labels = np.pad(labels, ((0, 0), (P, 0)), constant_values=-100)
+        elif isinstance(model, SpanClassifier):
+            z = transpose(z)
+        targets = model.targets(labels)
+        check_targets(targets, z.shape[:-1])
+        return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
+
+    def generate(self, ids, *, mask=None, **options) -> np.ndarray:
+        """Return new tokens; for the options see minipeft.generate."""
+        model, inputs, γ = self.with_prompt(ids, mask)
+        return generate(model, inputs.ids, γ, mask=inputs.real, **options)
+
+    def with_prompt(self, ids, mask=None, token_types=None, rng=None):
+        """Return model, inputs and adaptation with the prompt as token ids V, V + 1, … in front."""
+        model, γ = self.model, self.adaptation.resolve(rng)
+        inputs = check_inputs(model.config, ids, γ, mask, token_types)
+        B, V = len(inputs.ids), model.config.vocabulary
+        front, γ = γ.prepended(model.tokens, B), change_leaves(γ, without_prompt)
+        if front is None:
+            return model, inputs, γ
+        if not front.real.all():
+            raise ValueError(
+                "rows with prompts of different lengths have outputs of different lengths with "
+                "compat='peft': read them alone"
+            )
+        P = front.real.shape[1]
+        prompt = PseudoTokens(f"[P]*{P} {{x}}")
+        γ = Chain(γ, Adaptation(prompt, {"tokens": {"h": front.rows[0]}}, γ.made_for))
+        pad = lambda x, values: np.hstack([np.broadcast_to(values, (B, P)), x])
+        ids, real, types = inputs
+        inputs = Inputs(pad(ids, V + np.arange(P)), pad(real, True), pad(types, 0))
+        return count_columns(model), inputs, γ
 
 
-def recast(γ, old, new):
-    """γ as one of the class `new`, of the same fields, if it is of the class `old`."""
-    if type(γ) is not old:
-        return γ
-    other = object.__new__(new)
-    vars(other).update(vars(γ))
-    return other
+def change_leaves(γ: Adaptation, change) -> Adaptation:
+    """Return γ with change(leaf) in place of every adaptation that it is made of."""
+    if not isinstance(γ, Chain | Each):
+        return change(γ)
+    new = {id(m): change_leaves(m, change) for m in γ.parts}
+    return type(γ)(*[new[id(m)] for m in γ.parts])
+
+
+def without_prompt(leaf: Adaptation) -> Adaptation:
+    """Return an adaptation without its prompt, and with PEFT's DoRA instead of DoRA."""
+    if type(leaf.method) is DoRA:
+        fields = {f.name: getattr(leaf.method, f.name) for f in dataclasses.fields(DoRA)}
+        return replace(leaf, method=DetachedDoRA(**fields))
+    prepends = type(leaf.method).prepend is not Method.prepend
+    return PLAIN if prepends and leaf.adapts("tokens") else leaf
+
+
+def count_columns(model):
+    """Return the model with the column of each row as its position, padding included."""
+
+    def run(inputs, cache, positions=None, position_ids=None):
+        B, T = inputs.ids.shape
+        start = 0 if cache.real is None else cache.real.shape[1]
+        columns = np.broadcast_to(np.arange(start, start + T), (B, T))
+        return model.run(inputs, cache, positions, columns)
+
+    return replace(model, run=run)

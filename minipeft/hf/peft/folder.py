@@ -1,18 +1,23 @@
-"""PEFT's folders.  A method that PEFT lacks gets the same two files in our own names.
+"""Folders of adaptations, in PEFT's format, or in minipeft's own for what PEFT does not have.
 
-Those files say what is computed.  How the adaptation was made, and so how it is trained on, stands
-in the metadata of the tensors, which PEFT neither reads nor keeps.
+adapter_config.json and adapter_model.safetensors say what is computed.  The metadata of the latter,
+which PEFT ignores, says more: `minipeft` is the method, `base` identifies the base model, and
+`network` is the class of the model.  reparametrization.safetensors has the reparametrisation
+network, which only further training needs.
 """
 
 import json
-import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
+from ...adaptation.adaptation import Adaptation
 from ...adaptation.chain import Chain, MethodChain
 from ...adaptation.merge import fold
+from ...autograd.nn import Fingerprint, Module
 from ...methods import (
     IA3,
     BiasTuning,
@@ -26,7 +31,6 @@ from ...methods import (
     PromptTuning,
     PseudoTokens,
     PTuningV2,
-    Reparametrised,
 )
 from ...model.bert import Encoder
 from ...model.heads import (
@@ -42,21 +46,47 @@ from ...model.transformer import Decoder
 from ...storage.json import CheckpointError, parse_json, read_json
 from ...storage.safetensors import SafetensorsFile, named_arrays
 from ..models import family_of
-from . import ia3, lora
-from . import modules_to_save as whole
-from .naming import Theirs
-from .native import OnlyOurs, described, filled, has_encoder, made
-from .prompts import rows_from, rows_to
+from .ia3 import read_ia3, write_ia3
+from .lora import read_lora, write_lora
+from .modules_to_save import (
+    changed_embeddings,
+    read_biases,
+    read_modules,
+    read_norms,
+    write_biases,
+    write_modules,
+    write_norms,
+)
+from .naming import PeftNames
+from .native import (
+    NotInPeft,
+    flatten,
+    has_network,
+    method_from_json,
+    method_to_json,
+    read_parameters,
+    stored_name,
+)
+from .prompts import read_prompt, write_prompt
 
-PROMPTS = {
+ADAPTER = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+NETWORK = "reparametrization.safetensors"
+PROMPT_LEARNING = {
     "PROMPT_TUNING": (PromptTuning,),
     "P_TUNING": (PseudoTokens,),
     "PREFIX_TUNING": (PrefixTuning, PTuningV2),
     "MULTITASK_PROMPT_TUNING": (MultitaskPrompt,),
 }
 TUNERS = {"LORA": (LoRA, DoRA), "IA3": (IA3,), "LN_TUNING": (LayerNormTuning,)}
-KINDS = PROMPTS | TUNERS  # PEFT's name: our methods
-TASKS = {
+PEFT_TYPES = PROMPT_LEARNING | TUNERS  # PEFT's name: our methods
+BESIDE = {  # what each may have after it in a Chain, in this order; others only a Probe
+    "LORA": (BiasTuning, FullFineTuning, Probe),
+    "IA3": (FullFineTuning, Probe),
+    "LN_TUNING": (FullFineTuning, Probe),
+}
+READERS = {"LORA": read_lora, "IA3": read_ia3, "LN_TUNING": read_norms}
+TASK_TYPES = {
     Decoder: "CAUSAL_LM",
     Classifier: "SEQ_CLS",
     Head: "SEQ_CLS",
@@ -67,193 +97,211 @@ TASKS = {
     Features: "FEATURE_EXTRACTION",
     Encoder: "FEATURE_EXTRACTION",
 }
-HEADED = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"
+WITH_HEAD = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"
 
 
-def parts(γ):
-    """The methods of a Chain, also of those in it."""
-    if isinstance(γ, MethodChain):
-        return sum(map(parts, γ.methods), [])
-    return sum(map(parts, γ.parts), []) if isinstance(γ, Chain) else [γ]
+# -- writing
 
 
-# -- out
-
-
-def to_peft(γ):
-    """Configuration, tensors and metadata: PEFT's if it has the method, or ours."""
-    methods = parts(γ)
-    for kind, own in KINDS.items():
-        n = next((i for i, m in enumerate(methods) if type(m.method) not in own), len(methods))
-        if n:
-            with suppress(OnlyOurs):
-                return *as_theirs(kind, methods[:n], methods[n:], γ), {}
-    return described(γ.method), *named_arrays(γ)
-
-
-def as_theirs(kind, mains, beside, γ):
-    """What PEFT writes of a method and of what stands beside it in a Chain."""
-    order = (BiasTuning,) * (kind == "LORA") + (FullFineTuning,) * (kind in TUNERS) + (Probe,)
-    there = {type(m.method): m for m in beside}
-    if [*there.values()] != beside or [*there] != [c for c in order if c in there]:
-        raise OnlyOurs
-    if len(mains) > 1 and kind != "LORA":
-        raise OnlyOurs
-    biases, others, probe = (there.get(c) for c in (BiasTuning, FullFineTuning, Probe))
-    if biases and biases.adapts("score"):
-        raise OnlyOurs
-    network, family = head_of(γ), family_of(γ.made_for.config)
-    task = TASKS.get(network)
-    task = None if task in HEADED and not probe else task
-    full = lambda path: family.full_hf_name(path, network, γ.made_for.config)
-    if kind in PROMPTS:
-        if task is None:
-            raise OnlyOurs
-        config, tensors = rows_to(mains[0], kind)
-    elif kind == "LORA":
-        config, tensors = lora.to_peft(mains, family, full)
-    else:
-        to = ia3.to_peft if kind == "IA3" else whole.norms_to
-        config, tensors = to(mains[0], family, full)
-    config |= {"peft_type": kind, "inference_mode": True, "task_type": task}
-    if biases:
-        config["bias"], more = whole.biases_to(biases, mains, family, full)
-        tensors |= more
-    kept = []
-    if others:
-        if {*others.at} & {path for m in (*mains, *beside) if m is not others for path in m.at}:
-            raise OnlyOurs
-        kept, more = whole.whole_to(others, family, full)
-        tensors |= more
-    if probe:
-        before = "base_model." if kind in PROMPTS else "base_model.model."
-        (score,), more = whole.whole_to(probe, family, full, before=before)
-        if family.head_has_bias(γ.made_for.config, network):  # 0, if ours has none
-            classes = len(more[f"{before}{score}.weight"])
-            more.setdefault(f"{before}{score}.bias", np.zeros(classes, "f4"))
-        kept = [*kept, score]
-        tensors |= more
-    return config | ({"modules_to_save": kept} if kept else {}), tensors
-
-
-def head_of(γ):
-    """The class of the network that an adaptation is of: that of its head, if it has one."""
-    return next(
-        (m.made_for.network for m in parts(γ) if type(m.method) is Probe), γ.made_for.network
-    )
-
-
-def files(γ):
-    """What a folder of the adaptation holds."""
-    if any(
-        m.users and type(m.method) is not MultitaskPrompt for m in parts(γ)
-    ):  # those are its tasks
-        raise CheckpointError("a stack of several users has no format: save each user's adaptation")
-    record = {"minipeft": json.dumps(described(γ.method), default=lambda x: x.tolist())}
-    record["base"] = json.dumps(base_named(γ.made_for.config, γ.made_for.weights))
-    record["network"] = head_of(γ).__name__
-    config, tensors, metadata = to_peft(fold(γ))
-    found = {"reparametrization.safetensors": named_arrays(γ)} if has_encoder(γ.method) else {}
-    return found | {
-        "adapter_config.json": config,
-        "adapter_model.safetensors": (tensors, metadata | record),
-    }
-
-
-# -- in
-
-
-def base_named(config, mark):
-    """What tells one base from another: its configuration, and a mark of its numbers."""
-    return json.loads(json.dumps(asdict(config) | ({"weights": mark} if mark else {})))
-
-
-def of_this_base(file, model):
-    """An error if the file was made for another base than the model; PEFT's do not say."""
-    have = base_named(model.config, model.weights_checksum())
-    want = parse_json(file.metadata.get("base", "{}"), file.path)
-    if other := {name: have[name] for name in have if want.get(name, have[name]) != have[name]}:
-        told = ", ".join(f"{name}={want[name]!r}, not {value!r}" for name, value in other.items())
-        raise CheckpointError(f"{file.path} was made for another base: {told}; load it on that one")
-
-
-def head_from(file, theirs):
-    """The Probe with the head in the file, if there is one."""
-    scores, model = theirs.family.head_names, theirs.model
-    brought = next((score for score in {*scores.values()} if f"{score}.weight" in file), None)
-    if brought is None:
-        return []
-    task = theirs.settings.field("task_type", None, str)
-    fit = [kind for kind in scores if scores[kind] == brought]
-    fit = [kind for kind in fit if TASKS[kind] == task] or fit
-    if type(model) not in fit:
-        C, bias = len(file[f"{brought}.weight"]), f"bias={f'{brought}.bias' in file}"
-        sizes = {kind: "" if kind is SpanClassifier else f", {C}" for kind in fit}
-        beside = " or ".join(f"{kind.__name__}(model{sizes[kind]}, {bias})" for kind in fit)
-        raise CheckpointError(f"{file.path} has a {brought}.weight: load it beside {beside}")
-    if "b" not in model.score.tensors() and not file.get(f"{brought}.bias", np.zeros(1)).any():
-        file.pop(f"{brought}.bias", None)
-    return [Probe().bind(whole.whole_from(file, theirs, [brought]), model)]
-
-
-def from_peft(kind, settings, file, model, known):
-    """The parts of a PEFT folder, in order; those of a known one where the file still is so."""
-    theirs = Theirs(model, family_of(model.config), settings)
-    of = lambda *kinds: [m for m in known if type(m) in kinds]
-    if kind in PROMPTS:
-        γs = [rows_from(settings, file, model, next(iter(of(*KINDS[kind])), None))]
-    else:
-        read = {"LORA": lora.from_peft, "IA3": ia3.from_peft, "LN_TUNING": whole.norms_from}[kind]
-        γs = read(file, theirs, of(*KINDS[kind]))
-        if kind == "LORA":
-            γs += whole.biases_from(file, theirs, of(BiasTuning))
-        kept = [m for m in theirs.saved() if m != theirs.head]
-        if kept := kept + whole.embeddings(file, theirs):
-            at = whole.whole_from(file, theirs, kept)
-            own = of(FullFineTuning) or [FullFineTuning(theirs.pattern(at))]
-            γs.append(own[0].bind(at, model))
-    return γs + head_from(file, theirs)
-
-
-def read(folder, model, resume=False, compat=None):
-    """The adaptation in a folder.  compat="peft": with PEFT's faults."""
-    settings = read_json(folder / "adapter_config.json")
-    file = SafetensorsFile(folder / "adapter_model.safetensors", lambda name: called(name, model))
-    of_this_base(file, model)
-    record = file.metadata.get("minipeft")
-    known = made(parse_json(record, file.path)) if record else None
-    kind = settings.field("peft_type", None, str)
-    if kind not in KINDS:
-        γ = filled(made(settings, KINDS), file, model)
-    else:
-        before = folded(known)
-        γs = from_peft(
-            kind, settings, file, model, [] if compat and kind in PROMPTS else parts(before)
+def adaptation_files(γ: Adaptation) -> dict:
+    """Return {file name: JSON, or (arrays, metadata)} of the folder of an adaptation."""
+    if γ.made_for is None:
+        raise CheckpointError(f"{γ!r} has no parameters to save")
+    if any(m.users and type(m.method) is not MultitaskPrompt for m in γ.leaves()):
+        raise CheckpointError(
+            "a bank of several users can't be saved: save the adaptation of each, γ.user(i)"
         )
-        file.check_all_used()
-        γ = Chain(*γs) if compat else together(γs, before)
-    if resume and known and has_encoder(known):
-        return filled(known, SafetensorsFile(folder / "reparametrization.safetensors"), model)
-    return γ
+    folded = fold(γ)
+    record = {
+        "minipeft": json.dumps(method_to_json(γ.method)),
+        "base": json.dumps(base_fields(γ.made_for)),
+        "network": network_of(folded).__name__,
+    }
+    config, arrays, metadata = to_folder_format(folded)
+    files = {CONFIG: config, ADAPTER: (arrays, metadata | record)}
+    return files | ({NETWORK: named_arrays(γ)} if has_network(γ.method) else {})
 
 
-def folded(known):
-    """What is left of an adaptation that nothing encodes any more."""
-    if isinstance(known, MethodChain):
-        return MethodChain(*map(folded, known.methods))
-    return known.method if isinstance(known, Reparametrised) else known
+def base_fields(base: Fingerprint) -> dict:
+    """Return what tells one base model from another: its configuration and a checksum."""
+    weights = {"weights": base.weights} if base.weights else {}
+    return json.loads(json.dumps(asdict(base.config) | weights))
 
 
-def together(γs, known):
-    """One adaptation, a Chain of Chains if that is known."""
-    if not known or [type(γ.method) for γ in γs] != [*map(type, parts(known))]:
+def network_of(γ: Adaptation) -> type:
+    """Return the class of the model that γ is for; if γ has a head, the model with that head."""
+    heads = [m.made_for.network for m in γ.leaves() if type(m.method) is Probe]
+    return heads[0] if heads else γ.made_for.network
+
+
+def to_folder_format(γ: Adaptation):
+    """Return configuration, arrays and metadata, in PEFT's format if it has the method."""
+    leaves = [*γ.leaves()]
+    for peft_type, classes in PEFT_TYPES.items():
+        n = next((i for i, m in enumerate(leaves) if type(m.method) not in classes), len(leaves))
+        if n:
+            with suppress(NotInPeft):
+                return *to_peft(peft_type, leaves[:n], leaves[n:], network_of(γ)), {}
+    return method_to_json(γ.method), *named_arrays(γ)
+
+
+def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], network: type):
+    """Return configuration and arrays of PEFT's folder for `mains`, and `others` after them."""
+    biases, full_layers, probe = check_others(peft_type, mains, others)
+    c, prompt = mains[0].made_for.config, peft_type in PROMPT_LEARNING
+    family, task = family_of(c), TASK_TYPES.get(network)
+    full = lambda path: family.full_hf_name(path, network, c)
+    task = None if task in WITH_HEAD and not probe else task
+    if prompt and task is None:
+        raise NotInPeft
+    if prompt:
+        config, arrays = write_prompt(mains[0], peft_type)
+    elif peft_type == "LORA":
+        config, arrays = write_lora(mains, family, full)
+    else:
+        write = write_ia3 if peft_type == "IA3" else write_norms
+        config, arrays = write(mains[0], family, full)
+    config |= {"peft_type": peft_type, "inference_mode": True, "task_type": task}
+    saved = []
+    if biases:
+        config["bias"], more = write_biases(biases, mains, family, full)
+        arrays |= more
+    if full_layers:
+        saved, more = write_modules(full_layers, family, full)
+        arrays |= more
+    if probe:
+        prefix = "base_model." if prompt else "base_model.model."
+        (score,), more = write_modules(probe, family, full, prefix=prefix)
+        if family.head_has_bias(c, network):  # ours may have none, which is 0
+            classes = len(more[f"{prefix}{score}.weight"])
+            more.setdefault(f"{prefix}{score}.bias", np.zeros(classes, "f4"))
+        saved, arrays = [*saved, score], arrays | more
+    return config | ({"modules_to_save": saved} if saved else {}), arrays
+
+
+def check_others(peft_type, mains, others):
+    """Return the biases, the layers in full, and the head, or None for each, that are in `others`.
+
+    Raises NotInPeft for other methods, for another order, and for layers that two of them adapt.
+    """
+    allowed = BESIDE.get(peft_type, (Probe,))
+    found = {type(m.method): m for m in others}
+    if [*found.values()] != others or [*found] != [c for c in allowed if c in found]:
+        raise NotInPeft
+    if len(mains) > 1 and peft_type != "LORA":
+        raise NotInPeft
+    biases, full_layers, probe = (found.get(c) for c in (BiasTuning, FullFineTuning, Probe))
+    if biases and biases.adapts("score"):
+        raise NotInPeft
+    if full_layers:
+        rest = [m for m in (*mains, *others) if m is not full_layers]
+        if any(m.adapts(path) for m in rest for path in full_layers.at):
+            raise NotInPeft
+    return biases, full_layers, probe
+
+
+# -- reading
+
+
+def read_adaptation(
+    folder: Path,
+    model: Module,
+    *,
+    resume: bool = False,
+    methods: Iterable[type] = (),
+    as_peft: bool = False,
+) -> Adaptation:
+    """Return the adaptation in a folder; for the arguments see load_adaptation.
+
+    as_peft: prompts and prefixes are read as if PEFT had saved them.
+    """
+    settings = read_json(folder / CONFIG)
+    rename = lambda name: local_name(name, model)
+    file = SafetensorsFile(folder / ADAPTER, rename)
+    check_base(file, model)
+    record = file.metadata.get("minipeft")
+    method = method_from_json(parse_json(record, file.path), (), methods) if record else None
+    if resume and method and has_network(method):
+        return read_parameters(method, SafetensorsFile(folder / NETWORK), model)
+    if settings.field("peft_type", None, str) not in PEFT_TYPES:
+        return read_parameters(method_from_json(settings, PEFT_TYPES, methods), file, model)
+    forget = not method or as_peft and settings["peft_type"] in PROMPT_LEARNING
+    γs = from_peft(settings, file, model, [] if forget else [*flatten(method)])
+    file.check_all_used()
+    return regroup(γs, method)
+
+
+def local_name(name: str, model: Module) -> str | None:
+    """Return a tensor's name in our files unchanged, and one in PEFT's files as `family` has it."""
+    for prefix in ("base_model.model.", "base_model."):
+        if name.startswith(prefix):
+            return family_of(model.config).file_key(name.removeprefix(prefix))
+    return name
+
+
+def check_base(file: SafetensorsFile, model: Module) -> None:
+    """Raise CheckpointError if the file was made for another base model.  PEFT's do not say."""
+    here = base_fields(model.fingerprint())
+    made_for = parse_json(file.metadata.get("base", "{}"), file.path)
+    there = {name: made_for.get(stored_name(name, made_for), here[name]) for name in here}
+    if differ := [name for name in here if there[name] != here[name]]:
+        differences = ", ".join(
+            f"{name}={there[name]!r}, and this model has {here[name]!r}" for name in differ
+        )
+        raise CheckpointError(
+            f"{file.path} was made for another base model: {differences}; load it with that one"
+        )
+
+
+def from_peft(settings, file, model, saved: list) -> list[Adaptation]:
+    """Return the parts of the adaptation in PEFT's folder, in order.
+
+    saved: the methods that the folder was saved from, if minipeft saved it.
+    """
+    names, peft_type = PeftNames(model, family_of(model.config), settings), settings["peft_type"]
+    of = lambda *classes: [m for m in saved if type(m) in classes]
+    mains = of(*PEFT_TYPES[peft_type])
+    if peft_type in PROMPT_LEARNING:
+        γs = [read_prompt(settings, file, model, mains[0] if mains else None)]
+        return γs + read_head(file, names)
+    γs = READERS[peft_type](file, names, mains)
+    if peft_type == "LORA":
+        γs += read_biases(file, names, of(BiasTuning))
+    modules = [m for m in names.modules_to_save() if m != names.head]
+    if modules := modules + changed_embeddings(file, names):
+        at = read_modules(file, names, modules)
+        method = [*of(FullFineTuning), FullFineTuning(names.pattern(at))][0]
+        γs.append(method.bind(at, model))
+    return γs + read_head(file, names)
+
+
+def read_head(file, names: PeftNames) -> list[Adaptation]:
+    """Return [the head in the file, as a Probe], or [] if there is none."""
+    scores, model = names.family.head_names, names.model
+    heads = dict.fromkeys([scores.get(type(model)), *scores.values()])  # the model's own first
+    score = next((score for score in heads if f"{score}.weight" in file), None)
+    if score is None:
+        return []
+    task = names.settings.field("task_type", None, str)
+    classes = [c for c in scores if scores[c] == score]
+    classes = [c for c in classes if TASK_TYPES[c] == task] or classes
+    if type(model) not in classes:
+        C, bias = len(file[f"{score}.weight"]), f"bias={f'{score}.bias' in file}"
+        size = lambda c: "" if c is SpanClassifier else f", {C}"
+        calls = " or ".join(f"{c.__name__}(model{size(c)}, {bias})" for c in classes)
+        raise CheckpointError(f"{file.path} has {score}.weight: load it with {calls}")
+    if "b" not in model.score.tensors() and not file.get(f"{score}.bias", np.zeros(1)).any():
+        file.pop(f"{score}.bias", None)
+    return [Probe().bind(read_modules(file, names, [score]), model)]
+
+
+def regroup(γs: list[Adaptation], method) -> Adaptation:
+    """Return one adaptation of several, with Chains in Chains as in `method` if it has the same."""
+    if not method or [type(γ.method) for γ in γs] != [*map(type, flatten(method))]:
         return γs[0] if len(γs) == 1 else Chain(*γs)
     rest = iter(γs)
-    again = lambda m: Chain(*map(again, m.methods)) if isinstance(m, MethodChain) else next(rest)
-    return again(known)
 
+    def build(m):
+        return Chain(*map(build, m.methods)) if isinstance(m, MethodChain) else next(rest)
 
-def called(name, model):
-    """A name in a file of PEFT's as the model's family has it; ours stay."""
-    bare = re.sub(r"^base_model\.(model\.)?", "", name)
-    return name if bare == name else family_of(model.config).file_key(bare)
+    return build(method)

@@ -1,53 +1,53 @@
-"""PEFT's IA3: l (out, 1), or (1, in) where the input is scaled."""
+"""PEFT's IA3: one vector l for each module, (out, 1), or (1, in) where the input is scaled."""
 
 import numpy as np
 
-from ...adaptation.adaptation import parameter
+from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...methods import IA3
-from .native import OnlyOurs
+from .native import NotInPeft
 
 
-def to_peft(γ, family, full):
-    """The configuration and tensors of an (IA)³; of layers side by side those left out have 1."""
-    tensors, modules, inputs, L = {}, [], [], γ.made_for.config.layers
-    for paths in family.layers_of(γ.at):
+def write_ia3(γ: Adaptation, family, full):
+    """Return the configuration and tensors of an (IA)³; layers of a module without l get ones."""
+    tensors, modules, input_modules, L = {}, [], [], γ.made_for.config.layers
+    l = lambda path: γ.at[path]["l"] if path in γ.at else None
+    for paths in family.fused_groups(γ.at):
         first = next(path for path in paths if path in γ.at)
-        module, l = full(first), γ.at[first]["l"]
-        if matches("inputs", γ.method.inputs, first):
-            if len({id(γ.at[p]["l"]) if p in γ.at else p for p in paths}) > 1:
-                raise OnlyOurs
-            inputs.append(module)
-            x = l.data
-        else:
-            ls = [γ.at[p]["l"].data if p in γ.at else np.ones_like(l.data) for p in paths]
-            x = np.concatenate(ls, axis=1).T
+        module, ones = full(first), np.ones_like(l(first).data)
         modules.append(module)
+        if matches("inputs", γ.method.inputs, first):
+            if any(l(path) is not l(first) for path in paths):
+                raise NotInPeft
+            input_modules.append(module)
+            x = l(first).data
+        else:
+            x = np.concatenate([l(p).data if p in γ.at else ones for p in paths], axis=1).T
         tensors[f"base_model.model.{module}.ia3_l"] = x
     return {
-        "target_modules": family.endings(modules, L),
-        "feedforward_modules": family.endings(inputs, L),
-        "fan_in_fan_out": family.conv,
+        "target_modules": family.common_suffixes(modules, L),
+        "feedforward_modules": family.common_suffixes(input_modules, L),
+        "fan_in_fan_out": family.conv1d,
     }, tensors
 
 
-def from_peft(file, theirs, known):
-    """[IA3]; as it is known, if the file still is so."""
+def read_ia3(file, names, saved: list[IA3]) -> list[Adaptation]:
+    """Return [the (IA)³ in the file]; it is the `saved` one if the file can still be of that."""
     at, inputs = {}, []
-    fed = theirs.named("feedforward_modules")
-    for module in theirs.targets():
-        paths = theirs.modules[module]
-        (I, O), n = theirs.shape(module), len(paths)
-        if module in fed:
-            l = parameter(file.need(f"{module}.ia3_l", (1, I)).astype(theirs.model.dtype))
+    input_modules = names.named_by("feedforward_modules")
+    for module in names.targets():
+        paths = names.modules[module]
+        (I, O), n = names.shape(module), len(paths)
+        if module in input_modules:
+            l = parameter(file.require(f"{module}.ia3_l", (1, I)).astype(names.model.dtype))
             ls, inputs = [l] * n, inputs + paths
         else:
-            l = file.need(f"{module}.ia3_l", (O * n, 1)).T.astype(theirs.model.dtype)
+            l = file.require(f"{module}.ia3_l", (O * n, 1)).T.astype(names.model.dtype)
             ls = [parameter(x.copy()) for x in np.split(l, n, axis=1)]
         at |= dict(zip(paths, ls))
-    γ = IA3(theirs.pattern(at), theirs.pattern(inputs) if inputs else r"(?!)")
-    if known:  # what it left out was written as 1
-        out = [path for path in at if not matches("targets", known[0].targets, path)]
-        if all((at[path].data == 1).all() for path in out):
-            γ, at = known[0], {path: l for path, l in at.items() if path not in out}
-    return [γ.bind({path: {"l": l} for path, l in at.items()}, theirs.model)]
+    method = IA3(names.pattern(at), names.pattern(inputs) if inputs else r"(?!)")
+    if saved:  # layers that it left out were written as ones
+        absent = [path for path in at if not matches("targets", saved[0].targets, path)]
+        if all((at[path].data == 1).all() for path in absent):
+            method, at = saved[0], {path: l for path, l in at.items() if path not in absent}
+    return [method.bind({path: {"l": l} for path, l in at.items()}, names.model)]

@@ -1,7 +1,8 @@
 """PEFT's LORA: LoRA and DoRA.
 
-A (r, in) and B (out, r) in the files, (in, r) and (r, out) here.  Layers that PEFT has side by side
-share one A: ours that have their own are stacked there.
+A is (r, in) and B (out, r) in the files, (in, r) and (r, out) here.  The layers of one module, such
+as q, k and v in GPT-2's c_attn, share one A in PEFT.  Here each may have its own: they are saved as
+one A of a larger rank, and a B that is zero where an A does not belong to the layer.
 """
 
 import math
@@ -10,177 +11,192 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...adaptation.adaptation import parameter
+from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...methods import DoRA, LoRA
 from ...storage.json import CheckpointError
-from .modules_to_save import same_as_base
-from .native import OnlyOurs
+from .modules_to_save import equals_base
+from .native import NotInPeft, as_checkpoint_error
 
-OTHERS = (  # settings of LoRA that change what is computed, of which we know none
+UNSUPPORTED = (  # settings that change what is computed
     "alora_invocation_tokens arrow_config kasa_config layer_replication lora_bias use_bdlora "
     "monteclora_config target_parameters trainable_token_indices use_qalora"
 )
-PLAIN = {name: (False, None, {}, []) for name in OTHERS.split()} | {
+SUPPORTED = {name: (False, None, {}, []) for name in UNSUPPORTED.split()} | {
     "bias": ("none", "all", "lora_only"),
     "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),  # others change the base
 }
-TABLES = "tokens", "positions", "types"
+EMBEDDINGS = "tokens", "positions", "types"
 
 
-def stacked(here, paths):
-    """One A and B for layers side by side: each A has its rows of B, and each layer its columns."""
-    As = list({id(A): A for A, *_ in here.values()}.values())
-    O = next(iter(here.values()))[1].shape[1]
+# -- writing
+
+
+def write_lora(γs: list[Adaptation], family, full):
+    """Return the configuration and tensors of LoRAs that adapt different layers."""
+    method, L = γs[0].method, γs[0].made_for.config.layers
+    owners = {path: γ for γ in γs for path in γ.at}
+    kinds = {(type(γ.method), γ.method.dropout) for γ in γs}
+    if len(kinds) > 1 or len(owners) < sum(len(γ.at) for γ in γs):
+        raise NotInPeft
+    tensors, ranks, alphas, dora = {}, {}, {}, isinstance(method, DoRA)
+    for paths in family.fused_groups(owners):
+        adapted = {path: owners[path].at[path] for path in paths if path in owners}
+        first = next(iter(adapted))
+        γ = owners[first]
+        if any(owners[path] is not γ for path in adapted) or dora and len(adapted) < len(paths):
+            raise NotInPeft
+        module, (A, B) = full(first), join(adapted, paths)
+        ranks[module], alpha = A.shape[1], γ.method.scale * A.shape[1]
+        alphas[module] = int(alpha) if alpha == int(alpha) else alpha
+        key = f"base_model.model.{module}.lora_"
+        form = "embedding_{}" if first in EMBEDDINGS else "{}.weight"
+        tensors |= {key + form.format("A"): A.T, key + form.format("B"): B.T}
+        if dora:
+            m = [adapted[path]["m"].data[0] for path in paths]
+            tensors[f"{key}magnitude_vector"] = np.concatenate(m)
+    r = min(ranks.values())
+    alpha = alphas[min(ranks, key=ranks.get)]
+    return {
+        "r": r,
+        "lora_alpha": alpha,
+        "lora_dropout": method.dropout,
+        "target_modules": family.common_suffixes(ranks, L),
+        "rank_pattern": exceptions(ranks, r, family, L),
+        "alpha_pattern": exceptions(alphas, alpha, family, L),
+        "use_dora": dora,
+        "fan_in_fan_out": family.conv1d,
+        "bias": "none",
+    }, tensors
+
+
+def join(adapted: dict, paths: list[str]):
+    """Return one A and one B for the layers of a module.
+
+    The As stand side by side.  B has a block of rows for each A, and of columns for each layer.
+    """
+    As = list({id(ps["A"]): ps["A"] for ps in adapted.values()}.values())
+    O = next(iter(adapted.values()))["B"].shape[1]
 
     def block(A, path):
-        its = path in here and here[path][0] is A
-        return here[path][1].data if its else np.zeros((A.shape[1], O))
+        uses = path in adapted and adapted[path]["A"] is A
+        return adapted[path]["B"].data if uses else np.zeros((A.shape[1], O))
 
     A = np.concatenate([A.data for A in As], axis=1)
     return A, np.block([[block(A, path) for path in paths] for A in As])
 
 
-def apart(A, B, ms, paths, known=None):
-    """{path: [A, B, …]}: one A for all; or as it was before `stacked`, if that LoRA is known."""
-    own = [path for path in paths if matches("targets", known.targets, path)] if known else paths
-    columns = dict(zip(paths, np.split(B, len(paths), axis=1)))
-    R, r = A.shape[1], known.rank if known else A.shape[1]
-    if not own or R not in (r, r * len(own)):
+def exceptions(values: dict, default, family, layers: int) -> dict:
+    """Return {ending: value} of the modules whose value is not the default."""
+    others = dict.fromkeys(value for value in values.values() if value != default)
+    modules = {value: [m for m in values if values[m] == value] for value in others}
+    return {m: value for value, ms in modules.items() for m in family.common_suffixes(ms, layers)}
+
+
+# -- reading
+
+
+def read_lora(file, names, saved: list[LoRA]) -> list[Adaptation]:
+    """Return the LoRAs in the file: the `saved` ones if it can still be of those.
+
+    Otherwise there is one for each rank and alpha.
+    """
+    s = names.settings
+    s.check_supported(SUPPORTED)
+    r, alpha = s.field("r", 8, int), s.field("lora_alpha", 8, float)
+    cls = DoRA if s.field("use_dora", False, bool) else LoRA
+    dropout, stabilised = s.field("lora_dropout", 0.0, float), s.field("use_rslora", False, bool)
+    with as_checkpoint_error(s.path):
+        default = cls(r, alpha, dropout, rank_stabilised=stabilised)
+    modules = []
+    for module in names.targets(names.family.lora_targets):
+        rank = names.of_module(module, "rank_pattern", r, int)
+        a = names.of_module(module, "alpha_pattern", alpha, float)
+        method = replace(default, rank=rank, alpha=a)
+        modules.append((method, names.modules[module], *read_module(file, names, module, method)))
+    if saved and (γs := as_saved(modules, saved, names.model)):
+        return γs
+    groups, γs = {}, []
+    for method, paths, *tensors in modules:
+        groups.setdefault(method, {}).update(split(*tensors, paths))
+    for method, at in groups.items():
+        fused = len({id(ps["A"]) for ps in at.values()}) < len(at)
+        method = replace(method, targets=names.pattern(at), fused=fused)
+        γs.append(method.bind(at, names.model))
+    return γs
+
+
+def read_module(file, names, module: str, method: LoRA):
+    """Return A (in, r), B (r, out), and m, one array for each layer, or None without DoRA."""
+    paths, dtype, r = names.modules[module], names.model.dtype, method.rank
+    (I, O), n = names.shape(module), len(paths)
+    if r > max(I, O * n):
+        raise names.error(f"rank {r} is larger than {module}, which is ({I}, {O * n})")
+    form = "lora_embedding_{}" if paths[0] in EMBEDDINGS else "lora_{}.weight"
+    A = file.require(f"{module}.{form.format('A')}", (r, I)).T.astype(dtype)
+    B = file.require(f"{module}.{form.format('B')}", (O * n, r)).T.astype(dtype)
+    check_base_layer(file, names, module)
+    if not isinstance(method, DoRA):
+        return A, B, None
+    m = file.require(f"{module}.lora_magnitude_vector", (O * n,)).astype(dtype)
+    return A, B, np.split(m, n)
+
+
+def check_base_layer(file, names, module):
+    """Raise CheckpointError if the file has the weights of an adapted layer, and not the model's.
+
+    PEFT saves embeddings and heads of language models beside their LoRA.
+    """
+    name = f"{module}.base_layer.weight"
+    if name in file and not equals_base(file, names, module, name):
+        raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")
+
+
+def split(A, B, m, paths: list[str], saved: LoRA | None = None) -> dict | None:
+    """Return {path: {"A", "B", and "m"}} of the layers of a module, which share A.
+
+    If `saved` is given, undo `join` for the layers that it adapts; return None if that is not
+    possible, because the tensors were changed since.
+    """
+    mine = [path for path in paths if matches("targets", saved.targets, path)] if saved else paths
+    R, r = A.shape[1], saved.rank if saved else A.shape[1]
+    if not mine or R not in (r, r * len(mine)):
         return None
-    starts = dict(zip(own, range(0, R, r) if R == r * len(own) else [0] * len(own)))
+    starts = dict(zip(mine, range(0, R, r) if R == r * len(mine) else [0] * len(mine)))
+    columns = dict(zip(paths, np.split(B, len(paths), axis=1)))
     Bs = {path: columns[path][i : i + r] for path, i in starts.items()}
     if np.count_nonzero(B) != sum(map(np.count_nonzero, Bs.values())):
         return None
     As = {i: parameter(A[:, i : i + r].copy()) for i in starts.values()}
-    m = dict(zip(paths, ms))
-    return {path: [As[i], parameter(Bs[path].copy()), *m[path]] for path, i in starts.items()}
+    at = {path: {"A": As[i], "B": parameter(Bs[path].copy())} for path, i in starts.items()}
+    for path, x in zip(paths, m or ()):
+        if path in at:
+            at[path]["m"] = parameter(x[None].copy())
+    return at
 
 
-def whole(x):
-    return int(x) if x == int(x) else x
-
-
-def to_peft(γs, family, full):
-    """The configuration and tensors of LoRAs of disjoint layers."""
-    at = {path: (γ.method, [*added.values()]) for γ in γs for path, added in γ.at.items()}
-    tensors, ranks, scales, L = {}, {}, {}, γs[0].made_for.config.layers
-    dora, kinds = isinstance(γs[0].method, DoRA), {(type(γ.method), γ.method.dropout) for γ in γs}
-    if len(kinds) > 1 or len(at) < sum(len(γ.at) for γ in γs):
-        raise OnlyOurs
-    for paths in family.layers_of(at):
-        here = {path: at[path][1] for path in paths if path in at}
-        first = next(iter(here))
-        if len({id(at[path][0]) for path in here}) > 1 or dora and len(here) < len(paths):
-            raise OnlyOurs
-        A, B = stacked(here, paths)
-        module = full(first)
-        ranks[module], scales[module] = A.shape[1], at[first][0].scale
-        key = f"base_model.model.{module}.lora_"
-        form = "embedding_{}" if first in TABLES else "{}.weight"
-        tensors |= {key + form.format("A"): A.T, key + form.format("B"): B.T}
-        if dora:
-            m = [here[path][2].data[0] for path in paths]
-            tensors[f"{key}magnitude_vector"] = np.concatenate(m)
-    alphas = {m: whole(scales[m] * ranks[m]) for m in ranks}
-    r, alpha = min(ranks.values()), alphas[min(ranks, key=ranks.get)]
-    return {
-        "r": r,
-        "lora_alpha": alpha,
-        "lora_dropout": γs[0].method.dropout,
-        "target_modules": family.endings(ranks, L),
-        "rank_pattern": patterned(ranks, r, family, L),
-        "alpha_pattern": patterned(alphas, alpha, family, L),
-        "use_dora": dora,
-        "fan_in_fan_out": family.conv,
-        "bias": "none",
-    }, tensors
-
-
-def patterned(said, usual, family, layers):
-    """{ending: value} of the modules whose value is another than the usual one."""
-    more = {v: [m for m in said if said[m] == v] for v in {*said.values()} - {usual}}
-    return {m: v for v, ms in more.items() for m in family.endings(ms, layers)}
-
-
-def from_peft(file, theirs, known):
-    """[LoRA, …]: one for each rank and scale; as they are known, if the file still is so."""
-    s = theirs.settings
-    s.only(PLAIN)
-    r, alpha = s.field("r", 8, int), s.field("lora_alpha", 8, float)
-    stabilised, dora = s.field("use_rslora", False, bool), s.field("use_dora", False, bool)
-    dropout = s.field("lora_dropout", 0.0, float)
-    usual, found = (DoRA if dora else LoRA)(r, alpha, dropout, rank_stabilised=stabilised), []
-    for module in theirs.targets(theirs.family.queries):
-        paths = theirs.modules[module]
-        R = theirs.of(module, "rank_pattern", r, int)
-        a = theirs.of(module, "alpha_pattern", alpha, float)
-        A, B, ms = matrices(file, theirs, module, R, dora)
-        found.append((paths, A, B, ms, R, a))
-    scale = lambda R, a: a / (R**0.5 if stabilised else R)
-    if known and (γs := as_known(found, known, scale, theirs)):
-        return γs
-    groups = {}
-    for paths, A, B, ms, R, a in found:
-        groups.setdefault((R, a), {}).update(apart(A, B, ms, paths))
-    γs = []
-    for (R, a), at in groups.items():
-        fused = len({id(A) for A, *_ in at.values()}) < len(at)
-        γ = replace(usual, rank=R, alpha=a, targets=theirs.pattern(at), fused=fused)
-        γs.append(bound(γ, at, theirs.model))
-    return γs
-
-
-def as_known(found, known, scale, theirs):
-    """The LoRAs that were saved, with what is in the file; None if it is no longer theirs."""
-    ats = {id(γ): {} for γ in known}
-    for paths, A, B, ms, R, a in found:
-        owners = [γ for γ in known if any(matches("targets", γ.targets, p) for p in paths)]
-        at = apart(A, B, ms, paths, owners[0]) if owners else None
-        if not at or not math.isclose(owners[0].scale, scale(R, a)):
+def as_saved(modules: list, saved: list[LoRA], model) -> list[Adaptation] | None:
+    """Return the LoRAs that were saved, with the tensors of the file; None if it has changed."""
+    ats = [{} for _ in saved]
+    for method, paths, *tensors in modules:
+        owners = [
+            i for i, γ in enumerate(saved) if any(matches("targets", γ.targets, p) for p in paths)
+        ]
+        at = split(*tensors, paths, saved[owners[0]]) if owners else None
+        if not at or not math.isclose(saved[owners[0]].scale, method.scale):
             return None
-        ats[id(owners[0])].update(at)
-    for γ in known:
-        if γ.fused and not share(ats[id(γ)]):
-            return None
-    return [bound(γ, ats[id(γ)], theirs.model) for γ in known]
+        ats[owners[0]].update(at)
+    if not all(share_A(at) for γ, at in zip(saved, ats) if γ.fused):
+        return None
+    return [γ.bind(at, model) for γ, at in zip(saved, ats)]
 
 
-def bound(γ, at, model):
-    return γ.bind({path: dict(zip("ABm", ps)) for path, ps in at.items()}, model)
-
-
-def share(at):
-    """Make the As of each attention one, if they are equal; did that do?"""
+def share_A(at: dict) -> bool:
+    """Make the As of each attention one parameter; return False if they differ or are no fewer."""
     first = {}
-    for path, added in at.items():
-        A = first.setdefault(re.sub(r"attn\.[qkv]$", "attn.qkv", path), added[0])
-        if not np.array_equal(A.data, added[0].data):
+    for path, ps in at.items():
+        A = first.setdefault(re.sub(r"attn\.[qkv]$", "attn.qkv", path), ps["A"])
+        if not np.array_equal(A.data, ps["A"].data):
             return False
-        added[0] = A
+        ps["A"] = A
     return len(first) < len(at)
-
-
-def matrices(file, theirs, module, R, dora):
-    """A (in, r), B (r, out) and, of DoRA, what each of the paths has of the magnitudes."""
-    paths, dtype = theirs.modules[module], theirs.model.dtype
-    (I, O), n = theirs.shape(module), len(paths)
-    if R > max(I, O * n):
-        raise CheckpointError(
-            f"{theirs.settings.path}: rank {R} is beyond {module}, ({I}, {O * n})"
-        )
-    form = "lora_embedding_{}" if paths[0] in TABLES else "lora_{}.weight"
-    A = file.need(f"{module}.{form.format('A')}", (R, I)).T.astype(dtype)
-    B = file.need(f"{module}.{form.format('B')}", (O * n, R)).T.astype(dtype)
-    unchanged(file, theirs, module)
-    if not dora:
-        return A, B, [()] * n
-    m = file.need(f"{module}.lora_magnitude_vector", (O * n,)).astype(dtype)
-    return A, B, [(parameter(x[None].copy()),) for x in np.split(m, n)]
-
-
-def unchanged(file, theirs, module):
-    """PEFT saves embeddings and heads of words beside what adapts them: they must be the base's."""
-    name = f"{module}.base_layer.weight"
-    if name in file and not same_as_base(file, theirs, module, name):
-        raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")

@@ -1,110 +1,122 @@
-"""What PEFT keeps whole: norms (LN_TUNING), the biases beside a LoRA, `modules_to_save`."""
+"""What PEFT trains in full: norms (LN_TUNING), biases beside a LoRA, and `modules_to_save`."""
 
 import numpy as np
 
-from ...adaptation.adaptation import parameter
+from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...autograd.backend import host
 from ...methods import BiasTuning, LayerNormTuning
 from ..models.family import PARAMETERS
-from .native import OnlyOurs
+from .native import NotInPeft
 
 
-def whole_to(γ, family, full, between="", before="base_model.model."):
-    """The tensors of layers that are kept whole, and the modules that they are of."""
+def write_modules(γ: Adaptation, family, full, infix="", prefix="base_model.model."):
+    """Return the names of the modules whose layers γ trains in full, and their tensors."""
     tensors, modules = {}, []
     for paths in family.fused_groups(γ.at):
         if not {*paths} <= {*γ.at}:
-            raise OnlyOurs
+            raise NotInPeft
         modules.append(full(paths[0]))
         for name in γ.at[paths[0]]:
             x = np.concatenate([γ.at[path][name].data for path in paths], axis=-1)
             x = x.T if name == "W" and family.is_transposed(paths[0], γ.made_for.config) else x
-            key = f"{before}{modules[-1]}.{between}{PARAMETERS[name]}"
+            key = f"{prefix}{modules[-1]}.{infix}{PARAMETERS[name]}"
             tensors[key] = x if name == "W" else x[0]
     return modules, tensors
 
 
-def whole_from(file, theirs, modules, between="", of="Wgb"):
-    """{path: its tensors} of modules that are kept whole; of: of these names alone."""
-    at, dtype = {}, theirs.model.dtype
+def read_modules(file, names, modules: list[str], infix="", tensors="Wgb") -> dict:
+    """Return {path: {name: parameter}} of modules that are trained in full.
+
+    tensors: the names of the tensors that are read.
+    """
+    at, family = {}, names.family
     for module in modules:
-        paths = theirs.modules[module]
-        for name, t in theirs.layers[paths[0]].tensors().items():
-            if name not in of:
+        paths = names.modules[module]
+        for name, t in names.layers[paths[0]].tensors().items():
+            if name not in tensors:
                 continue
-            turned = name == "W" and theirs.family.is_transposed(paths[0], theirs.model.config)
+            turned = name == "W" and family.is_transposed(paths[0], names.model.config)
             shape = (*t.shape[:-1], t.shape[-1] * len(paths))
-            key = f"{module}.{between}{PARAMETERS[name]}"
+            key = f"{module}.{infix}{PARAMETERS[name]}"
             x = file.require(key, shape[::-1] if turned else shape)
-            x = np.atleast_2d(x.T if turned else x).astype(dtype)
+            x = np.atleast_2d(x.T if turned else x).astype(names.model.dtype)
             for path, part in zip(paths, np.split(x, len(paths), axis=-1)):
                 at.setdefault(path, {})[name] = parameter(part.copy())
     return at
 
 
-def embeddings(file, theirs):
-    """Those of words, and their heads, that PEFT has saved beside, and that are not the base's.
+def changed_embeddings(file, names) -> list[str]:
+    """Return the embeddings and heads of language models whose weights in the file are not the base's.
 
-    It does so if asked to, or if it takes them for resized.
+    PEFT saves them, without being asked, if it takes them for resized.
     """
-    found = []
-    for module, (path, *_) in theirs.modules.items():
+    changed, listed = [], names.modules_to_save()
+    for module, (path, *_) in names.modules.items():
         name = f"{module}.weight"
-        if path in ("tokens", "head") and name in file and module not in theirs.saved():
-            if same_as_base(file, theirs, module, name):
+        if path in ("tokens", "head") and name in file and module not in listed:
+            if equals_base(file, names, module, name):
                 file.pop(name)
             else:
-                found.append(module)
-    return found
+                changed.append(module)
+    return changed
 
 
-def same_as_base(file, theirs, module, name):
-    path = theirs.modules[module][0]
-    W = host(theirs.layers[path].W.data)
-    W = W.T if theirs.family.is_transposed(path, theirs.model.config) else W
+def equals_base(file, names, module, name) -> bool:
+    """Return whether a tensor of the file is the weight matrix of the module in the base model."""
+    path = names.modules[module][0]
+    W = host(names.layers[path].W.data)
+    W = W.T if names.family.is_transposed(path, names.model.config) else W
     return np.allclose(file.require(name, W.shape), W, atol=1e-6)
 
 
-def norms_to(γ, family, full):
-    modules, tensors = whole_to(γ, family, full, "ln_tuning_layers.")
+# -- norms
+
+
+def write_norms(γ: Adaptation, family, full):
+    """Return the configuration and tensors of trained norms."""
+    modules, tensors = write_modules(γ, family, full, "ln_tuning_layers.")
     return {"target_modules": family.common_suffixes(modules, γ.made_for.config.layers)}, tensors
 
 
-def norms_from(file, theirs, known):
-    at = whole_from(file, theirs, theirs.targets(), "ln_tuning_layers.")
-    γ = known[0] if known else LayerNormTuning(theirs.pattern(at))
-    return [γ.bind(at, theirs.model)]
+def read_norms(file, names, saved: list[LayerNormTuning]) -> list[Adaptation]:
+    """Return [the trained norms in the file], by the `saved` method if there is one."""
+    at = read_modules(file, names, names.targets(), "ln_tuning_layers.")
+    method = saved[0] if saved else LayerNormTuning(names.pattern(at))
+    return [method.bind(at, names.model)]
 
 
-def biases_to(γ, loras, family, full):
-    """PEFT's `bias`, and the tensors."""
-    wrapped = {p for m in loras for path in m.at for p in family.fused_with(path)}
+# -- biases
+
+
+def write_biases(γ: Adaptation, loras: list[Adaptation], family, full):
+    """Return PEFT's setting `bias`, and the tensors of biases that are trained beside LoRAs."""
+    wrapped = {p for lora in loras for path in lora.at for p in family.fused_with(path)}
     inside = {f"base_model.model.{full(path)}" for path in wrapped}
-    tensors = {
-        (f"{key[:-5]}.base_layer.bias" if key[:-5] in inside else key): x
-        for key, x in whole_to(γ, family, full)[1].items()
-    }
+    tensors = {}
+    for key, x in write_modules(γ, family, full)[1].items():
+        module = key.removesuffix(".bias")
+        tensors[f"{module}.base_layer.bias" if module in inside else key] = x
     return "lora_only" if {*γ.at} <= wrapped else "all", tensors
 
 
-def biases_from(file, theirs, known):
-    """The biases that PEFT's LoRA trains beside itself."""
-    kind = theirs.settings.get("bias") or "none"
+def read_biases(file, names, saved: list[BiasTuning]) -> list[Adaptation]:
+    """Return [the biases that are trained beside a LoRA], or [], by the `saved` method if any."""
+    bias = names.settings.get("bias") or "none"
     for name in [n for n in file if n.endswith(("modules_to_save.bias", "original_module.bias"))]:
-        file.pop(name)  # PEFT has the head's once more, and as it was before
-    file.pop("cls.predictions.decoder.bias", None)  # tied
-    if kind == "none":
+        file.pop(name)  # PEFT writes the head's bias once more, and its value before training
+    file.pop("cls.predictions.decoder.bias", None)  # tied to cls.predictions.bias
+    if bias == "none":
         return []
-    kept = theirs.saved()
-    there = theirs.targets(theirs.family.lora_targets) if kind == "lora_only" else theirs.modules
-    names = [m for m in there if m not in kept]
-    if known:  # then it may be some of them
-        own = lambda path: matches("targets", known[0].targets, path)
-        names = [m for m in names if any(map(own, theirs.modules[m]))]
-    for m in names:
+    excluded = names.modules_to_save()
+    modules = names.targets(names.family.lora_targets) if bias == "lora_only" else names.modules
+    modules = [m for m in modules if m not in excluded]
+    if saved:  # it may have trained only some of them
+        adapted = lambda path: matches("targets", saved[0].targets, path)
+        modules = [m for m in modules if any(map(adapted, names.modules[m]))]
+    for m in modules:
         if (x := file.pop(f"{m}.base_layer.bias", None)) is not None:
             file[f"{m}.bias"] = x
-    at = whole_from(file, theirs, names, of="b")
-    γ = known[0] if known else BiasTuning(theirs.pattern(at))
-    return [γ.bind(at, theirs.model)] if at else []
+    at = read_modules(file, names, modules, tensors="b")
+    method = saved[0] if saved else BiasTuning(names.pattern(at))
+    return [method.bind(at, names.model)] if at else []

@@ -1,113 +1,136 @@
-"""A model as PEFT's configurations name it.
+"""The layers of a model by the names that PEFT's configurations give them.
 
-PEFT's layers are `modules` in which ours lie side by side: GPT-2's c_attn is q, k and v.
+PEFT adapts modules of transformers, in which several layers of ours may lie side by side: GPT-2's
+`c_attn` is q, k and v.
 """
 
 import re
+from collections.abc import Iterable
 from itertools import accumulate
 
-from ...storage.json import CheckpointError, Settings, brief
+from ...adaptation.patterns import matches
+from ...storage.json import CheckpointError, Settings, short_repr
 
 
-class Theirs:
-    """A model in their names: {module: [our paths]}, and what a configuration says of them."""
+class PeftNames:
+    """The modules of a model, {module: [our paths]}, and what a configuration says of them."""
 
-    def __init__(self, model, family, settings):
-        self.layers, self.family, self.settings = dict(model.modules()), family, settings
-        self.network, self.model = type(model), model
+    def __init__(self, model, family, settings: Settings):
+        self.model, self.family, self.settings = model, family, settings
+        self.network, self.layers = type(model), dict(model.modules())
         self.modules = {}
         for path, layer in self.layers.items():
             if layer.tensors():
-                self.modules.setdefault(family.theirs(path, self.network), []).append(path)
-        self.head = family.scores.get(self.network)
+                self.modules.setdefault(family.hf_name(path, self.network), []).append(path)
+        self.head = family.head_names.get(self.network)
 
-    def whole(self, module):
-        """What it is called in all of their network; beside spans either way that there is."""
+    def error(self, message: str) -> CheckpointError:
+        """Return an error that names the configuration's file."""
+        return CheckpointError(f"{self.settings.path}: {message}")
+
+    # -- what a field names
+
+    def full_names(self, module: str) -> list[str]:
+        """Return the names of a module in the whole network of transformers.
+
+        There are two with a span head, whose trunk transformers calls by two names.
+        """
         path = self.modules[module][0]
-        return [self.family.full(path, self.network, self.model.config), self.family.trunk + module]
+        return [
+            self.family.full_hf_name(path, self.network, self.model.config),
+            self.family.base_model_prefix + module,
+        ]
 
-    def fits(self, module, said, field):
-        """Does a list of endings, or a pattern of whole names, name the module?"""
-        whole = self.whole(module)
-        if isinstance(said, str):
-            return any(self.settings.matches(field, said, name) for name in whole)
-        return any(f".{name}".endswith(f".{ending}") for name in whole for ending in said)
+    def is_named(self, module: str, names, field: str) -> bool:
+        """Return whether a list of endings, or a pattern of full names, names the module."""
+        full = self.full_names(module)
+        if not isinstance(names, str):
+            return any(f".{name}".endswith(f".{ending}") for name in full for ending in names)
+        try:
+            return any(matches(field, names, name, whole=True) for name in full)
+        except ValueError as error:
+            raise self.error(str(error)) from None
 
-    def matrix(self, module):
-        """Is it one of those that "all-linear" names?"""
+    def named_by(self, field: str, default=()) -> list[str]:
+        """Return the modules that a field names."""
+        names = self.settings.names(field, default, pattern=True)
+        if names == "all-linear":
+            return [m for m in self.modules if self.is_linear(m)]
+        return [m for m in self.modules if self.is_named(m, names, field)]
+
+    def is_linear(self, module: str) -> bool:
+        """Return whether "all-linear" includes the module."""
         path = self.modules[module][0]
-        return self.family.linear(path) and path not in ("head", "score")
+        return self.family.is_linear(path) and path not in ("head", "score")
 
-    def shape(self, module):
-        """(in, out) of its matrix."""
-        layer = self.layers[self.modules[module][0]]
-        if not hasattr(layer, "shape"):
-            own = " of its own" * ("W" in layer.tensors())  # a tied head has another's
-            raise CheckpointError(f"{self.settings.path}: {module} has not a matrix{own} to change")
-        return layer.shape
-
-    def named(self, field, default=()):
-        """The modules that a field names."""
-        said = self.settings.names(field, default, pattern=True)
-        if said == "all-linear":
-            return [m for m in self.modules if self.matrix(m)]
-        return [m for m in self.modules if self.fits(m, said, field)]
-
-    def targets(self, default=()):
-        """The modules that are adapted."""
-        out = {*self.named("exclude_modules"), *self.saved()}
-        layers = self.layers_to_transform()
+    def targets(self, default=()) -> list[str]:
+        """Return the modules that are adapted."""
+        excluded = {*self.named_by("exclude_modules"), *self.modules_to_save()}
+        blocks = self.layers_to_transform()
         found = [
             m
-            for m in self.named("target_modules", default)
-            if m not in out and (not layers or self.number(m) in layers)
+            for m in self.named_by("target_modules", default)
+            if m not in excluded and (not blocks or self.block_number(m) in blocks)
         ]
         if not found:
-            said = self.settings.get("target_modules")
-            raise CheckpointError(
-                f"{self.settings.path}: no layer matches target_modules={said!r:.80}; the model "
-                f"has {', '.join(self.modules)}"
+            raise self.error(
+                f"no layer matches target_modules={self.settings.get('target_modules')!r:.80}; the "
+                f"model has {', '.join(self.modules)}"
             )
         return found
 
-    def layers_to_transform(self):
-        said, L = self.settings.get("layers_to_transform"), self.model.config.layers
-        layers = [] if said is None else said if isinstance(said, list) else [said]
-        if not all(type(n) is int and 0 <= n < L for n in layers):
-            told = f"layers_to_transform={brief(said)} must be numbers of layers, 0 to {L - 1}"
-            raise CheckpointError(f"{self.settings.path}: {told}")
+    def layers_to_transform(self) -> list[int]:
+        """Return the numbers of the blocks that are adapted, [] for all."""
+        value, L = self.settings.get("layers_to_transform"), self.model.config.layers
+        blocks = [] if value is None else value if isinstance(value, list) else [value]
+        if not all(type(n) is int and 0 <= n < L for n in blocks):
+            raise self.error(
+                f"layers_to_transform={short_repr(value)} must be numbers of layers, 0 to {L - 1}"
+            )
+        patterns = self.settings.names("layers_pattern", pattern=True)
+        patterns = [patterns] if isinstance(patterns, str) else patterns
         known = self.family.blocks.rpartition(".")[2]
-        if layers and (other := {*self.patterns()} - {known}):
-            told = f"layers_pattern={other.pop()!r} is not supported, only {known!r}"
-            raise CheckpointError(f"{self.settings.path}: {told}")
-        return layers
+        if blocks and (other := [p for p in patterns if p != known]):
+            raise self.error(f"layers_pattern={other[0]!r} is not supported, only {known!r}")
+        return blocks
 
-    def patterns(self):
-        """`layers_pattern`, which is one name or several."""
-        said = self.settings.names("layers_pattern", pattern=True)
-        return [said] if isinstance(said, str) else said
-
-    def number(self, module):
+    def block_number(self, module: str) -> int | None:
+        """Return the number of the block that a module is in."""
         block = re.match(rf"{re.escape(self.family.blocks)}\.(\d+)\.", module)
         return int(block[1]) if block else None
 
-    def saved(self):
-        """The modules that are kept whole, the head among them; with "mlp" all that are in it."""
-        names = tuple(self.settings.names("modules_to_save"))
-        around = lambda name: accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
-        ends = lambda m: any(o.endswith(names) for name in self.whole(m) for o in around(name))
-        return [m for m in self.modules if m == self.head or ends(m)]
+    def modules_to_save(self) -> list[str]:
+        """Return the modules that are trained in full: the head, and those in `modules_to_save`.
 
-    def of(self, module, field, default, kind):
-        """What rank_pattern or alpha_pattern says of a module."""
-        said = Settings(self.settings.get(field) or {}, f"{self.settings.path}, {field}")
-        key = next((k for k in said if self.fits(module, rf"(.*\.)?(?:{k})", field)), None)
-        return said.field(key, default, kind)
+        A name there includes what it contains: "mlp" is all modules in an MLP.
+        """
+        endings = tuple(self.settings.names("modules_to_save"))
+        prefixes = lambda name: accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
+        saved = lambda m: any(
+            prefix.endswith(endings) for name in self.full_names(m) for prefix in prefixes(name)
+        )
+        return [m for m in self.modules if m == self.head or saved(m)]
 
-    def pattern(self, paths):
-        """`targets` of these paths and no others: without their blocks, if that is so."""
+    def of_module(self, module: str, field: str, default, kind: type):
+        """Return the value of a module in `rank_pattern` or `alpha_pattern`, or the default."""
+        values = Settings(self.settings.get(field) or {}, f"{self.settings.path}, {field}")
+        key = next((k for k in values if self.is_named(module, rf"(.*\.)?(?:{k})", field)), None)
+        return values.field(key, default, kind)
+
+    # -- shapes and paths
+
+    def shape(self, module: str) -> tuple[int, int]:
+        """Return (inputs, outputs) of the matrix of the first of a module's layers."""
+        layer = self.layers[self.modules[module][0]]
+        if not hasattr(layer, "shape"):
+            its_own = " of its own" * ("W" in layer.tensors())  # a tied head has the embedding's
+            raise self.error(f"{module} has no matrix{its_own} that could be adapted")
+        return layer.shape
+
+    def pattern(self, paths: Iterable[str]) -> str:
+        """Return `targets` that match these paths and no others, without block numbers if it can."""
         short = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", path) for path in paths)
-        found = f"({'|'.join(map(re.escape, short))})$"
-        if {p for p in self.layers if re.search(found, p)} == {*paths}:
-            return found
+        pattern = f"({'|'.join(map(re.escape, short))})$"
+        if {p for p in self.layers if re.search(pattern, p)} == {*paths}:
+            return pattern
         return f"^({'|'.join(map(re.escape, paths))})$"

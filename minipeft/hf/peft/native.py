@@ -1,107 +1,244 @@
-"""Adaptations in our own names: their fields as JSON, their tensors as `named_parameters` says."""
+"""Minipeft's own format: a method's class and fields as JSON, and its parameters by their names.
 
-import json
+The class is one of minipeft's, MINIPEFT_LORA …, or the reader's own, MINIPEFT_CUSTOM, which is then
+passed to load_adaptation: nothing is imported because a file names it.
+"""
+
 import math
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
 
 import numpy as np
 
-from ... import methods
-from ...adaptation.adaptation import parameter
+from ... import methods as library
+from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.chain import MethodChain
-from ...adaptation.method import Method
+from ...adaptation.method import Method, NoMethod, tupled
 from ...methods import Reparametrised
-from ...storage.json import CheckpointError, Settings, parsed
+from ...storage.json import CheckpointError, Settings, parse_json, short_repr
+from ...storage.safetensors import SafetensorsFile
 
-
-class OnlyOurs(Exception):
-    """PEFT has no form for an adaptation, so it gets ours."""
-
-
-def ours(c):
-    return f"MINIPEFT_{c.__name__.upper()}"
-
-
-CLASSES = {ours(c): c for c in vars(methods).values() if is_dataclass(c)} | {
-    "MINIPEFT_CHAIN": MethodChain
+CHAIN, CUSTOM = "MINIPEFT_CHAIN", "MINIPEFT_CUSTOM"
+CLASSES = {
+    f"MINIPEFT_{c.__name__.upper()}": c for c in vars(library).values() if is_dataclass(c)
+} | {CHAIN: MethodChain}
+PEFT_TYPES = {c: peft_type for peft_type, c in CLASSES.items()}
+CHECKED = int, float, bool, str, tuple  # types of fields; others take any JSON value
+MAX_DEPTH = 16  # of methods in methods
+RENAMED = {  # parameters and fields: what they were called in folders saved before version 0.2
+    "P_key": "P_k",
+    "P_value": "P_v",
+    "delta": "δ",
+    "mlp_width": "hidden",
+    "ffn_width": "hidden",
+    "rope_theta": "theta",
+    "rope_scaling": "stretch",
+    "tied_head": "tied",
+    "post_norm": "post",
+    "token_types": "types",
+    "biases": "biased",
 }
-NAMES = {c: name for name, c in CLASSES.items()}
 
 
-def described(γ):
-    """Its class and fields."""
-    if type(γ) not in NAMES:
-        raise CheckpointError(f"{γ!r} can't be saved, only {', '.join(CLASSES)}")
-    told = {"peft_type": NAMES[type(γ)]}
-    if isinstance(γ, MethodChain):
-        return told | {"methods": [described(m) for m in γ.methods]}
-    for f in fields(γ):
-        value = getattr(γ, f.name)
-        told[f.name] = described(value) if f.type is Method else value
-    return told
+class NotInPeft(Exception):
+    """PEFT has no format for an adaptation, which is then saved in minipeft's own."""
 
 
-def made(settings, others=()):
-    """What `described` told of, attached to nothing.  others: kinds that are read elsewhere."""
-    inner = lambda said: made(Settings(said, settings.path))
-    kind = settings.field("peft_type", None, str)
-    if kind not in CLASSES:
-        known = f"only {', '.join([*others, *CLASSES])}"
-        raise CheckpointError(f"{settings.path}: peft_type={kind!r} is not supported, {known}")
-    if kind == "MINIPEFT_CHAIN":
-        return MethodChain(*map(inner, settings.field("methods", (), tuple)))
-    given = {}
-    for f in fields(CLASSES[kind]):
-        nested = f.type is Method
-        value = settings.field(f.name, f.default, dict if nested else f.type)
-        given[f.name] = inner(value) if nested else value
-    return CLASSES[kind](**given)
+def stored_name(name: str, names) -> str:
+    """Return `name`, or what it was called before if only that is among `names`."""
+    front, dot, last = name.rpartition(".")
+    before = front + dot + RENAMED.get(last, last)
+    return before if name not in names and before in names else name
 
 
-def named(γ):
-    """Its tensors, each once; and as metadata, which other names are those of a shared one."""
-    names, tensors, again = {}, {}, {}
-    for name, p in γ.named_parameters():
-        if (first := names.setdefault(id(p), name)) == name:
-            tensors[name] = p.data
-        else:
-            again[name] = first
-    return tensors, {"shared": json.dumps(again)}
+# -- methods
 
 
-class Bounded:
-    """In place of a generator: zeros, and of them no more than a file can fill."""
+def method_to_json(method: Method) -> dict:
+    """Return the class and the fields of a method."""
+    if isinstance(method, MethodChain):
+        return {"peft_type": CHAIN, "methods": [method_to_json(m) for m in method.methods]}
+    cls = type(method)
+    if cls is NoMethod:
+        raise CheckpointError("PLAIN can't be saved: leave it out of the Chain")
+    if not is_dataclass(cls) and vars(method):
+        raise CheckpointError(
+            f"{method!r} can't be saved, since only fields are: write @dataclass(frozen=True) in "
+            f"front of class {cls.__name__}, and its attributes as fields"
+        )
+    values = {
+        f.name: value_to_json(f"{cls.__name__}.{f.name}", getattr(method, f.name))
+        for f in dataclass_fields(cls)
+    }
+    if cls in PEFT_TYPES:
+        return {"peft_type": PEFT_TYPES[cls]} | values
+    return {"peft_type": CUSTOM, "class": cls.__name__, "fields": values}
 
-    def __init__(self, most):
-        self.left = most
 
-    def normal(self, low, high, size):
-        self.left -= math.prod(np.atleast_1d(size).tolist())
+def dataclass_fields(cls):
+    return [f for f in fields(cls) if f.init] if is_dataclass(cls) else []
+
+
+def value_to_json(name, value):
+    """Return the value of a field: JSON for a method; a number, a string, or a list of these."""
+    if isinstance(value, Method):
+        return method_to_json(value)
+    if isinstance(value, (tuple, list)):
+        return [value_to_json(name, v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise CheckpointError(
+        f"{name}={short_repr(value)} can't be saved: a field may hold numbers, strings, tuples of "
+        "these, or a method"
+    )
+
+
+def method_from_json(
+    settings: Settings, known: Iterable[str] = (), custom: Iterable[type] = (), depth: int = 0
+) -> Method:
+    """Return the method that `method_to_json` described.
+
+    known: other peft_types, for the error.  custom: classes of the reader's own.
+    """
+    if depth > MAX_DEPTH:
+        raise CheckpointError(f"{settings.path}: methods are nested more than {MAX_DEPTH} deep")
+    nested = lambda value: method_from_json(Settings(value, settings.path), (), custom, depth + 1)
+    peft_type = settings.field("peft_type", None, str)
+    if peft_type == CHAIN:
+        return MethodChain(*map(nested, settings.field("methods", (), tuple)))
+    if peft_type == CUSTOM:
+        cls = custom_class(settings, custom)
+        settings = Settings(settings.field("fields", {}, dict), settings.path)
+    elif peft_type in CLASSES:
+        cls = CLASSES[peft_type]
+    else:
+        raise CheckpointError(
+            f"{settings.path}: peft_type={short_repr(peft_type)} is not supported, only "
+            f"{', '.join([*known, *CLASSES, CUSTOM])}"
+        )
+    values = {}
+    with as_checkpoint_error(settings.path):
+        for f in dataclass_fields(cls):
+            name = stored_name(f.name, settings)
+            if settings.get(name) is not None:
+                values[f.name] = value_from_json(settings, name, f.type, nested)
+            elif f.default is f.default_factory is MISSING:
+                raise CheckpointError(f"{settings.path}: the field {name} is missing")
+        return cls(**values)
+
+
+def custom_class(settings, custom):
+    """Return the reader's own class that the settings name."""
+    name = settings.field("class", "", str)
+    classes = [c for c in custom if c.__name__ == name]
+    if len(classes) > 1:
+        raise ValueError(f"methods= has {len(classes)} classes of the name {name}: pass one")
+    if classes:
+        return classes[0]
+    raise CheckpointError(
+        f"{settings.path} was saved with a method of the class {short_repr(name)}, which is not "
+        f"part of minipeft: pass that class, load_adaptation(folder, model, methods=[{name:.40}])"
+    )
+
+
+def value_from_json(settings, name, annotation, nested):
+    """Return the value of a field, which must be of the annotated type."""
+    value = settings[name]
+    if annotation is Method or isinstance(value, dict):
+        return nested(value)
+    value = settings.field(name, None, annotation) if annotation in CHECKED else tupled(value)
+    if name == "words" and not are_token_ids(value):
+        raise CheckpointError(f"{settings.path}: words={short_repr(value)} must be token ids")
+    return value
+
+
+def are_token_ids(value):
+    """Return whether a value is a tuple of token ids, or of tuples of them."""
+    flat = [n for v in value for n in (v if isinstance(v, tuple) else [v])]
+    return all(type(n) is int for n in flat)
+
+
+@contextmanager
+def as_checkpoint_error(where):
+    """Raise CheckpointError, naming the file, for a ValueError that the content of a file causes."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def flatten(method: Method) -> Iterator[Method]:
+    """Yield the parts of a method, in order, without Chains and reparametrisations."""
+    if isinstance(method, MethodChain):
+        for part in method.methods:
+            yield from flatten(part)
+    elif isinstance(method, Reparametrised):
+        yield from flatten(method.method)
+    else:
+        yield method
+
+
+def has_network(method: Method) -> bool:
+    """Return whether a method, or a part of it, is a reparametrisation."""
+    parts = method.methods if isinstance(method, MethodChain) else ()
+    return isinstance(method, Reparametrised) or any(map(has_network, parts))
+
+
+# -- parameters
+
+
+class ZerosGenerator(np.random.Generator):
+    """A generator whose numbers are 0, for parameters that a file then replaces.
+
+    It makes no more than `limit` of them, so that what a small file says takes little memory.
+    """
+
+    def __init__(self, limit: int):
+        super().__init__(np.random.PCG64(0))
+        self.left = limit
+
+    def zeros(self, size, dtype=float):
+        self.left -= math.prod(np.atleast_1d(1 if size is None else size).tolist())
         if self.left < 0:
-            raise ValueError("it would be far larger than its file")
-        return np.zeros(size)
+            raise ValueError("its parameters would be far larger than the file")
+        return np.zeros(() if size is None else size, dtype)
 
-    uniform = normal
+    def normal(self, loc=0.0, scale=1.0, size=None):
+        return self.zeros(size)
 
-    def integers(self, low, high, size):
-        return self.normal(low, high, size).astype(int)
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return self.zeros(size)
 
-    def choice(self, population, size, replace):
-        return self.integers(0, population, size)
+    def standard_normal(self, size=None, *_, **__):
+        return self.zeros(size)
 
+    random = standard_normal
 
-def filled(γ, file, model):
-    """γ attached to the model, with the tensors of the file."""
-    γ = γ.attach(model, Bounded(2**16 + 8 * file.size))
-    first, new, at = parsed(file.path, file.metadata.get("shared", "{}")), {}, {}
-    for place, p in γ.named_parameters():
-        name = first.get(place, place)
-        x = file.need(name, p.shape)
-        at[id(p)] = new[name] = new.get(name) or parameter(x.astype(p.dtype))
-    file.end()
-    return γ.replace_parameters(at)
+    def integers(self, low, high=None, size=None, *_, **__):
+        return self.zeros(size, int)
+
+    def choice(self, a, size=None, *_, **__):
+        return self.zeros(size, int)
 
 
-def has_encoder(γ):
-    inner = γ.methods if isinstance(γ, MethodChain) else ()
-    return isinstance(γ, Reparametrised) or any(map(has_encoder, inner))
+def read_parameters(method: Method, file: SafetensorsFile, model) -> Adaptation:
+    """Return the method attached to the model, with the parameters in the file."""
+    if any(getattr(m, "length", 0) > file.size for m in flatten(method)):
+        raise CheckpointError(f"{file.path}: {method!r} would be far larger than the file")
+    with as_checkpoint_error(f"{file.path} does not fit this model"):
+        adaptation = method.attach(model, ZerosGenerator(2**16 + 8 * file.size))
+    shared = parse_json(file.metadata.get("shared", "{}"), file.path)
+    names, read, new = {*file, *shared}, {}, {}
+    for name, p in adaptation.named_parameters():
+        name = stored_name(name, names)
+        name = shared.field(name, name, str)
+        if name not in read:
+            read[name] = parameter(file.require(name, p.shape).astype(p.dtype))
+        new[id(p)] = read[name]
+    file.check_all_used()
+    return adaptation.replace_parameters(new)

@@ -1,7 +1,9 @@
-"""PEFT's prompts and prefixes: `prompt_embeddings`, the rows of all places side by side.
+"""PEFT's prompts and prefixes: one tensor, `prompt_embeddings`, with the rows of all layers.
 
-NV virtual tokens   D width   L layers   k, v: of the keys and values of a layer.   Of a prompt of
-several tasks that is P, and beside it are c (tasks, NV, rank) and r (tasks, rank, D).
+NV virtual tokens   D width   L layers   K d width of keys and values
+
+A prompt is (NV, D).  A prefix is (NV, 2 L K d): P_key and P_value of each layer, side by side.  A
+prompt of several tasks is P, and two more tensors: c (tasks, NV, rank) and r (tasks, rank, D).
 """
 
 import re
@@ -9,75 +11,84 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...adaptation.adaptation import parameter
+from ...adaptation.adaptation import Adaptation, parameter
 from ...methods import MultitaskPrompt, PrefixTuning, PromptTuning, PseudoTokens
+from ...model.config import Config
 from ...storage.json import CheckpointError
-from .native import OnlyOurs
+from .native import NotInPeft
 
-TASKS = "prefix_task_cols", "prefix_task_rows"
-ROWS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPrompt}
-FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # a template whose pseudo-tokens stand in front
-
-
-def places(kind, c):
-    """Where the rows stand, how many tensors are at each (k0 v0 k1 v1 …), and how wide they are."""
-    if kind == "PREFIX_TUNING":
-        return [f"blocks.{n}.attn" for n in range(c.layers)], 2, c.d * (c.key_heads or c.heads)
-    return ["tokens"], 1, c.width
+TASK_TENSORS = {"c": "prefix_task_cols", "r": "prefix_task_rows"}
+METHODS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPrompt}
+FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # templates with all pseudo-tokens in front
 
 
-def base_of(kind, c):
-    """What PEFT keeps of the model: of a prefix that of its keys."""
-    heads = (c.key_heads or c.heads) if kind == "PREFIX_TUNING" else c.heads
+def layout(peft_type: str, c: Config) -> tuple[list[str], tuple[str, ...], int]:
+    """Return the paths of the layers, the names of the tensors at each, and their width."""
+    if peft_type == "PREFIX_TUNING":
+        paths = [f"blocks.{n}.attn" for n in range(c.layers)]
+        return paths, ("P_key", "P_value"), c.d * (c.key_heads or c.heads)
+    return ["tokens"], ("P",), c.width
+
+
+def base_settings(peft_type: str, c: Config) -> dict[str, int]:
+    """Return the settings that describe the base model, for a prefix by its key heads."""
+    heads = (c.key_heads or c.heads) if peft_type == "PREFIX_TUNING" else c.heads
     return {
-        "token_dim": places(kind, c)[2],
+        "token_dim": layout(peft_type, c)[2],
         "num_layers": c.layers,
         "num_attention_heads": heads,
     }
 
 
-def rows_to(γ, kind):
-    """Configuration and tensors of a prompt or a prefix."""
-    paths, *_ = places(kind, γ.made_for.config)
-    if isinstance(γ.method, PseudoTokens) and not FRONT.fullmatch(γ.template):
-        raise OnlyOurs
-    if [*γ.at] != paths or isinstance(γ.method, PrefixTuning) and not γ.method.shift_positions:
-        raise OnlyOurs
-    rows, tensors, config = [p.data for p in γ.parameters()], {}, base_of(kind, γ.made_for.config)
-    if kind == "MULTITASK_PROMPT_TUNING":
-        *rows, c, r = rows
-        own = (x if x.ndim == 3 else x[None] for x in (c, r))
-        tensors = dict(zip(TASKS, own, strict=True))
-        config |= {"num_tasks": γ.method.tasks, "num_ranks": γ.method.rank}
+def write_prompt(γ: Adaptation, peft_type: str):
+    """Return the configuration and tensors of a prompt or a prefix."""
+    method, c = γ.method, γ.made_for.config
+    paths, *_ = layout(peft_type, c)
+    if isinstance(method, PseudoTokens) and not FRONT.fullmatch(method.template):
+        raise NotInPeft
+    if [*γ.at] != paths or isinstance(method, PrefixTuning) and not method.shift_positions:
+        raise NotInPeft
+    config, tensors = base_settings(peft_type, c), {}
+    rows = [p.data for ps in γ.at.values() for name, p in ps.items() if name not in TASK_TENSORS]
+    if peft_type == "MULTITASK_PROMPT_TUNING":
+        for name, key in TASK_TENSORS.items():
+            x = γ.at["tokens"][name].data
+            tensors[key] = x if x.ndim == 3 else x[None]
+        config |= {"num_tasks": method.tasks, "num_ranks": method.rank}
     P = np.concatenate(rows, axis=1)
     config |= {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
     return config, tensors | {"prompt_embeddings": P}
 
 
-def rows_from(settings, file, model, known):
-    """The prompt or prefix in the file; as `known` has it, if that is one."""
-    c, kind = model.config, settings["peft_type"]
-    base = {name: (have,) for name, have in base_of(kind, c).items()}
-    settings.only(base, "; it was made for another base")
-    settings.only({"num_transformer_submodules": (1,)})
-    paths, each, width = places(kind, c)
+def read_prompt(settings, file, model, saved) -> Adaptation:
+    """Return the prompt or prefix in the file, by the `saved` method if it is not None."""
+    c, peft_type = model.config, settings["peft_type"]
+    base = {name: (value,) for name, value in base_settings(peft_type, c).items()}
+    settings.check_supported(base, "; it was made for another base")
+    settings.check_supported({"num_transformer_submodules": (1,)})
+    paths, names, width = layout(peft_type, c)
     length = settings.field("num_virtual_tokens", len(file.get("prompt_embeddings", ())), int)
     if length >= c.length:
         raise CheckpointError(
             f"{settings.path}: num_virtual_tokens={length} leaves no room for a text: the model "
             f"has {c.length} positions"
         )
-    P = file.need("prompt_embeddings", (length, len(paths) * each * width)).astype(model.dtype)
-    parts = map(parameter, map(np.copy, np.split(P, len(paths) * each, axis=1)))
-    names = "h" if isinstance(known, PseudoTokens) else ("P_key", "P_value") if each == 2 else "P"
-    at = {path: {name: next(parts) for name in names} for path in paths}
-    if known and isinstance(known, PseudoTokens):
-        return known.bind(at, model)
-    γ = known or ROWS.get(kind, PromptTuning)()
-    if kind == "MULTITASK_PROMPT_TUNING":
+    count = len(paths) * len(names)
+    P = file.require("prompt_embeddings", (length, count * width)).astype(model.dtype)
+    rows = (parameter(x.copy()) for x in np.split(P, count, axis=1))
+    if isinstance(saved, PseudoTokens):
+        if saved.length == length:
+            return saved.bind({"tokens": {"h": next(rows)}}, model)
+        saved = None
+    method = saved or METHODS.get(peft_type, PromptTuning)()
+    at = {path: {name: next(rows) for name in names} for path in paths}
+    if peft_type == "MULTITASK_PROMPT_TUNING":
         tasks, rank = (settings.field(name, 1, int) for name in ("num_tasks", "num_ranks"))
-        γ, shapes = replace(γ, tasks=tasks, rank=rank), ((length, rank), (rank, width))
-        for own, name, shape in zip("cr", TASKS, shapes):
-            x = file.need(name, (tasks, *shape)).astype(model.dtype)
-            at["tokens"][own] = parameter((x if tasks > 1 else x[0]).copy())
-    return replace(γ, length=length).bind(at, model)
+        method = replace(method, tasks=tasks, rank=rank)
+        for (name, key), shape in zip(TASK_TENSORS.items(), ((length, rank), (rank, width))):
+            x = file.require(key, (tasks, *shape)).astype(model.dtype)
+            at["tokens"][name] = parameter((x if tasks > 1 else x[0]).copy())
+    if method.length != length:
+        words = () if isinstance(method, PrefixTuning) else method.words  # as many as its rows
+        method = replace(method, length=length, words=words)
+    return method.bind(at, model)

@@ -1,0 +1,142 @@
+"""Hugging Face's folders: a base model, its tokenizer, and an adaptation, read and written."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import Method
+from ..autograd.nn import Module
+from ..model.transformer import Transformer
+from ..storage.folders import replace_folder
+from ..storage.headers import ZerosFile
+from ..storage.json import CheckpointError, read_bytes, read_json
+from ..storage.safetensors import SafetensorsFile, serialize
+from .models import FAMILIES, family_of
+from .peft import folder as peft
+from .peft.compat import PeftModel
+
+BASE = Path(__file__).parent.parent / "world" / "base"
+BUILT_IN = {None: BASE, "decoder": BASE, "encoder": BASE.with_name("encoder")}
+MAX_TOKENIZER_BYTES = 2**27
+TOKENIZER_FILES = "tokenizer.json", "tokenizer_config.json"
+MODEL_FILES = "model.safetensors", "config.json", *TOKENIZER_FILES  # the first marks the folder
+ADAPTATION_FILES = (
+    peft.ADAPTER,
+    peft.CONFIG,
+    peft.NETWORK,
+    "metrics.jsonl",
+    "labels.json",
+    *TOKENIZER_FILES,
+)
+
+
+def load(folder: str | Path | None = None) -> Transformer:
+    """Return the model in a folder of Hugging Face's, or a built-in one.
+
+    folder: None or "decoder": the built-in decoder; "encoder": the built-in encoder.
+
+    `architectures` in the folder's config.json decides the class: Decoder, MaskedLM, Classifier,
+    TokenClassifier, SpanClassifier, or, without a head, Features or Encoder.  The numbers are
+    float32, or float64 if those in the file are.  Raises CheckpointError for a malformed file.
+    """
+    return read_model(folder, SafetensorsFile)
+
+
+def load_outline(folder: str | Path | None = None) -> Transformer:
+    """Return the model in a folder with zeros for its numbers, which takes no memory."""
+    return read_model(folder, ZerosFile)
+
+
+def read_model(folder, file_class):
+    folder = Path(BUILT_IN.get(folder, folder))
+    settings = read_json(folder / "config.json")
+    model_type = settings.field("model_type", "", str)
+    if model_type not in FAMILIES:
+        raise CheckpointError(
+            f"{settings.path}: model_type={model_type!r} is not supported, only "
+            f"{' or '.join(map(repr, FAMILIES))}"
+        )
+    return FAMILIES[model_type].load(folder, settings, file_class)
+
+
+def load_tokenizer(folder: str | Path | None = None) -> Tokenizer:
+    """Return the tokenizer in a folder, or that of the built-in model of this name: see `load`."""
+    path = Path(BUILT_IN.get(folder, folder)) / TOKENIZER_FILES[0]
+    content = read_bytes(path, MAX_TOKENIZER_BYTES)
+    try:
+        return Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"{path} is not a tokenizer: {error}") from None
+
+
+def load_adaptation(
+    folder: str | Path,
+    model: Module,
+    resume: bool = False,
+    compat: str | None = None,
+    methods: Iterable[type[Method]] = (),
+) -> Adaptation | PeftModel:
+    """Return the adaptation in a folder that `save` or PEFT wrote.
+
+    folder: with adapter_config.json and adapter_model.safetensors.
+    model: the base model it was made for, with the head that it was trained with, if any.
+    resume: with its reparametrisation network, as for Encoded and PTuning, to continue training;
+        otherwise with the output of that network alone, which computes the same.
+    compat: "peft" returns a PeftModel, which computes PEFT's numbers also where PEFT is wrong, as
+        for padding before a prompt: docs/differences-from-peft.md lists these cases.
+    methods: classes of the reader's own, if the adaptation was saved with some: [Diagonal].
+
+    Files are untrusted: whatever is malformed or made for another model raises CheckpointError, and
+    nothing is imported because a file names it.
+    """
+    if compat not in (None, "peft"):
+        raise ValueError(f"compat={compat!r} must be None or 'peft'")
+    if compat and resume:
+        raise ValueError("compat='peft' is not for training: leave out compat or resume=True")
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a model, not a {type(model).__name__}")
+    as_peft = compat == "peft"
+    γ = peft.read_adaptation(Path(folder), model, resume=resume, methods=methods, as_peft=as_peft)
+    return PeftModel(model, γ) if as_peft else γ
+
+
+def save(
+    thing: Transformer | Adaptation | PeftModel,
+    folder: str | Path,
+    tokenizer: Tokenizer | None = None,
+    dtype=np.float32,
+) -> None:
+    """Write a model or an adaptation as a folder, atomically.
+
+    An adaptation is written in PEFT's format if PEFT has its method, and else in minipeft's own.
+    tokenizer: written into the same folder.  dtype: float16, float32 or float64, of all numbers.
+    An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
+    """
+    if isinstance(thing, Transformer):
+        names, files = MODEL_FILES, family_of(thing.config).files(thing, dtype)
+    elif isinstance(thing, Adaptation | PeftModel):
+        γ = thing.adaptation if isinstance(thing, PeftModel) else thing
+        names, files = ADAPTATION_FILES, peft.adaptation_files(γ.to("cpu"))
+    else:
+        raise TypeError(f"save takes a model or an adaptation; got {thing!r:.200}")
+    if not isinstance(tokenizer, Tokenizer | None):
+        raise TypeError(f"tokenizer must be a Tokenizer, not a {type(tokenizer).__name__}")
+    if tokenizer is not None:
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        files |= dict(zip(TOKENIZER_FILES, (tokenizer, settings)))
+    with replace_folder(folder, *names) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(file_bytes(content, dtype))
+
+
+def file_bytes(content, dtype) -> bytes:
+    """Return the bytes of a file: (arrays, metadata), a tokenizer, or JSON."""
+    if isinstance(content, tuple):
+        return serialize(*content, dtype)
+    if isinstance(content, Tokenizer):
+        return content.to_str(pretty=True).encode()
+    return json.dumps(content, indent=2, sort_keys=True, default=lambda x: x.tolist()).encode()
