@@ -1,8 +1,7 @@
-"""A training on disk, to go on with bit for bit: one file, which is replaced whole."""
+"""A training on disk, from which it continues with the same bits: one file, replaced as a whole."""
 
 import json
 import re
-from dataclasses import replace
 from math import inf
 from pathlib import Path
 from zlib import crc32
@@ -12,109 +11,149 @@ import numpy as np
 from ..autograd.backend import host
 from ..storage.folders import write_atomically
 from ..storage.json import CheckpointError, parse_json
+from ..storage.renames import RENAMED, stored_name
 from ..storage.safetensors import SafetensorsFile, named_arrays, serialize
 
 FILE = "training.safetensors"
 
 
-def save(trainer, folder):
-    """Write what `load` needs.  Killed at any instant, the folder has the old file or the new."""
+def save(trainer, folder) -> None:
+    """Write what `load` needs, atomically."""
     path, optimizer, best = Path(folder, FILE), trainer.optimizer, trainer.best
     names, _ = named_arrays(trainer.adaptation)
-    parts = {"adapt": names.values(), "m": optimizer.m, "v": optimizer.v, "best": best.arrays}
+    parts = {"adapt": names.values(), "m": optimizer.m, "v": optimizer.v}
+    parts |= {"best": best.arrays, "best_m": best.m, "best_v": best.v}
     tensors = {
         f"{part}.{name}": host(x) for part, xs in parts.items() for name, x in zip(names, xs)
     }
-    tensors["rates"] = rates(trainer, trainer.t)
-    state = {"t": trainer.t, "seen": trainer.seen, "logged": trainer.logged, "adam": optimizer.t}
-    state |= {"best": best.value if best.t else None, "best_t": best.t, "since": best.since}
-    content = serialize(tensors, {"training": json.dumps(made_as(trainer) | state)})
+    tensors["learning_rates"] = learning_rates(trainer, trainer.t)
+    state = {
+        "t": trainer.t,
+        "seen": trainer.batches_checksum,
+        "logged": trainer.log_size,
+        "adam": optimizer.t,
+        "best": best.value if best.t else None,
+        "best_t": best.t,
+        "best_adam": best.adam_t,
+        "since": best.since,
+    }
+    content = serialize(tensors, {"training": json.dumps(settings(trainer) | state)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
         why = error.strerror or error
-        raise CheckpointError(f"{path} can't be written: {why}; what was there is whole") from error
+        raise CheckpointError(
+            f"{path} can't be written: {why}; an earlier file is unchanged"
+        ) from error
 
 
-def load(trainer, folder):
-    """Bring a trainer, made as the saved one was, to where that was; its workers may be others.
+def load(trainer, folder) -> None:
+    """Bring a trainer, created like the saved one, to its state; the number of workers may differ.
 
-    CheckpointError, and nothing changed, for a file that is broken or of another training.
+    Raises CheckpointError, and changes nothing, if the file is malformed or of another training.
     """
-    file, optimizer = SafetensorsFile(Path(folder, FILE)), trainer.optimizer
-    said = parse_json(file.metadata.get("training", "null"), file.path)
-    for name, here in made_as(trainer).items():
-        if (there := said.get(name)) != here:
-            raise CheckpointError(f"{file.path}: {name} was {there!r}, but here it is {here!r}")
-    t, seen, adam, best_t, since = (
-        whole(said, name) for name in ("t", "seen", "adam", "best_t", "since")
+    file = SafetensorsFile(Path(folder, FILE))
+    optimizer, adaptation = trainer.optimizer, trainer.adaptation
+    stored = parse_json(file.metadata.get("training", "null"), file.path)
+    check_settings(trainer, stored, file.path)
+    t, checksum, adam_t, best_t, since = (
+        count(stored, name) for name in ("t", "seen", "adam", "best_t", "since")
     )
-    logged = None if said.get("logged") is None else whole(said, "logged")
-    same_rates(trainer, file, t)
-    new, m, v = (arrays(file, part, trainer.adaptation) for part in ("adapt", "m", "v"))
-    best = arrays(file, "best", trainer.adaptation) if best_t else []
-    lowest = said.field("best", inf, float)
+    log_size = None if stored.get("logged") is None else count(stored, "logged")
+    check_learning_rates(trainer, file, t)
+    parameters, m, v = (read_arrays(file, part, adaptation) for part in ("adapt", "m", "v"))
+    best = type(trainer.best)(stored.field("best", inf, float), best_t, since)
+    if best_t:
+        best.arrays = read_arrays(file, "best", adaptation)
+        best.m, best.v, best.adam_t = [x.copy() for x in m], [x.copy() for x in v], adam_t
+        if "best_adam" in stored:  # saved by version 0.2 or later
+            best.m, best.v = (read_arrays(file, part, adaptation) for part in ("best_m", "best_v"))
+            best.adam_t = count(stored, "best_adam")
     file.check_all_used()
-    for p, x in zip(optimizer.parameters, new):
+    for p, x in zip(optimizer.parameters, parameters):
         p.data[...] = x
-    optimizer.m, optimizer.v, optimizer.t = m, v, adam
-    trainer.t, trainer.seen, trainer.logged = t, seen, logged
-    trainer.best = replace(trainer.best, value=lowest, t=best_t, since=since, arrays=best)
+    optimizer.m, optimizer.v, optimizer.t = m, v, adam_t
+    trainer.t, trainer.batches_checksum, trainer.log_size = t, checksum, log_size
+    trainer.best = best
 
 
-def made_as(trainer):
-    """What has to be the same for the same bits, as JSON has it."""
+def settings(trainer) -> dict:
+    """Return what must be equal for the same bits, as JSON holds it."""
     model, optimizer = trainer.model, trainer.optimizer
     pool = getattr(model, "pool", "of all tokens")
+    checksum = f"{trainer.model_checksum:08x}"
+    decays = [*map(float, optimizer.decays)]
     return {
-        "model": f"{type(model).__name__} {pool}, {model.config}, weights {trainer.weighed:08x}",
-        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adaptation)),  # of what has no repr
+        "model": f"{type(model).__name__} {pool}, {model.config}, weights {checksum}",
+        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adaptation)),  # of plain classes
         "seed": int(trainer.seed),
-        "slices": int(trainer.slices),
+        "micro_batches": int(trainer.micro_batches),
         "clip": float(trainer.clip),
         "betas": list(map(float, optimizer.betas)),
         "eps": float(optimizer.eps),
-        "weight_decay": float(optimizer.weight_decay),
+        "weight_decay": decays[0] if len({*decays}) == 1 else decays,
     }
 
 
-def rates(trainer, t):
-    """What the schedule gives, or gave, the first t steps."""
-    return np.array([trainer.rate(i) for i in range(t)], float)
+def check_settings(trainer, stored, path):
+    """Raise CheckpointError for the first setting that differs from the saved training."""
+    for name, value in settings(trainer).items():
+        was = stored.get(stored_name(name, stored))
+        if was != value and in_new_names(was) != value:
+            raise CheckpointError(f"{path}: {name} was {was!r}, and here it is {value!r}")
 
 
-def same_rates(trainer, file, t):
-    """An error if the steps so far would have had other rates here."""
-    then = file.require("rates", (t,))
-    if (other := np.flatnonzero(then != rates(trainer, t))).size:
-        i = int(other[0])
+def in_new_names(text):
+    """Return the text of a configuration or method with the names of version 0.2."""
+    if not isinstance(text, str):
+        return text
+    hidden = "mlp_width" if "Encoded(" in text else "ffn_width"
+    for new, old in {**RENAMED, hidden: "hidden"}.items():
+        if old != "hidden" or new == hidden:
+            text = re.sub(rf"\b{old}=", f"{new}=", text)
+    return text
+
+
+def learning_rates(trainer, t):
+    """Return the learning rates of the first t steps."""
+    return np.array([trainer.lr(i) for i in range(t)], float)
+
+
+def check_learning_rates(trainer, file, t):
+    """Raise CheckpointError if the steps so far would have had other learning rates."""
+    then = file.require(stored_name("learning_rates", file), (t,))
+    if (differing := np.flatnonzero(then != learning_rates(trainer, t))).size:
+        i = int(differing[0])
         raise CheckpointError(
-            f"{file.path}: step {i + 1} had the rate {then[i]}, but here it is {trainer.rate(i)}: "
-            "go on with the rate, schedule and number of steps that it began with"
+            f"{file.path}: step {i + 1} had the learning rate {then[i]}, and here it has "
+            f"{trainer.lr(i)}: continue with the same lr, schedule and number of steps"
         )
 
 
-def whole(said, name):
-    value = said.get(name)
+def count(stored, name):
+    """Return a stored integer of at least 0."""
+    value = stored.get(name)
     if type(value) is not int or value < 0:
-        raise CheckpointError(f"{said.path}: {name}={value!r} must be a whole number from 0")
+        raise CheckpointError(f"{stored.path}: {name}={value!r} must be an integer from 0")
     return value
 
 
-def arrays(file, part, adaptation):
-    """Of a part of the file, copies of the arrays that stand for the parameters of γ."""
-    found = []
+def read_arrays(file, part, adaptation):
+    """Return copies of a part's arrays, one for each parameter of the adaptation."""
+    arrays = []
     for name, p in named_arrays(adaptation)[0].items():
-        x = file.require(f"{part}.{name}", p.shape)
+        x = file.require(stored_name(f"{part}.{name}", file), p.shape)
         if x.dtype != p.dtype:
-            raise CheckpointError(f"{file.path}: {part}.{name} is {x.dtype}, but here {p.dtype}")
-        found.append(np.array(x, like=p))
-    return found
+            raise CheckpointError(
+                f"{file.path}: {part}.{name} is {x.dtype}, and here it is {p.dtype}"
+            )
+        arrays.append(np.array(x, like=p))
+    return arrays
 
 
-def checksum(arrays, before=0):
-    """Of arrays, after others; None counts as nothing."""
+def checksum(arrays, before: int = 0) -> int:
+    """Return the CRC-32 of arrays that follow others; None is skipped."""
     for x in arrays:
         before = before if x is None else crc32(np.ascontiguousarray(host(x)), before)
     return before

@@ -1,4 +1,4 @@
-"""Signals that ask to stop, answered where stopping loses nothing."""
+"""SIGINT and SIGTERM during training: finish the step, save, and raise Interrupted."""
 
 import signal
 import threading
@@ -8,23 +8,23 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training was asked to stop, and is saved in `folder`.
+    """A training was stopped by a signal and is saved in `folder`.
 
-    code: what a process exits with then, 130 or 143.
+    code: the exit code for it, 130 or 143.
     """
 
     def __init__(self, number, folder):
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}; trainer.resume({str(folder)!r}) goes on with it")
+        super().__init__(f"stopped by {name}; trainer.resume({str(folder)!r}) continues it")
         self.code, self.folder = 128 + number, folder
 
 
 @contextmanager
 def interruptible(folder):
-    """Yield a list, to which the first SIGINT or SIGTERM is added; at the end it is Interrupted.
+    """Yield a list that gets the first SIGINT or SIGTERM; then raise Interrupted at the end.
 
-    A second one does what it always did: Ctrl-C twice stops at once.  What is ignored stays
-    ignored (nohup, jobs of a script), and outside the main thread Python has no signals.
+    The second signal has its usual effect: pressing Ctrl-C twice stops at once.  Signals that are
+    ignored (under nohup) stay ignored; outside the main thread this does nothing.
     """
     got, before = [], {}
 

@@ -1,4 +1,6 @@
-"""AdamW, clipping, and schedules of the learning rate."""
+"""AdamW, gradient clipping, and learning rate schedules."""
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,15 +11,28 @@ class AdamW:
     """m ← β₁ m + (1-β₁) g;  v ← β₂ v + (1-β₂) g²;  p ← p - lr (m̂ / (√v̂ + ε) + λ p)
 
     with m̂ = m / (1-β₁ᵗ), v̂ = v / (1-β₂ᵗ)        Loshchilov & Hutter 2019, algorithm 2
+
+    no_decay: parameters with λ = 0, usually biases and the gains of norms; λ is weight_decay for
+    all others.
     """
 
-    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, no_decay=()
+    ):
         self.parameters, self.lr, self.betas = list(parameters), lr, betas
-        self.eps, self.weight_decay, self.t = eps, weight_decay, 0
+        self.eps, self.t = eps, 0
+        exempt = {id(p) for p in no_decay}
+        if exempt - {id(p) for p in self.parameters}:
+            raise ValueError("no_decay has a tensor that is not one of the parameters")
+        self.decays = [0.0 if id(p) in exempt else weight_decay for p in self.parameters]  # λ
         self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in range(2))
 
-    def step(self, grads=None, lr=None):
-        """Change every parameter in place; without grads, by what `backward` left, and clear it."""
+    def step(self, grads=None, lr: float | None = None) -> None:
+        """Update every parameter in place.
+
+        grads: a gradient for each; None: those that `backward` left in p.grad, which are cleared.
+        lr: the learning rate of this step, if not that of the optimizer.
+        """
         if grads is None:
             grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in self.parameters]
             for p in self.parameters:
@@ -26,25 +41,25 @@ class AdamW:
         self.t += 1
         b1, b2 = self.betas
         c1, c2 = 1 - b1**self.t, (1 - b2**self.t) ** 0.5
-        for p, g, m, v in zip(self.parameters, grads, self.m, self.v, strict=True):
+        for p, g, m, v, λ in zip(self.parameters, grads, self.m, self.v, self.decays, strict=True):
             m += (1 - b1) * (g - m)
             v += (1 - b2) * (g * g - v)
             d = np.sqrt(v)
             d += self.eps * c2
             np.divide(m, d, out=d)
             d *= lr * c2 / c1
-            p.data *= 1 - lr * self.weight_decay
+            p.data *= 1 - lr * λ
             p.data -= d
 
 
-def measured(loss, grads):
-    """A loss and the common norm of gradients, as numbers: what waits for a device, once."""
+def loss_and_norm(loss, grads) -> tuple[float, float]:
+    """Return a loss and the norm of all gradients; this waits for the device once."""
     value, *squares = host(np.stack([loss, *(np.vdot(g, g) for g in grads)])).tolist()
     return value, sum(squares) ** 0.5
 
 
-def clip(grads, limit, norm):
-    """All of them scaled so that their common norm, `norm`, is at most `limit`."""
+def clip_by_norm(grads, limit: float, norm: float) -> list:
+    """Return gradients of norm `norm` scaled so that it is at most `limit`."""
     return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads
 
 
@@ -55,10 +70,13 @@ SCHEDULES = {
 }
 
 
-def schedule(kind, steps, warmup=0):
-    """f(t), what the rate is multiplied by at step t: up from 0 for `warmup` steps, then `kind`."""
+def schedule(kind: str, steps: int, warmup: int = 0) -> Callable[[int], float]:
+    """Return f(t), the factor of the learning rate at step t.
+
+    It rises linearly for `warmup` steps, then follows `kind`: constant, linear or cosine.
+    """
     if kind not in SCHEDULES:
-        raise ValueError(f"schedule={kind!r}: there is {', '.join(SCHEDULES)}")
+        raise ValueError(f"schedule={kind!r} must be one of {', '.join(SCHEDULES)}")
 
     def factor(t):
         if t < warmup:

@@ -1,4 +1,4 @@
-"""One batch cut into fixed shards for threads: the bits depend on the cut, not on who works."""
+"""Data parallelism on threads.  The shards are fixed, so the number of threads changes no bit."""
 
 import ctypes
 import os
@@ -10,32 +10,31 @@ from threadpoolctl import ThreadpoolController
 
 from ..autograd.tensor import Tensor, grad, no_grad
 
-TOKENS = 400  # a shard's least: below it the products are too thin to be quick
-WORK = 2e8  # and its least multiplications: below it handing over costs more than it gains
+TOKENS = 400  # smallest shard, in tokens: below, smaller matrix products are slower
+WORK = 2e8  # and in multiplications: below, the hand-over to a thread costs more than it gains
 MOST = 8
 
 
-def shard_rows(shape, weights, least=1):
-    """The rows of a batch (B, T), in 1, 2, 4 or 8 shards, or more if so many are asked for.
+def shard_rows(shape, model_size: int, at_least: int = 1) -> list[np.ndarray]:
+    """Return the rows of each shard of a batch of this shape: 1, 2, 4 or 8 shards, or `at_least`.
 
-    A function of the problem alone.
+    The number depends on the work alone, not on the number of threads.
     """
     B, T = shape[:2]
-    shards = min(MOST, B, B * T // TOKENS, int(B * T * weights / WORK))
-    shards = max(1 << max(0, shards.bit_length() - 1), min(B, least))
+    shards = min(MOST, B, B * T // TOKENS, int(B * T * model_size / WORK))
+    shards = max(1 << max(0, shards.bit_length() - 1), min(B, at_least))
     return np.array_split(np.arange(B), shards)
 
 
 def gradients(loss, adaptation, shards, pool):
-    """loss(rows, γ, s) summed over shards s, and its gradient for every parameter of `adapt`.
+    """Return Σ_s loss(rows of s, γ, s) over the shards s, and its gradient for each parameter.
 
-    What depends on the parameters alone (an encoder) runs once, before the cut: its outputs are
-    the leaves of every shard, and it is differentiated once, with the sum.
+    A reparametrisation network runs once for all shards, and is differentiated once.
     """
     adaptation.check_batch(sum(map(len, shards)))
-    with np.errstate(over="ignore", invalid="ignore"):  # whoever trains looks at the sums
-        now = adaptation.resolve()
-    leaves = now.map(lambda p: Tensor(p.data, requires_grad=True))
+    with np.errstate(over="ignore", invalid="ignore"):  # Trainer checks the sums
+        resolved = adaptation.resolve()
+    leaves = resolved.map(lambda p: Tensor(p.data, requires_grad=True))
     wanted = leaves.parameters()
 
     def work(s):
@@ -45,15 +44,15 @@ def gradients(loss, adaptation, shards, pool):
 
     parts = pool.map(work, range(len(shards)))
     sums = next(parts)
-    for part in parts:  # as they come: of many slices, few gradients are there at a time
+    for part in parts:  # as they finish, so that few gradients are in memory at a time
         for i, x in enumerate(part):
             sums[i] = sums[i] + x
     value, *sums = sums
-    return value, grad(now.parameters(), adaptation.parameters(), sums)
+    return value, grad(resolved.parameters(), adaptation.parameters(), sums)
 
 
 class Pool:
-    """Threads for shards.  They share the cores, so each has one for its matrix products."""
+    """Threads for shards."""
 
     def __init__(self, workers=None):
         self.threads = ThreadPoolExecutor(workers or os.cpu_count())
@@ -63,16 +62,17 @@ class Pool:
         return self.threads.map(f, items) if len(items) > 1 else map(f, items)
 
     @contextmanager
-    def alone(self):
-        """One BLAS thread for each of ours."""
+    def one_blas_thread(self):
+        """Limit BLAS to one thread in each of these threads."""
         with self.blas.limit(limits=1, user_api="blas"):
             yield
 
 
 def keep_memory():
-    """Let the allocator keep what is freed, and not ask the system for every large array anew.
+    """Make the C allocator keep freed memory for the next large array.
 
-    For the whole process, so it is for commands, and for whoever asks.  Without glibc: nothing.
+    This is a setting of the whole process, so that programs must ask for it.  It does nothing where
+    there is no glibc.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -88,19 +88,22 @@ def keep_memory():
         mallopt(option, value)
 
 
-def answers(says, rows, size=64, each=iter):
-    """says(part) for indices `part` of rows of about one length, in threads; in the rows' order.
+def map_batches(f, rows, size=64, progress=iter):
+    """Return f's result for each row, in the order of the rows; batches run in threads.
 
-    each: goes through the parts as they are done, and may show it.
+    f: f(indices) returns one result for each index of a batch of rows.
+    rows: only their lengths matter: a batch has rows of similar length.
+    progress: wraps the iterator of finished batches, for example to show a progress bar.
     """
-    order, found = sorted(range(len(rows)), key=lambda i: len(rows[i])), {}
-    parts, pool = [order[at : at + size] for at in range(0, len(order), size)], Pool()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    batches = [order[at : at + size] for at in range(0, len(order), size)]
+    pool, results = Pool(), {}
 
-    def some(part):
-        with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # scored as it is
-            return zip(part, says(part), strict=True)
+    def run(indices):
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # NaN counts as wrong
+            return zip(indices, f(indices), strict=True)
 
-    with pool.alone():
-        for answered in each(pool.map(some, parts)):
-            found |= answered
-    return [found[i] for i in range(len(rows))]
+    with pool.one_blas_thread():
+        for batch in progress(pool.map(run, batches)):
+            results |= batch
+    return [results[i] for i in range(len(rows))]

@@ -138,7 +138,7 @@ def test_a_bank_is_read_by_as_many_rows_as_it_has_users(name):
             model(ids, wrong, mask=mask)
         trainer = Trainer(model, wrong, AdamW(users.parameters()), micro_batches=2)
         with pytest.raises(ValueError, match=says):
-            trainer.step(ids, labels, mask)
+            trainer.step(ids, labels, mask=mask)
     with pytest.raises(ValueError, match="is a bank: merge one of its users"):
         merge(model, users)
 

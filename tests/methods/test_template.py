@@ -105,7 +105,7 @@ def test_pseudo_tokens_in_front_are_a_prompt():
     rng, ids = np.random.default_rng(0), np.array([[3, 1, 4, 1]])
     prompt = mp.PromptTuning(2).attach(MODEL, rng)
     pseudo = mp.PseudoTokens("[P]*2 {x}").attach(MODEL, rng)
-    pseudo.at = prompt.at
+    pseudo.at = {"tokens": {"h": prompt.at["tokens"]["P"]}}
     laid = np.array([Layout(pseudo.template, None, MODEL)(ids[0])])
     z = MODEL(laid, pseudo).data[:, 2:]
     assert np.abs(z - MODEL(ids, prompt).data).max() <= 1e-12

@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-from minipeft.data.files.batches import pad, passages
 
 import minipeft as mp
+from minipeft.data.batches import pad, passages
+from minipeft.training.trainer import BATCH
 
 V, C, STEPS = 31, 3, 5
 DECODER = mp.Decoder(mp.Config(V, width=16, layers=2, heads=2, length=40), np.random.default_rng(0))
 CLASSIFIER = mp.Classifier(DECODER, C, pool="mean")
 ROOT = Path(__file__).parents[2]
-HERE = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}  # of other processes
+HERE = os.environ | {"PYTHONPATH": str(ROOT)}  # environment of other processes
 METHODS = {
     "lora": (DECODER, lambda: mp.LoRA(rank=2, dropout=0.3)),
     "prefix": (DECODER, lambda: mp.PrefixTuning(3)),
@@ -23,19 +24,28 @@ METHODS = {
 }
 
 
-def made(name, rate=1e-2, steps=STEPS, seed=0, slices=2, workers=2, **adam):
-    """A Trainer of one of the methods, as it starts."""
+def made(name, lr=1e-2, steps=STEPS, seed=0, micro_batches=2, workers=2, **adam):
+    """Return a new Trainer of one of the methods."""
     model, method = METHODS[name]
     adaptation = method().attach(model, np.random.default_rng(1))
-    optimizer = mp.AdamW(adaptation.parameters(), rate, **adam)
-    rates = mp.schedule("linear", steps, warmup=2)
+    optimizer = mp.AdamW(adaptation.parameters(), lr, **adam)
     return mp.Trainer(
-        model, adaptation, optimizer, rates, seed=seed, slices=slices, workers=workers
+        model,
+        adaptation,
+        optimizer,
+        schedule=mp.schedule("linear", steps, warmup=2),
+        seed=seed,
+        micro_batches=micro_batches,
+        workers=workers,
     )
 
 
+def step(trainer, batch):
+    return trainer.step(**dict(zip(BATCH, batch)))
+
+
 def stream(trainer, seed=2):
-    """Its batches, from the first on."""
+    """Yield its batches, from the first on."""
     rng = np.random.default_rng(seed)
     if trainer.model is DECODER:
         return passages(rng.integers(0, V, 300), 5, 12, rng)
@@ -43,7 +53,7 @@ def stream(trainer, seed=2):
 
 
 def texts(rng):
-    """Endless texts of several lengths, with a class for each."""
+    """Yield batches of texts of several lengths, with a class for each."""
     while True:
         ids, mask = pad([rng.integers(0, V, rng.integers(3, 9)) for _ in range(5)])
         yield ids, rng.integers(0, C, 5), mask
@@ -68,12 +78,20 @@ def fit(trainer, folder=None, each=lambda: None, **options):
 
 
 def numbers(trainer):
-    """All that a training is, as bytes."""
+    """Return the whole state of a training, as bytes."""
     best, optimizer = trainer.best, trainer.optimizer
     parameters = [p.data for p in optimizer.parameters]
-    state = trainer.t, trainer.seen, optimizer.t, best.value, best.t, best.since
-    arrays = [*parameters, *optimizer.m, *optimizer.v, *best.arrays]
+    state = (
+        trainer.t,
+        trainer.batches_checksum,
+        optimizer.t,
+        best.value,
+        best.t,
+        best.since,
+        best.adam_t,
+    )
+    arrays = [*parameters, *optimizer.m, *optimizer.v, *best.arrays, *best.m, *best.v]
     return state, [x.tobytes() for x in arrays]
 
 
-WHOLE = {name: numbers(fit(made(name))) for name in METHODS}  # what never stopped ends so
+WHOLE = {name: numbers(fit(made(name))) for name in METHODS}  # the state of uninterrupted trainings

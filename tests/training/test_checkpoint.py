@@ -15,7 +15,18 @@ from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
 from minipeft.training.checkpoint import FILE
-from tests.support.trainings import DECODER, HERE, METHODS, STEPS, WHOLE, fit, made, numbers, stream
+from tests.support.trainings import (
+    DECODER,
+    HERE,
+    METHODS,
+    STEPS,
+    WHOLE,
+    fit,
+    made,
+    numbers,
+    step,
+    stream,
+)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -23,7 +34,7 @@ from tests.support.trainings import DECODER, HERE, METHODS, STEPS, WHOLE, fit, m
 def test_resumed_at_any_step_is_uninterrupted(name, stop, tmp_path):
     first = made(name, workers=1)
     for batch in itertools.islice(stream(first), stop):
-        first.step(*batch)
+        step(first, batch)
     first.save(tmp_path)
     again = made(name)
     again.resume(tmp_path)
@@ -54,13 +65,13 @@ def test_where_the_batches_end_the_training_is_saved(tmp_path):
     assert again.t == 3 and numbers(again) == numbers(first)
 
 
-class Plain(mp.Adaptation):
+class Plain(mp.Method):
     """A method that is no dataclass, so its repr is its address; of two kinds of numbers."""
 
     targets = r"attn\.[qv]$"
 
     def start(self, layer, rng):
-        return [np.zeros((1, layer.shape[1]))]
+        return {"b": np.zeros((1, layer.shape[1]))}
 
     def apply(self, layer, x, b):
         return layer(x) + b
@@ -74,7 +85,7 @@ def test_whatever_is_trained_is_resumed(tmp_path):
 
     first, again = made(), made()
     for _, batch in zip(range(2), stream(first)):
-        first.step(*batch)
+        step(first, batch)
     first.save(tmp_path)
     again.resume(tmp_path)
     assert numbers(again) == numbers(first) != numbers(made())
@@ -140,7 +151,7 @@ FAULTS = list(itertools.product((errno.ENOSPC, errno.EROFS, errno.EIO), (False, 
 def test_what_can_not_be_saved_leaves_the_old_one_whole(code, after, tmp_path, monkeypatch):
     old, new = made("lora"), made("lora")
     for _, batch in zip(range(3), stream(new)):
-        new.step(*batch)
+        step(new, batch)
     for n in itertools.count(1):
         old.save(tmp_path)
         with monkeypatch.context() as patch:
@@ -162,7 +173,7 @@ def test_what_can_not_be_saved_leaves_the_old_one_whole(code, after, tmp_path, m
 def test_an_adaptation_is_saved_over_another_whole_or_not_at_all(
     code, after, tmp_path, monkeypatch
 ):
-    """Where folders change names at once; tests/test_hf.py has the rest."""
+    """Where folders change names at once; tests/hf has the rest."""
     loads = lambda: repr(mp.load_adaptation(tmp_path / "a", DECODER))
     old, new = (made(name).adaptation for name in ("lora", "prefix"))
     for n in itertools.count(1):
@@ -196,7 +207,7 @@ except mp.CheckpointError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limits")
 def test_a_real_limit_leaves_the_old_one_whole(tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, env=HERE)
-    assert b"can't be written: File too large; what was there is whole" in done.stderr
+    assert b"can't be written: File too large; an earlier file is unchanged" in done.stderr
     made("lora").resume(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [FILE]
 
@@ -223,21 +234,23 @@ def test_a_save_has_no_part_of_one_that_was_killed(tmp_path):
 def test_another_training_is_not_written_over(tmp_path):
     fit(made("lora"), tmp_path)
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(mp.CheckpointError, match="has a training already.*resume"):
+    with pytest.raises(mp.CheckpointError, match="already has a training.*resume"):
         fit(made("lora"), tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_other_batches_are_refused(tmp_path):
     first = fit(made("lora"), tmp_path)
-    with pytest.raises(ValueError, match="first 5 of these batches are not those of the steps"):
+    with pytest.raises(ValueError, match="first 5 batches are not those of the steps"):
         first.fit(stream(first, seed=4), STEPS + 1, progress=False)
 
 
 def test_what_goes_on_longer_has_the_rates_it_began_with(tmp_path):
     """The linear schedule depends on the number of steps, the constant one does not."""
     fit(made("lora"), tmp_path)
-    with pytest.raises(mp.CheckpointError, match="step 4 had the rate 0.00[0-9]+, but here it is"):
+    with pytest.raises(
+        mp.CheckpointError, match="step 4 had the learning rate 0.00[0-9]+, and here it has"
+    ):
         made("lora", steps=9).resume(tmp_path)
     whole, first, again = made("prefix"), made("prefix"), made("prefix")
     for trainer in (whole, first, again):
@@ -250,11 +263,17 @@ def test_what_goes_on_longer_has_the_rates_it_began_with(tmp_path):
 
 
 OTHERS = {
-    "method": (lambda: made("prefix"), "method was .LoRA.*, but here it is .PrefixTuning"),
-    "model": (lambda: made("chain"), "model was .Decoder.*, but here it is .Classifier mean"),
-    "seed": (lambda: made("lora", seed=1), "seed was 0, but here it is 1"),
-    "slices": (lambda: made("lora", slices=1), "slices was 2, but here it is 1"),
-    "rate": (lambda: made("lora", rate=0.1), "step 1 had the rate 0.0033.*, but here it is 0.033"),
+    "method": (lambda: made("prefix"), "method was .LoRA.*, and here it is .PrefixTuning"),
+    "model": (lambda: made("chain"), "model was .Decoder.*, and here it is .Classifier mean"),
+    "seed": (lambda: made("lora", seed=1), "seed was 0, and here it is 1"),
+    "micro-batches": (
+        lambda: made("lora", micro_batches=1),
+        "micro_batches was 2, and here it is 1",
+    ),
+    "rate": (
+        lambda: made("lora", lr=0.1),
+        "step 1 had the learning rate 0.0033.* here it has 0.033",
+    ),
     "betas": (lambda: made("lora", betas=(0.9, 0.9)), "betas was"),
     "decay": (lambda: made("lora", weight_decay=0.1), "weight_decay was 0.0"),
 }
@@ -295,21 +314,21 @@ def rewritten(change, **said):
 A = "adapt.blocks.0.attn.q.A"
 BROKEN = {
     "missing": (lambda path: path.unlink(), "no such file"),
-    "empty": (lambda path: path.write_bytes(b""), "is no whole safetensors file"),
-    "truncated": (lambda path: os.truncate(path, 5000), "is no whole safetensors file"),
+    "empty": (lambda path: path.write_bytes(b""), "is not a valid safetensors file"),
+    "truncated": (lambda path: os.truncate(path, 5000), "is not a valid safetensors file"),
     "foreign": (lambda path: save_file({"x": np.ones(2)}, path), "must hold a JSON object, not N"),
     "a tensor less": (rewritten(lambda ts: ts.pop(A)), f"{A} is missing"),
-    "a tensor more": (rewritten(lambda ts: ts.update(x=ts[A])), "no place for x"),
+    "a tensor more": (rewritten(lambda ts: ts.update(x=ts[A])), "unexpected tensors, x"),
     "float64": (
         rewritten(lambda ts: ts.update({A: ts[A].astype(float)})),
-        f"{A} is float64, but here float32",
+        f"{A} is float64, and here it is float32",
     ),
     "NaN": (rewritten(lambda ts: ts.update({A: ts[A] * np.nan})), f"{A} holds NaN"),
-    "no best": (rewritten(lambda ts: ts, best_t=0), "no place for best"),
-    "many steps": (rewritten(lambda ts: ts, t=10**18), r"rates is \(5,\), but must be \(10000"),
-    "a step of words": (rewritten(lambda ts: ts, t="5"), "t='5' must be a whole number from 0"),
-    "steps back": (rewritten(lambda ts: ts, adam=-1), "adam=-1 must be a whole number"),
-    "a log of truth": (rewritten(lambda ts: ts, logged=True), "logged=True must be a whole"),
+    "no best": (rewritten(lambda ts: ts, best_t=0), "unexpected tensors, best"),
+    "many steps": (rewritten(lambda ts: ts, t=10**18), r"learning_rates .*5,\).*10000"),
+    "a step of words": (rewritten(lambda ts: ts, t="5"), "t='5' must be an integer from 0"),
+    "steps back": (rewritten(lambda ts: ts, adam=-1), "adam=-1 must be an integer"),
+    "a log of truth": (rewritten(lambda ts: ts, logged=True), "logged=True must be an integer"),
     "words for the best": (rewritten(lambda ts: ts, best="low"), "best='low' must be a finite"),
 }
 

@@ -1,0 +1,24 @@
+"""What parameters and settings were called in folders saved before version 0.2."""
+
+RENAMED = {
+    "P_key": "P_k",
+    "P_value": "P_v",
+    "delta": "δ",
+    "mlp_width": "hidden",
+    "ffn_width": "hidden",
+    "rope_theta": "theta",
+    "rope_scaling": "stretch",
+    "tied_head": "tied",
+    "post_norm": "post",
+    "token_types": "types",
+    "biases": "biased",
+    "micro_batches": "slices",
+    "learning_rates": "rates",
+}
+
+
+def stored_name(name: str, names) -> str:
+    """Return `name`, or what it was called before if only that is among `names`."""
+    front, dot, last = name.rpartition(".")
+    before = front + dot + RENAMED.get(last, last)
+    return before if name not in names and before in names else name
