@@ -1,0 +1,1 @@
+"""Text and labels: files, splits, batches of token ids, metrics."""

@@ -1,12 +1,14 @@
-"""Text from files, and batches of tokens from text."""
+"""Batches of token ids."""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from .files import DataError
 
 
-def pad(rows, filler=0):
-    """Rows of token ids as one array (B, T), and its mask: filler to the right.
+def pad(rows: list, filler=0) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of token ids as one array (B, T), filled up on the right, and its mask.
 
     Rows (T, D) of features become (B, T, D) with a filler (D,).
     """
@@ -17,30 +19,39 @@ def pad(rows, filler=0):
     return ids, mask
 
 
-POOL = 16  # batches that are sorted together: padding falls from a third of a batch to a twentieth
-POOLS = 4  # an epoch has so many or more, so that a text meets others the next time
+POOL = 16  # batches sorted by length together: padding falls from 32 % of a batch to 4 %
+POOLS = 4  # at least this many pools in an epoch, so that a text meets others in the next
 
 
-def shuffled(examples, size, rng, length=lambda example: 0):
-    """Endless lists of `size` examples of about one length, in another order every epoch."""
+def shuffled_batches(
+    examples, size: int, rng, length: Callable = lambda example: 0
+) -> Iterator[list]:
+    """Yield lists of `size` examples of similar length, endlessly, in a new order every epoch.
+
+    Every example comes at most once in an epoch; the remainder of the division by `size` is left
+    out, and differs from epoch to epoch.
+    """
     while True:
         order, batches = rng.permutation(len(examples)).tolist(), []
-        whole = max(1, len(order) // size)  # batches; what is left over waits, long or short
-        step = size * min(POOL, max(1, whole // POOLS))
-        for at in range(0, whole * size, step):
-            pool = order[at : min(at + step, whole * size)]
+        count = max(1, len(order) // size)  # of batches
+        step = size * min(POOL, max(1, count // POOLS))
+        for start in range(0, count * size, step):
+            pool = order[start : min(start + step, count * size)]
             pool.sort(key=lambda i: length(examples[i]))
             batches += [pool[i : i + size] for i in range(0, len(pool), size)]
         for i in rng.permutation(len(batches)):
             yield [examples[j] for j in batches[i]]
 
 
-def passages(ids, size, length, rng):
-    """Endless (ids, labels, None): `size` passages of `length` from anywhere in one long text."""
+def passages(ids, size: int, length: int, rng) -> Iterator[tuple]:
+    """Yield (ids, labels, None), endlessly: `size` random passages of `length` tokens of a text."""
     ids = np.asarray(ids)
     if len(ids) < length:
-        raise DataError(f"the text has {len(ids)} tokens, and passages of {length} were asked for")
+        raise DataError(
+            f"the text has {len(ids)} tokens, fewer than one passage of {length}: use a longer "
+            "text, or shorter passages"
+        )
     while True:
         start = rng.integers(0, len(ids) - length + 1, size)
-        own = ids[start[:, None] + np.arange(length)]
-        yield own, own, None
+        batch = ids[start[:, None] + np.arange(length)]
+        yield batch, batch, None

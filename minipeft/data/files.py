@@ -1,43 +1,48 @@
-"""Text from files, and batches of tokens from text."""
+"""Files of text, and files of examples with labels."""
 
 import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-HALF = re.compile("[\ud800-\udfff]")  # half a character: what is no UTF-8 is read so
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 can't encode
 
 
 class DataError(ValueError):
-    """A file that can't be read as examples: which, where, and what was expected."""
+    """A file or data that can't be used: which, where in it, and what was expected."""
 
 
-def read_examples(path, text_column="text", label_column="label", needed=True):
-    """[(text, label)] from a .jsonl, .csv or .tsv file; columns by name.
+def read_examples(
+    path, text_column: str = "text", label_column: str = "label", labels_needed: bool = True
+) -> list[tuple]:
+    """Return [(text, label), ...] from a .jsonl, .csv or .tsv file with named columns.
 
-    A label that is not needed is None where there is none.
+    If labels are not needed, the label of an example without one is None.
     """
     path = Path(path)
     if path.suffix.lower() not in READERS:
-        raise DataError(f"{path}: the ending {path.suffix!r} is none of {', '.join(READERS)}")
-    examples = []
+        raise DataError(f"{path}: the suffix {path.suffix!r} must be one of {', '.join(READERS)}")
+    needed, examples = [text_column, label_column][: 1 + labels_needed], []
     for line, row in READERS[path.suffix.lower()](path):
-        for column in (text_column, label_column) if needed else (text_column,):
-            if column not in row or row[column] in (None, ""):
-                there = ", ".join(map(str, row)) or "nothing"
-                raise DataError(f"{path}:{line}: no value for {column!r}; there is {there}")
-        if not isinstance(row[text_column], str) or HALF.search(row[text_column]):
-            raise DataError(f"{path}:{line}: {text_column!r} is no text: {row[text_column]!r}")
-        label = row.get(label_column)
-        examples.append((row[text_column], None if label in (None, "") else str(label)))
+        for column in needed:
+            if row.get(column) in (None, ""):
+                columns = ", ".join(map(str, row)) or "none"
+                raise DataError(
+                    f"{path}:{line}: no value for the column {column!r}; columns: {columns}"
+                )
+        text, label = row[text_column], row.get(label_column)
+        if not isinstance(text, str) or LONE_SURROGATE.search(text):
+            raise DataError(f"{path}:{line}: {text_column!r} must be a text, not {text!r}")
+        examples.append((text, None if label in (None, "") else str(label)))
     if not examples:
-        raise DataError(f"{path}: no examples in it")
+        raise DataError(f"{path}: the file has no examples")
     return examples
 
 
-def read_text(path):
-    """A UTF-8 file, whole."""
+def read_text(path) -> str:
+    """Return the text of a UTF-8 file."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -49,7 +54,8 @@ def read_text(path):
     return text
 
 
-def json_lines(path):
+def read_json_lines(path) -> Iterator[tuple[int, dict]]:
+    """Yield (line number, object) of a file with one JSON object a line."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             try:
@@ -57,28 +63,34 @@ def json_lines(path):
             except json.JSONDecodeError as error:
                 raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
             if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: a line is an object, {{...}}, not {line[:40]!r}")
+                raise DataError(
+                    f"{path}:{number}: a line must be an object, {{...}}, not {line[:40]!r}"
+                )
             yield number, row
 
 
-def table(**dialect):
-    def rows(path):
+def table_reader(**dialect):
+    """Return a reader of tables in a dialect of `csv`; it yields (line number, row)."""
+
+    def read_table(path):
         text = io.StringIO(read_text(path), newline="")
         reader = csv.DictReader(text, **dialect)
         try:
             for row in reader:
                 if None in row or None in row.values():
-                    have = len(reader.fieldnames)
-                    raise DataError(f"{path}:{reader.line_num}: not {have} columns, as in line 1")
+                    raise DataError(
+                        f"{path}:{reader.line_num}: a row must have {len(reader.fieldnames)} "
+                        "columns, as line 1 does"
+                    )
                 yield reader.line_num, row
         except csv.Error as error:
             raise DataError(f"{path}:{reader.line_num}: {error}") from None
 
-    return rows
+    return read_table
 
 
 READERS = {
-    ".jsonl": json_lines,
-    ".csv": table(strict=True),
-    ".tsv": table(delimiter="\t", quoting=csv.QUOTE_NONE),
+    ".jsonl": read_json_lines,
+    ".csv": table_reader(strict=True),
+    ".tsv": table_reader(delimiter="\t", quoting=csv.QUOTE_NONE),
 }

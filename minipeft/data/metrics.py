@@ -1,51 +1,54 @@
-"""How good an answer is: the share that is right, the entities it found, the words it shares."""
+"""Metrics of predictions: accuracy, F1 of entities, BLEU."""
 
 import re
 from collections import Counter
 from math import exp, log
 
 
-def accuracy(predicted: list, true: list) -> float:
-    """The share of answers that are the true ones."""
-    one_for_each(predicted, true)
-    return sum(p == t for p, t in zip(predicted, true)) / len(true)
+def accuracy(predictions: list, labels: list) -> float:
+    """Return the share of predictions that equal their label."""
+    check_lengths(predictions, labels)
+    return sum(p == t for p, t in zip(predictions, labels)) / len(labels)
 
 
 def spans(tags: list) -> set:
-    """{(start, end, type)} of the entities in BIO tags; an I- that continues nothing begins one.
+    """Return {(start, end, type)} of the entities in BIO tags; other tags are outside.
 
-    So reads CoNLL's scorer (Tjong Kim Sang & De Meulder 2003).  Any other tag is outside.
+    An I- tag that continues no entity begins one, as in CoNLL's scorer: Tjong Kim Sang & De Meulder
+    2003.
     """
-    found, start, kind = set(), 0, None
+    entities, start, kind = set(), 0, None
     for i, tag in enumerate([*tags, "O"]):
         continues = kind is not None and tag == f"I-{kind}"
         if kind is not None and not continues:
-            found.add((start, i, kind))
+            entities.add((start, i, kind))
         if not continues:
             start, kind = i, tag[2:] if tag[:2] in ("B-", "I-") else None
-    return found
+    return entities
 
 
-def span_f1(predicted: list, true: list) -> float:
-    """2 P R / (P + R) of the exact entities of all sequences of tags together (micro-averaged).
+def span_f1(predictions: list, labels: list) -> float:
+    """Return 2 P R / (P + R) of the entities in sequences of tags, micro-averaged.
 
-    Where there is none and none was predicted, all is right: 1.
+    An entity is right if its start, end and type are.  The score is 1 if there is no entity and
+    none was predicted.
     """
-    one_for_each(predicted, true)
+    check_lengths(predictions, labels)
     right = wrong = 0
-    for p, t in zip(predicted, true):
-        one_for_each(p, t)
-        right += len(spans(p) & spans(t))
-        wrong += len(spans(p) ^ spans(t))
+    for predicted, true in zip(predictions, labels):
+        check_lengths(predicted, true)
+        right += len(spans(predicted) & spans(true))
+        wrong += len(spans(predicted) ^ spans(true))
     return 2 * right / (2 * right + wrong) if right + wrong else 1.0
 
 
 def words(text: str) -> list:
-    """Split at spaces, punctuation apart."""
+    """Return the words and the punctuation marks of a text."""
     return re.findall(r"\w+|[^\w\s]", text)
 
 
 def ngrams(tokens: list, n: int) -> Counter:
+    """Return how often each sequence of n tokens occurs."""
     return Counter(zip(*(tokens[i:] for i in range(n))))
 
 
@@ -53,29 +56,31 @@ def bleu(hypotheses: list, references: list) -> float:
     """exp(min(0, 1 - r/c) + Σₙ log pₙ / 4), n = 1…4        Papineni et al. 2002, §2.3
 
     `references` has a list of texts for each hypothesis.  pₙ is the share of n-grams of all
-    hypotheses that a reference has, each at most as often as it has it; c is the length of all
-    hypotheses and r that of the references closest to each in length (of two, the shorter).
-    Nothing is smoothed: 0 if some pₙ is.
+    hypotheses that occur in a reference; each counts at most as often as in the reference that has
+    it most often.  c is the length of all hypotheses, and r that of the references closest to each
+    in length (of two, the shorter).  There is no smoothing: the score is 0 if some pₙ is.
     """
-    one_for_each(hypotheses, references)
-    right, count, c, r = Counter(), Counter(), 0, 0
-    for text, wanted in zip(hypotheses, references):
-        h, others = words(text), list(map(words, wanted))
-        c += len(h)
-        r += min((abs(len(o) - len(h)), len(o)) for o in others)[1]
+    check_lengths(hypotheses, references)
+    matched, total, c, r = Counter(), Counter(), 0, 0
+    for hypothesis, texts in zip(hypotheses, references):
+        tokens, others = words(hypothesis), list(map(words, texts))
+        c += len(tokens)
+        r += min((abs(len(other) - len(tokens)), len(other)) for other in others)[1]
         for n in range(1, 5):
             most = Counter()
-            for o in others:
-                most |= ngrams(o, n)
-            right[n] += (ngrams(h, n) & most).total()
-            count[n] += ngrams(h, n).total()
-    if not all(right[n] for n in range(1, 5)):
+            for other in others:
+                most |= ngrams(other, n)
+            matched[n] += (ngrams(tokens, n) & most).total()
+            total[n] += ngrams(tokens, n).total()
+    if not all(matched[n] for n in range(1, 5)):
         return 0.0
-    return exp(min(0, 1 - r / c) + sum(log(right[n] / count[n]) for n in range(1, 5)) / 4)
+    return exp(min(0, 1 - r / c) + sum(log(matched[n] / total[n]) for n in range(1, 5)) / 4)
 
 
-def one_for_each(predicted, true):
-    if len(predicted) != len(true) or not len(true):
+def check_lengths(predictions, labels):
+    """Raise ValueError unless there is one prediction for each label."""
+    if len(predictions) != len(labels) or not len(labels):
         raise ValueError(
-            f"{len(predicted)} predictions for {len(true)} true ones: give one for each"
+            f"got {len(predictions)} predictions for {len(labels)} labels: give one prediction for "
+            "each label"
         )

@@ -1,0 +1,1 @@
+"""What a frozen base is adapted to, comparisons of methods, and probes of layers."""

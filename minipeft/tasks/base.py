@@ -1,78 +1,105 @@
-"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
+"""Tasks: examples, the network that learns them, and metrics."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from ..adaptation.adaptation import Adaptation
 from ..adaptation.chain import Chain
-from ..adaptation.method import PLAIN
+from ..adaptation.method import PLAIN, Method
 from ..autograd.nn import replace
-from ..data.batches import pad, shuffled
+from ..data.batches import pad, shuffled_batches
 from ..data.files import DataError
 from ..data.metrics import accuracy
 from ..methods import METHODS, Probe
-from ..methods.template import NONE, Layout
-from ..training.parallel import answers
+from ..methods.template import IGNORED, Layout
+from ..training.parallel import map_batches
 
-ROOM = 32  # positions kept free for what stands before the text
+RESERVED = 32  # positions of the model that no text takes: they are left for virtual tokens
 
 
-def cutting(tokenizer, model):
-    """The tokenizer, which cuts a text to what the model can read behind what is added."""
-    room = model.config.length - ROOM
-    if room < 1:
+def truncating(tokenizer: Tokenizer, model) -> Tokenizer:
+    """Return a tokenizer that truncates texts, leaving room for virtual tokens."""
+    longest = model.config.length - RESERVED
+    if longest < 1:
         raise DataError(
-            f"a model of {room + ROOM} positions has none left: {ROOM} are for what is added"
+            f"a model of {model.config.length} positions is too short: {RESERVED} positions are "
+            "reserved for virtual tokens"
         )
-    own = Tokenizer.from_str(tokenizer.to_str())
-    own.enable_truncation(room)  # [SEP] stays
-    return own
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.enable_truncation(longest)  # an encoder's [SEP] is kept
+    return tokenizer
 
 
 class Task:
-    """Examples for a frozen base, the network that learns them, and how well it does.
+    """Examples for a frozen base model, the network that learns them, and metrics.
 
-    splits: {"train": [(text, what is true of it), ...], "dev": ..., and those to test on}
-    ceiling: {test: the best score there can be}, where it is known
+    splits: {"train": [(text, label), ...], "dev": ..., and any others, to test on}
+    ceiling: {test split: the best score that can be reached}, where it is known
 
-    A kind of task has a `head` for the base, a `label` of each example in tokens, and says what a
-    network that has learned it `says` of a batch.
+    A subclass defines `network_for`, `encode_label`, `predict_batch`, `fit_labels` and
+    `constant_prediction`.
     """
 
-    methods = tuple(METHODS)  # those that can learn it
-    metrics = {"accuracy": accuracy}  # {name: f(said, true)}; the first is the score
+    methods = tuple(METHODS)  # methods that can learn the task
+    metrics = {"accuracy": accuracy}  # name: f(predictions, labels); the first one ranks methods
 
-    def __init__(self, name, splits, base, tokenizer, ceiling=None):
+    def __init__(self, name: str, splits: dict, base, tokenizer, ceiling: dict | None = None):
         self.name, self.splits, self.ceiling = name, splits, ceiling or {}
         self.tests = [split for split in splits if split not in ("train", "dev")]
-        self.tokenizer, self.base, self.shortened = cutting(tokenizer, base), base, 0
-        self.learn_answers(self.true("train"))
-        self.examples = {split: self.ready(pairs) for split, pairs in self.splits.items()}
-        self.network = self.head(base)
+        self.tokenizer, self.base = truncating(tokenizer, base), base
+        self.truncated = 0  # number of texts that were too long
+        self.fit_labels(self.labels("train"))
+        self.examples = {split: self.encode(pairs) for split, pairs in self.splits.items()}
+        self.network = self.network_for(base)
 
-    def on(self, base):
-        """The same task for another base of the same configuration."""
-        other = replace(self, base=base, network=self.head(base))
-        vars(other).pop("features", None)  # those are of this base
+    def with_base(self, base) -> "Task":
+        """Return the same task for another base of the same configuration."""
+        other = replace(self, base=base, network=self.network_for(base))
+        vars(other).pop("features", None)  # the cached features of the first base
         return other
 
-    def true(self, split):
-        return [true for _, true in self.splits[split]]
+    def labels(self, split: str) -> list:
+        """Return the label of each example of a split."""
+        return [label for _, label in self.splits[split]]
 
-    # -- texts to tokens
+    # -- what a subclass defines
 
-    def ready(self, pairs):
-        """[(ids, label, types)], the ids cut to what the base can read."""
-        codes = self.tokenizer.encode_batch([self.joined(text) for text, _ in pairs])
-        self.shortened += sum(bool(code.overflowing) for code in codes)
+    def network_for(self, base):
+        """Return the network that is adapted: the base, with a head if the task needs one."""
+        raise NotImplementedError
+
+    def fit_labels(self, labels: list) -> None:
+        """Store what the training labels determine, such as the list of classes."""
+        raise NotImplementedError
+
+    def encode_label(self, encoding, label):
+        """Return the label of a text, given its `tokenizers.Encoding`, as the loss takes it."""
+        raise NotImplementedError
+
+    def predict_batch(self, examples: list, adaptation: Adaptation) -> list:
+        """Return the prediction of the adapted network for each of a few encoded examples."""
+        raise NotImplementedError
+
+    def constant_prediction(self, label):
+        """Return the prediction, for an example with this label, that is most often right."""
+        raise NotImplementedError
+
+    # -- tokens
+
+    def encode(self, pairs: list) -> list[tuple]:
+        """Return (ids, label, token types) of each (text, label)."""
+        encodings = self.tokenizer.encode_batch([self.as_input(text) for text, _ in pairs])
+        self.truncated += sum(bool(encoding.overflowing) for encoding in encodings)
         return [
-            (code.ids, self.label(code, true), None if self.base.causal else code.type_ids)
-            for code, (_, true) in zip(codes, pairs)
+            (e.ids, self.encode_label(e, label), None if self.base.causal else e.type_ids)
+            for e, (_, label) in zip(encodings, pairs)
         ]
 
-    def joined(self, text):
-        """A text; or a pair of them, which an encoder reads as two segments."""
+    def as_input(self, text):
+        """Return a text, or a pair of texts: one text for a decoder, two segments for an encoder."""
         if isinstance(text, str):
             return text
         first, second = text[0], f" {text[1]}"
@@ -80,62 +107,71 @@ class Task:
 
     # -- training
 
-    def rows(self, size):
-        """How many a batch has where `size` are asked for."""
+    def batch_size(self, size: int) -> int:
+        """Return the batch size of the task if `size` is asked for."""
         return size
 
-    def attach(self, make, rng):
-        """What trains: a method, from make(), and beside it the head if it leaves that out."""
-        adaptation = make().attach(self.network, rng)
-        return (
-            adaptation
-            if adaptation.adapts("score")
-            else Chain(adaptation, Probe().attach(self.network))
-        )
+    def attach(self, method: Method, rng) -> Adaptation:
+        """Return what is trained: the method, and a probe of the head if it leaves the head out."""
+        adaptation = method.attach(self.network, rng)
+        if adaptation.adapts("score"):
+            return adaptation
+        return Chain(adaptation, Probe().attach(self.network))
 
-    def training(self, adaptation, size, rng):
-        """The model that `adapt` is trained on, and endless batches for a Trainer."""
-        batch = partial(self.batch, adaptation=adaptation)
-        return self.network, map(batch, self.drawn(self.examples["train"], size, rng))
+    def model_and_batches(self, adaptation: Adaptation, size: int, rng) -> tuple:
+        """Return a model with a loss, and an endless iterator of batches, for a Trainer."""
+        collate = partial(self.collate, adaptation=adaptation)
+        return self.network, map(collate, self.sample(self.examples["train"], size, rng))
 
-    def drawn(self, rows, size, rng):
-        """Endless lists of `size` rows, one for each training text, of about one length."""
+    def sample(self, rows: list, size: int, rng) -> Iterator[list]:
+        """Yield lists of `size` rows, one row for each training text, of similar text length."""
         lengths = [len(ids) for ids, *_ in self.examples["train"]]
-        for part in shuffled(range(len(rows)), size, rng, lengths.__getitem__):
-            yield [rows[i] for i in part]
+        for indices in shuffled_batches(range(len(rows)), size, rng, lengths.__getitem__):
+            yield [rows[i] for i in indices]
 
-    def layout(self, adaptation):
+    def layout(self, adaptation: Adaptation) -> Layout:
+        """Return the layout of a text in the adaptation's template."""
         return Layout(adaptation.template, self.tokenizer, self.base)
 
-    def batch(self, examples, adaptation=PLAIN, filler=0):
-        """(ids, labels, mask, types), laid out; or features in place of ids, with a filler (D,)."""
+    def collate(self, examples: list, adaptation: Adaptation = PLAIN, filler=0) -> tuple:
+        """Return a batch (ids, labels, mask, token types) of encoded examples.
+
+        Examples may have features (T, D) in place of ids, with a filler (D,).
+        """
         layout, (ids, labels, token_types) = self.layout(adaptation), zip(*examples)
         ids, mask = pad([layout(row) for row in ids], filler)
         if isinstance(labels[0], list):
-            labels = pad([layout(row, NONE) for row in labels], NONE)[0]
-        if token_types[0] is not None:
-            token_types = pad([layout(row, 0) for row in token_types])[0]
-        return ids, np.array(labels), mask, None if token_types[0] is None else token_types
+            labels = pad([layout(row, IGNORED) for row in labels], IGNORED)[0]
+        if token_types[0] is None:
+            return ids, np.array(labels), mask, None
+        return ids, np.array(labels), mask, pad([layout(row, 0) for row in token_types])[0]
 
-    # -- scoring
+    # -- evaluation
 
-    def said(self, adaptation, split, size=64):
-        """What the adapted network says of each example of a split."""
+    def predict(self, adaptation: Adaptation, split: str, size: int = 64) -> list:
+        """Return the prediction of the adapted network for each example of a split."""
         examples = self.examples[split]
-        says = lambda part: self.says([examples[i] for i in part], self.of(adaptation, part))
-        return answers(says, [ids for ids, *_ in examples], size)
 
-    def of(self, adaptation, part):
-        """The adaptation as these examples need it."""
+        def predict(indices):
+            batch = [examples[i] for i in indices]
+            return self.predict_batch(batch, self.select(adaptation, indices))
+
+        return map_batches(predict, [ids for ids, *_ in examples], size)
+
+    def select(self, adaptation: Adaptation, indices) -> Adaptation:
+        """Return the adaptation for a batch of these examples of a split."""
         return adaptation
 
-    def scores(self, adaptation, split):
-        """{metric: from 0 to 1}"""
-        return self.measured(self.said(adaptation, split), split)
+    def evaluate(self, adaptation: Adaptation, split: str) -> dict[str, float]:
+        """Return {metric: value from 0 to 1} of the adapted network."""
+        return self.compute_metrics(self.predict(adaptation, split), split)
 
-    def majority(self, split):
-        """Scores of always saying what is right most often in training."""
-        return self.measured([self.common(true) for true in self.true(split)], split)
+    def majority(self, split: str) -> dict[str, float]:
+        """Return the metrics of always predicting what is most frequent in training."""
+        predictions = [self.constant_prediction(label) for label in self.labels(split)]
+        return self.compute_metrics(predictions, split)
 
-    def measured(self, said, split):
-        return {name: metric(said, self.true(split)) for name, metric in self.metrics.items()}
+    def compute_metrics(self, predictions: list, split: str) -> dict[str, float]:
+        """Return {metric: value} of these predictions."""
+        labels = self.labels(split)
+        return {name: metric(predictions, labels) for name, metric in self.metrics.items()}

@@ -1,11 +1,12 @@
-"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
+"""The tasks of the built-in world."""
 
 from ..world import nli, sentiment, style, table, tags, topic
+from .base import Task
 from .classify import Classify
 from .tag import Tag
 from .write import Imitate, Write
 
-TASKS = {
+TASKS = {  # name: kind of task, and the module with its data
     "sentiment": (Classify, sentiment),
     "nli": (Classify, nli),
     "table": (Write, table),
@@ -15,9 +16,10 @@ TASKS = {
 }
 
 
-def built_in(name, base, tokenizer):
-    """One of the world's own tasks."""
+def built_in(name: str, base, tokenizer) -> Task:
+    """Return a task of the built-in world for this base."""
     kind, data = TASKS[name]
-    splits, best = data.splits(), getattr(data, "ceiling", lambda pairs: 1.0)
+    splits = data.splits()
+    best = getattr(data, "ceiling", lambda examples: 1.0)  # 1: the labels are exact
     ceiling = {test: best(splits[test]) for test in ("test", "ood")}
     return kind(name, splits, base, tokenizer, ceiling)

@@ -1,4 +1,4 @@
-"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
+"""Classification of texts, and of pairs of texts."""
 
 from collections import Counter
 from functools import cached_property
@@ -9,62 +9,65 @@ from ..autograd.backend import host
 from ..data.files import DataError
 from ..methods import Probe
 from ..model.heads import Classifier
-from ..training.parallel import answers
+from ..training.parallel import map_batches
 from .base import Task
 
 
-def classifier(base, classes):
-    """A head for texts: over the last token of a decoder, or [CLS] of an encoder."""
-    reads_both_ways = "cls" if hasattr(base, "pooler") else "mean"
-    return Classifier(base, classes, pool="last" if base.causal else reads_both_ways)
+def classifier(base, classes: int) -> Classifier:
+    """Return a classifier over a decoder's last token, an encoder's [CLS], or the mean state."""
+    if base.causal:
+        return Classifier(base, classes, pool="last")
+    return Classifier(base, classes, pool="cls" if hasattr(base, "pooler") else "mean")
 
 
 class Classify(Task):
-    """A class for each text, or pair of texts: (text, class)."""
+    """Predict the class of each text, or pair of texts.  Examples: (text, class)."""
 
-    def learn_answers(self, true):
-        self.classes = sorted(set(true))
-        self.commonest = Counter(true).most_common(1)[0][0]
+    def fit_labels(self, labels):
+        self.classes = sorted(set(labels))
+        self.most_frequent = Counter(labels).most_common(1)[0][0]
         if len(self.classes) < 2:
-            raise DataError(f"{self.name}: every example is {self.commonest!r}; two are needed")
+            raise DataError(
+                f"{self.name}: every example has the label {self.most_frequent!r}; a classifier "
+                "needs at least two labels"
+            )
 
-    def head(self, base):
+    def network_for(self, base):
         return classifier(base, len(self.classes))
 
-    def label(self, code, true):
-        if true not in self.classes:
+    def encode_label(self, encoding, label):
+        if label not in self.classes:
             raise DataError(
-                f"{self.name}: no example of {true!r} is left to train on; bring more, or none"
+                f"{self.name}: the label {label!r} has no training example; add examples of it, "
+                "or remove them all"
             )
-        return self.classes.index(true)
+        return self.classes.index(label)
 
-    def says(self, examples, adaptation):
-        ids, _, mask, token_types = self.batch(examples, adaptation)
-        best = host(
-            self.network(ids, adaptation, mask=mask, token_types=token_types).data.argmax(-1)
-        )
-        return [self.classes[c] for c in best]
+    def predict_batch(self, examples, adaptation):
+        ids, _, mask, token_types = self.collate(examples, adaptation)
+        logits = self.network(ids, adaptation, mask=mask, token_types=token_types)
+        return [self.classes[c] for c in host(logits.data.argmax(-1))]
 
-    def common(self, true):
-        return self.commonest
+    def constant_prediction(self, label):
+        return self.most_frequent
 
-    def training(self, adaptation, size, rng):
-        """Below its head a probe changes nothing: that part runs once, for all its trainings."""
-        if not isinstance(adaptation, Probe):
-            return super().training(adaptation, size, rng)
+    def model_and_batches(self, adaptation, size, rng):
+        """Return, for a probe, the head alone and batches of features, computed once."""
+        if not isinstance(adaptation.method, Probe):
+            return super().model_and_batches(adaptation, size, rng)
         head = self.network.features_head(self.network.score, self.base.config)
         zeros = np.zeros(self.base.config.width, self.base.dtype)
-        drawn = self.drawn(self.features, size, rng)
-        return head, (self.batch(xs, filler=zeros) for xs in drawn)
+        batches = self.sample(self.features, size, rng)
+        return head, (self.collate(examples, filler=zeros) for examples in batches)
 
     @cached_property
-    def features(self):
+    def features(self) -> list[tuple]:
         """The training examples with features in place of ids: (T, D), or (1, D) of a text."""
         examples = self.examples["train"]
 
-        def read(part):
-            ids, _, mask, token_types = self.batch([examples[i] for i in part])
+        def features(indices):
+            ids, _, mask, token_types = self.collate([examples[i] for i in indices])
             return host(self.network.features(ids, mask=mask, token_types=token_types)[0].data)
 
-        rows = answers(read, [ids for ids, *_ in examples])
+        rows = map_batches(features, [ids for ids, *_ in examples])
         return [(row[: len(ids)], label, None) for row, (ids, label, _) in zip(rows, examples)]

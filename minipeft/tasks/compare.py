@@ -1,7 +1,8 @@
-"""The main job: every method adapts the same frozen base to the same task."""
+"""Comparison of methods: each adapts the same frozen base to the same task."""
 
 import time
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -13,120 +14,138 @@ from ..methods import method
 from ..model.bert import Encoder
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
-from ..training.trainer import NonFinite, Trainer
+from ..training.trainer import BATCH, NonFinite, Trainer
 from .base import Task
 
 
 @dataclass
 class Plan:
-    """How each method is trained: at the best of `rates` on dev, from each of `seeds`."""
+    """How each method is trained: once at each learning rate, then at the best from each seed."""
 
     steps: int = 60
-    """Of the optimizer, in each training."""
-    batch: int = 32
-    """Examples in a step."""
-    rates: tuple[float, ...] = (1e-3, 5e-3, 2e-2)
-    """Learning rates to choose among."""
+    """Optimizer steps of each training run."""
+    batch_size: int = 32
+    """Examples in a batch."""
+    lrs: tuple[float, ...] = (1e-3, 5e-3, 2e-2)
+    """Learning rates to try; the one with the best score on dev is chosen."""
     seeds: int = 3
-    """Trainings at the rate that was chosen, the first included."""
+    """Training runs at the chosen learning rate."""
 
-    def longer(self):
-        """Ten times, and from two more seeds."""
+    def longer(self) -> "Plan":
+        """Return a plan with ten times as many steps, and two more seeds."""
         return replace(self, steps=10 * self.steps, seeds=self.seeds + 2)
 
 
 @dataclass
 class Comparison:
-    """`reports(methods)` does it; `adapts` has what came of it, from the first seed."""
+    """A comparison of methods on one task.
+
+    After `run`, `adaptations` has the trained adaptation of each method, from the first seed.
+    """
 
     task: Task
     plan: Plan
 
     def __post_init__(self):
-        self.adapts = {}
-        self.size = size(self.task.base)
+        self.adaptations = {}
+        self.base_params = size(self.task.base)
 
-    def reports(self, methods):
-        """The report, growing by the result of each method."""
+    def run(self, methods: Iterable[str]) -> Iterator[dict]:
+        """Yield the report, at first without results, and again after each method."""
         task = self.task
         report = {
             "task": task.name,
             "metric": next(iter(task.metrics)),
             "tests": task.tests,
-            "parameters": self.size,
+            "base_params": self.base_params,
             "examples": {split: len(pairs) for split, pairs in task.splits.items()},
-            "shortened": task.shortened,
-            "plan": asdict(self.plan) | {"batch": task.rows(self.plan.batch)},
-            "baselines": {"majority": {test: task.majority(test) for test in task.tests}},
+            "truncated": task.truncated,
+            "plan": asdict(self.plan) | {"batch_size": task.batch_size(self.plan.batch_size)},
+            "baselines": {"majority class": {test: task.majority(test) for test in task.tests}},
             "ceiling": task.ceiling,
             "results": [],
         }
         yield report
-        report["baselines"] |= self.untrained()
+        report["baselines"] |= self.untrained_baseline()
         for name in methods:
-            found, self.adapts[name] = self.result(name)
-            report["results"].append(found)
+            result, self.adaptations[name] = self.evaluate_method(name)
+            report["results"].append(result)
             yield report
 
-    def untrained(self):
-        """What a probe of random weights reaches; without a head, what the base alone does."""
+    def untrained_baseline(self) -> dict:
+        """Return the scores of a probe of random weights or, without a head, of the base."""
         task, base = self.task, self.task.base
         if "probe" not in task.methods:
-            return {"base alone": {test: task.scores(PLAIN, test) for test in task.tests}}
-        kind = Decoder if base.causal else Encoder  # whatever head the base has
-        random = task.on(kind(base.config, np.random.default_rng(0)))
-        result, _ = Comparison(random, replace(self.plan, seeds=1)).result("probe")
-        scores = lambda test: {name: m["mean"] for name, m in result[test].items()}
-        return {"random": {test: scores(test) for test in task.tests}}
+            return {"base": {test: task.evaluate(PLAIN, test) for test in task.tests}}
+        network = Decoder if base.causal else Encoder  # without the base's head, if it has one
+        random = task.with_base(network(base.config, np.random.default_rng(0)))
+        result, _ = Comparison(random, replace(self.plan, seeds=1)).evaluate_method("probe")
+        scores = {
+            test: {metric: score["mean"] for metric, score in result[test].items()}
+            for test in task.tests
+        }
+        return {"random base": scores}
 
-    def trainer(self, name, rate, seed):
-        """A Trainer of a new adaptation, and its batches."""
+    def make_trainer(self, name: str, lr: float, seed: int) -> tuple[Trainer, Iterator]:
+        """Return a Trainer of a new adaptation, and its batches."""
         task, plan = self.task, self.plan
-        adaptation = task.attach(lambda: method(name), np.random.default_rng(seed))
-        model, batches = task.training(adaptation, plan.batch, np.random.default_rng(seed))
-        rates = schedule("linear", plan.steps, plan.steps // 10)
-        return Trainer(
-            model, adaptation, AdamW(adaptation.parameters(), rate), rates, seed=seed
-        ), batches
+        adaptation = task.attach(method(name), np.random.default_rng(seed))
+        model, batches = task.model_and_batches(
+            adaptation, plan.batch_size, np.random.default_rng(seed)
+        )
+        optimizer = AdamW(adaptation.parameters(), lr)
+        decay = schedule("linear", plan.steps, plan.steps // 10)
+        return Trainer(model, adaptation, optimizer, decay, seed=seed), batches
 
-    def train(self, name, rate, seed):
-        """One adaptation, from one seed at one rate; the losses on the way; the seconds it took."""
+    def train(self, name: str, lr: float, seed: int) -> tuple:
+        """Return a trained adaptation, the loss of each step, and the seconds it took."""
         start, losses = time.perf_counter(), []
-        trainer, batches = self.trainer(name, rate, seed)
-        with suppress(NonFinite):  # the rate was too high: it ends here
+        trainer, batches = self.make_trainer(name, lr, seed)
+        with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
             for _, batch in zip(range(self.plan.steps), batches):
-                losses.append(trainer.step(*batch))
+                losses.append(trainer.step(**dict(zip(BATCH, batch))))
         return trainer.adaptation, losses, time.perf_counter() - start
 
-    def cache(self, name):
-        """The bytes that training allocates, at most: γ, its moments, gradients, activations."""
+    def peak_memory(self, name: str) -> int:
+        """Return the most bytes that are allocated at a time when training starts.
+
+        They are of the adaptation, its gradients, the optimizer's moments, and the activations.
+        """
         tracemalloc.start()
-        trainer, batches = self.trainer(name, self.plan.rates[0], seed=0)
-        trainer.step(*next(batches))
+        trainer, batches = self.make_trainer(name, self.plan.lrs[0], seed=0)
+        trainer.step(**dict(zip(BATCH, next(batches))))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak
 
-    def result(self, name):
-        """What the method reaches and costs, as a dictionary; its adaptation of the first seed."""
+    def evaluate_method(self, name: str) -> tuple[dict, object]:
+        """Return what a method reaches and costs, and its adaptation from the first seed."""
         task, plan = self.task, self.plan
         metric = next(iter(task.metrics))
-        tried = {rate: self.train(name, rate, seed=0) for rate in plan.rates}
-        dev = {
-            rate: task.scores(adaptation, "dev")[metric] for rate, (adaptation, *_) in tried.items()
+        runs = {lr: self.train(name, lr, seed=0) for lr in plan.lrs}
+        dev = {lr: task.evaluate(run[0], "dev")[metric] for lr, run in runs.items()}
+        lr = max(dev, key=lambda lr: (len(runs[lr][1]), dev[lr]))  # a finished run, if there is one
+        more = [self.train(name, lr, seed) for seed in range(1, plan.seeds)]
+        adaptations, losses, seconds = zip(runs[lr], *more)
+        trained = size(adaptations[0])
+        result = {
+            "method": name,
+            "trained_params": trained,
+            "trained_share": trained / self.base_params,
+            "lr": lr,
+            "dev": dev[lr],
+            "seconds_per_run": float(np.mean(seconds)),
+            "peak_bytes": self.peak_memory(name),
+            "losses": losses,
         }
-        rate = max(dev, key=lambda rate: (len(tried[rate][1]), dev[rate]))  # that came to its end
-        more = [self.train(name, rate, seed) for seed in range(1, plan.seeds)]
-        adapts, losses, seconds = zip(tried[rate], *more)
-        trainable = size(adapts[0])
-        found = {"method": name, "trainable": trainable, "share": trainable / self.size}
-        found |= {"rate": rate, "dev": dev[rate], "seconds": float(np.mean(seconds))}
-        found |= {"memory": self.memory(name), "losses": losses}
         for test in task.tests:
-            runs = [task.scores(adaptation, test) for adaptation in adapts]
-            found[test] = {name: spread([run[name] for run in runs]) for name in task.metrics}
-        return found, adapts[0]
+            scores = [task.evaluate(adaptation, test) for adaptation in adaptations]
+            result[test] = {
+                metric: summary([score[metric] for score in scores]) for metric in task.metrics
+            }
+        return result, adaptations[0]
 
 
-def spread(runs):
-    return {"mean": float(np.mean(runs)), "spread": float(np.std(runs)), "runs": runs}
+def summary(runs: list[float]) -> dict:
+    """Return the mean and the standard deviation of the scores of several runs."""
+    return {"mean": float(np.mean(runs)), "std": float(np.std(runs)), "runs": runs}

@@ -1,43 +1,44 @@
-"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
+"""Tagging: a class for each word of a text."""
 
 from itertools import chain
 
 from ..autograd.backend import host
 from ..data.metrics import accuracy, span_f1
-from ..methods.template import NONE
+from ..methods.template import IGNORED
 from ..model.heads import TokenClassifier
 from .classify import Classify
 
 
+def word_accuracy(predictions: list, labels: list) -> float:
+    """Return the share of words with the right tag."""
+    return accuracy(list(chain(*predictions)), list(chain(*labels)))
+
+
 class Tag(Classify):
-    """A tag for each word, said at its last token: (text, [(start, end, tag), ...])."""
+    """Predict a tag at the last token of each word.  Examples: (text, [(start, end, tag), ...])."""
 
-    metrics = {
-        "accuracy": lambda said, true: accuracy(list(chain(*said)), list(chain(*true))),
-        "F1": span_f1,
-    }
+    metrics = {"accuracy": word_accuracy, "F1": span_f1}
 
-    def true(self, split):
-        return [[tag for _, _, tag in spans] for _, spans in self.splits[split]]
+    def labels(self, split):
+        return [[tag for _, _, tag in words] for _, words in self.splits[split]]
 
-    def learn_answers(self, true):
-        super().learn_answers(list(chain(*true)))
+    def fit_labels(self, labels):
+        super().fit_labels(list(chain(*labels)))
 
-    def head(self, base):
+    def network_for(self, base):
         return TokenClassifier(base, len(self.classes))
 
-    def label(self, code, spans):
-        labels = [NONE] * len(code.ids)
-        for _, end, tag in spans:
-            labels[code.char_to_token(end - 1)] = super().label(code, tag)
+    def encode_label(self, encoding, words):
+        labels = [IGNORED] * len(encoding.ids)
+        for _, end, tag in words:
+            labels[encoding.char_to_token(end - 1)] = super().encode_label(encoding, tag)
         return labels
 
-    def says(self, examples, adaptation):
-        ids, labels, mask, token_types = self.batch(examples, adaptation)
-        best = host(
-            self.network(ids, adaptation, mask=mask, token_types=token_types).data.argmax(-1)
-        )
-        return [[self.classes[c] for c in row[own >= 0]] for row, own in zip(best, labels)]
+    def predict_batch(self, examples, adaptation):
+        ids, labels, mask, token_types = self.collate(examples, adaptation)
+        logits = self.network(ids, adaptation, mask=mask, token_types=token_types)
+        best = host(logits.data.argmax(-1))
+        return [[self.classes[c] for c in row[label >= 0]] for row, label in zip(best, labels)]
 
-    def common(self, tags):
-        return [self.commonest] * len(tags)
+    def constant_prediction(self, tags):
+        return [self.most_frequent] * len(tags)

@@ -1,7 +1,6 @@
-"""What a frozen base is adapted to: texts to classify, words to tag, texts to write."""
+"""Generation: texts that continue a given text, for one user or for many."""
 
 from collections import Counter
-from functools import partial
 
 import numpy as np
 
@@ -10,78 +9,82 @@ from ..data.batches import pad
 from ..data.files import DataError
 from ..data.metrics import accuracy, bleu
 from ..methods import METHODS, Probe
-from ..methods.template import NONE
+from ..methods.template import IGNORED
 from ..model.generate import generate
 from ..world.vocabulary import END
 from .base import Task
 
 
 class Write(Task):
-    """What comes after a text: (given, [wanted, ...]), each of these being right."""
+    """Continue a text.  Examples: (text, [reference continuation, ...])."""
 
-    methods = tuple(name for name, kind in METHODS.items() if kind is not Probe)
+    methods = tuple(name for name, method in METHODS.items() if method is not Probe)
     metrics = {"BLEU": bleu}
 
     def __init__(self, name, splits, base, tokenizer, ceiling=None):
         if not base.causal:
-            raise DataError(f"{name} is to be written, and only a decoder writes")
+            raise DataError(f"the task {name} generates text, so its base must be a decoder")
         self.end = tokenizer.token_to_id(END)
-        train = [(given, [wanted]) for given, all in splits["train"] for wanted in all]
+        train = [(text, [ref]) for text, references in splits["train"] for ref in references]
         super().__init__(name, splits | {"train": train}, base, tokenizer, ceiling)
 
-    def learn_answers(self, true):
-        self.commonest = Counter(first for first, *_ in true).most_common(1)[0][0]
+    def fit_labels(self, labels):
+        self.most_frequent = Counter(first for first, *_ in labels).most_common(1)[0][0]
 
-    def head(self, base):
+    def network_for(self, base):
         return base
 
-    def label(self, code, wanted):
-        return [*self.tokenizer.encode(wanted[0]).ids, self.end]
+    def encode_label(self, encoding, references):
+        return [*self.tokenizer.encode(references[0]).ids, self.end]
 
-    def attach(self, make, rng):
-        return make().attach(self.network, rng)
+    def attach(self, method, rng):
+        return method.attach(self.network, rng)
 
-    def batch(self, examples, adaptation=PLAIN):
+    def collate(self, examples, adaptation=PLAIN):
+        """Return a batch in which each text is followed by its continuation, which has labels."""
         layout, rows = self.layout(adaptation), []
-        for given, wanted, _ in examples:
-            given = layout(given)
-            rows.append((given + wanted, [NONE] * len(given) + wanted, None))
-        return super().batch(rows)
+        for ids, continuation, _ in examples:
+            ids = layout(ids)
+            rows.append((ids + continuation, [IGNORED] * len(ids) + continuation, None))
+        return super().collate(rows)
 
-    def says(self, examples, adaptation):
+    def predict_batch(self, examples, adaptation):
         layout = self.layout(adaptation)
-        ids, mask = pad([layout(given) for given, _, _ in examples])
-        most = max(len(wanted) for _, wanted, _ in examples) + 8
-        new = generate(self.network, ids, adaptation, mask=mask, max_new_tokens=most, eos=self.end)
+        ids, mask = pad([layout(ids) for ids, _, _ in examples])
+        longest = max(len(continuation) for _, continuation, _ in examples) + 8
+        new = generate(
+            self.network, ids, adaptation, mask=mask, max_new_tokens=longest, eos=self.end
+        )
         return [self.tokenizer.decode(row.tolist()) for row in new]
 
-    def common(self, wanted):
-        return self.commonest
+    def constant_prediction(self, references):
+        return self.most_frequent
+
+
+def exact_match(predictions: list, references: list) -> float:
+    """Return the share of predictions that equal the one reference."""
+    return accuracy(predictions, [reference for (reference,) in references])
 
 
 class Imitate(Write):
-    """What each of many users would write next; example i is by user i % users."""
+    """Continue a text as one of many users would; example i of a split is of user i % users."""
 
-    methods = tuple(name for name in Write.methods if name != "full")  # that many copies of a base
-    metrics = {"accuracy": lambda said, true: accuracy(said, [wanted for (wanted,) in true])}
+    methods = tuple(name for name in Write.methods if name != "full")  # one base for each user
+    metrics = {"accuracy": exact_match}
     users = 100
 
-    def attach(self, make, rng):
-        """An adaptation each, in one bank."""
-        return stack([super(Imitate, self).attach(make, rng) for _ in range(self.users)])
+    def attach(self, method, rng):
+        """Return a bank with one adaptation for each user."""
+        return stack([super(Imitate, self).attach(method, rng) for _ in range(self.users)])
 
-    def rows(self, size):
+    def batch_size(self, size):
         return self.users
 
-    def training(self, adaptation, size, rng):
-        """A batch has a row of each user, in their order."""
-        batch = partial(self.batch, adaptation=adaptation)
-        return self.network, map(batch, self.rounds(self.examples["train"], rng))
-
-    def rounds(self, examples, rng):
+    def sample(self, rows, size, rng):
+        """Yield lists of rows, one row of each user, in the order of the users."""
         while True:
-            drawn = rng.integers(0, len(examples) // self.users, self.users)
-            yield [examples[i] for i in drawn * self.users + np.arange(self.users)]
+            turns = rng.integers(0, len(rows) // self.users, self.users)
+            yield [rows[i] for i in turns * self.users + np.arange(self.users)]
 
-    def of(self, adaptation, part):
-        return adaptation.of(np.array(part) % self.users)
+    def select(self, adaptation, indices):
+        return adaptation.of(np.array(indices) % self.users)

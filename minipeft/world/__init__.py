@@ -1,6 +1,6 @@
-"""A small world in plain English, from grammars of our own; README.md tells what is in it.
+"""A small world of text from our own grammars: pretraining text, and tasks.  See README.md.
 
-What there is to try (`domains`), what is said of it (`language`), all that the bases read
-(`corpus`, `vocabulary`, `pretrain`), how predictable it is (`entropy`), and the tasks (`sentiment`,
-`nli`, `table`, `topic`, `tags`, `style`).
+Grammar: `domains`, `language`.  Pretraining: `corpus`, `vocabulary`, `pretrain`; `entropy` measures
+how predictable the text is.  Tasks: `sentiment`, `nli` with `quantifiers`, `table`, `topic`, `tags`,
+`style`; each has `splits()`.  Nothing is computed on import.
 """

@@ -1,4 +1,4 @@
-"""All that the built-in bases read: opinions and tales, statements, descriptions, letters."""
+"""The pretraining text of the built-in bases, a mixture of five sources."""
 
 from collections.abc import Iterator
 
@@ -17,6 +17,6 @@ SOURCES = (
 
 
 def documents(rng: np.random.Generator) -> Iterator[str]:
-    """An endless stream of documents, of one to six sentences each."""
+    """Yield documents of one to six sentences, endlessly."""
     while True:
         yield pick(rng, SOURCES)(rng)

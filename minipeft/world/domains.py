@@ -1,9 +1,11 @@
-"""What there is to try in the world, domain by domain, and what can be good and bad of it."""
+"""The five domains of the world, and what can be good or bad in each."""
 
 import re
+from functools import cache
 
-# Of each domain: its rules, then the aspects of its things with the adjectives bad / good of them.
-# The first aspect is the time spent with the thing, the others are its parts.
+# A domain has rules, "slot: alternatives", of which a bar separates the bad from the good.  Then it
+# has aspects, each with its bad and its good adjectives: first the time spent with the thing, then
+# the thing's parts.
 
 FILM = """
 tried: saw
@@ -131,19 +133,24 @@ price tags: torn, tiny, muddled / clear, honest, big
 """
 
 
+DOMAINS = {"film": FILM, "restaurant": RESTAURANT, "hotel": HOTEL, "gadget": GADGET, "shop": SHOP}
+
+
 def an(phrase: str) -> str:
+    """Return the phrase with its indefinite article."""
     return f"{'an' if re.match('[aeiou]|honest', phrase) else 'a'} {phrase}"
 
 
-def fillings(text: str) -> tuple:
-    """'thin, flat / clever' is (('thin', 'flat'), ('clever',)); without a bar, one tuple."""
+def read_alternatives(text: str) -> tuple:
+    """Return ("thin", "flat") for "thin, flat", and a pair of such tuples for "thin / clever"."""
     parts = tuple(tuple(part.split(", ")) for part in text.split(" / "))
     return parts if len(parts) > 1 else parts[0]
 
 
 def read_rules(text: str) -> dict:
+    """Return {slot: alternatives} for lines "slot: alternatives"."""
     lines = (line.split(": ") for line in text.strip().splitlines())
-    return {hole: fillings(rest) for hole, rest in lines}
+    return {slot: read_alternatives(alternatives) for slot, alternatives in lines}
 
 
 class Aspect:
@@ -151,38 +158,40 @@ class Aspect:
 
     def __init__(self, noun: str, adjectives: tuple):
         article, self.noun = re.fullmatch("(an? )?(.+)", noun).groups()
-        self.counted = article is not None  # plurals ("walls") and stuff ("acting") are not
+        self.countable = article is not None  # plurals ("walls") and mass nouns ("acting") are not
         self.adjectives = adjectives
 
     def a(self, adjective: str) -> str:
-        return an(f"{adjective} {self.noun}") if self.counted else f"{adjective} {self.noun}"
+        """Return "a clever plot", or "thick walls"."""
+        phrase = f"{adjective} {self.noun}"
+        return an(phrase) if self.countable else phrase
 
     def was(self, quality: str) -> str:
+        """Return "the plot was rather clever", or "the walls were thick"."""
         return f"the {self.noun} {'were' if self.noun.endswith('s') else 'was'} {quality}"
 
 
 def read_domain(text: str) -> dict:
-    own, aspects = map(read_rules, text.split("\n\n"))
-    return own | {"aspects": [Aspect(*line) for line in aspects.items()]}
+    """Return the rules of a domain, and its list of aspects under "aspects"."""
+    rules, aspects = map(read_rules, text.split("\n\n"))
+    return rules | {"aspects": [Aspect(*line) for line in aspects.items()]}
 
 
-DOMAINS = {
-    "film": read_domain(FILM),
-    "restaurant": read_domain(RESTAURANT),
-    "hotel": read_domain(HOTEL),
-    "gadget": read_domain(GADGET),
-    "shop": read_domain(SHOP),
-}
+@cache
+def domains() -> dict[str, dict]:
+    """Return the rules of each domain, by name."""
+    return {name: read_domain(text) for name, text in DOMAINS.items()}
 
 
-def names(rules: dict, held: bool, first: str | None = None) -> list:
-    """What the things of a domain are called, ["The Paper Orchard", ...].
+def names(rules: dict, held_out: bool, first: str | None = None) -> list[str]:
+    """Return the names of things of a domain: ["The Paper Orchard", ...].
 
-    held: the combinations that no document has, about one in six; first: only those that begin so.
+    About one name in six is held out: no document and no training example has it.
+    first: only names that begin with this word.
     """
     return [
-        f"{one} {last}"
-        for i, one in enumerate(rules["first"])
+        f"{start} {last}"
+        for i, start in enumerate(rules["first"])
         for j, last in enumerate(rules["last"])
-        if ((i + j) % len(rules["first"]) == 0) == held and first in (None, one)
+        if ((i + j) % len(rules["first"]) == 0) == held_out and first in (None, start)
     ]

@@ -1,20 +1,22 @@
-"""The world's opinions: films, restaurants, hotels, gadgets, shops, and the people who try them.
+"""Opinions and tales: people who try a film, a restaurant, a hotel, a gadget or a shop.
 
-Meaning comes before words.  A scene first settles who tried what and whether they liked it; what
-they noticed, felt and did follows from that.  So whoever predicts the text well knows what is good
-and what is bad, and of what: a long battery life is good and a long queue is bad, thick walls are
-good and a thick case is bad.
+Meaning comes before words.  A `Scene` first settles who tried what and whether they liked it; what
+they noticed, felt and did follows.  A model that predicts this text well therefore knows what is
+good and what is bad, and in what: a long battery life is good and a long queue is bad, thick walls
+are good and a thick case is bad.
 
-The grammar is a table of rules, {hole: fillings}, and a filling may have holes of its own.  Where
-it depends on liking, a rule is a pair, written "bad / good", and pair[liked] reads it.
+The grammar is a table of rules, {slot: alternatives}; an alternative may have slots of its own, in
+braces.  Where the choice depends on whether the person liked the thing, the rule is a pair, written
+"bad / good" and read as pair[liked].
 """
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
-from .domains import DOMAINS, Aspect, an, names, read_rules
+from .domains import Aspect, an, domains, names, read_rules
 
 COMMON = """
 ending: {verdict}, {verdict}, {I} {deed}
@@ -50,7 +52,7 @@ place: Tarnwick, Ostrel, Larkhaven, Brindlow, Merrowby, Quillport, Hasken, Dunma
 time: on Monday, on Friday, last week, in the spring, after work, on Sunday
 """
 
-# What wins decides; what agrees, or loses by being the opposite, is said of another aspect.
+# An opinion compares two aspects: the winner decides; the other agrees, or is the opposite and loses.
 OPINIONS = (
     "{wins}",
     "{wins} and {agrees}",
@@ -121,58 +123,74 @@ SENTENCES = {
 
 SHE, HE = {"I": "she", "me": "her", "my": "her"}, {"I": "he", "me": "him", "my": "his"}
 MYSELF = {"I": "I", "me": "me", "my": "my", "who": "I"}
-PEOPLE = (
-    [SHE | {"person": name} for name in "Mara Ilse Oda Petra Wenna Lira Sabine Tamsin".split()],
-    [HE | {"person": name} for name in "Tomas Edric Jory Anselm Pavel Borin Lucan Osric".split()],
-)
+WOMEN = "Mara", "Ilse", "Oda", "Petra", "Wenna", "Lira", "Sabine", "Tamsin"
+MEN = "Tomas", "Edric", "Jory", "Anselm", "Pavel", "Borin", "Lucan", "Osric"
+DEGREES = (*5 * ("denial",), *9 * ("degree",), *6 * ("",))  # how a quality is qualified
+
+
+@cache
+def people() -> tuple:
+    """Return the women and the men: two lists of {slot: word}."""
+    return [SHE | {"person": name} for name in WOMEN], [HE | {"person": name} for name in MEN]
+
+
+@cache
+def common_rules() -> dict:
+    """Return the rules that hold in every domain."""
+    return SENTENCES | read_rules(COMMON) | {"flip": flips()}
+
+
+@cache
+def rules_by_domain() -> list[dict]:
+    """Return the rules of each domain, with the common ones."""
+    return [common_rules() | domain for domain in domains().values()]
+
+
+def flips() -> list[str]:
+    """Return sentences on adjectives that are good of one part of a thing and bad of another."""
+    parts = [part for domain in domains().values() for part in domain["aspects"][1:]]
+    return [
+        f"everyone likes {good.a(adjective)}, but nobody likes {bad.a(adjective)}"
+        for good in parts
+        for bad in parts
+        for adjective in good.adjectives[1]
+        if adjective in bad.adjectives[0]
+    ]
 
 
 def pick(rng, items):
-    return items[int(rng.random() * len(items))]  # 0.3 us; rng.choice takes 4
+    """Return a random item."""
+    return items[int(rng.random() * len(items))]  # 0.3 µs; rng.choice takes 4
 
 
 def shuffled(rng, items) -> list:
+    """Return the items in random order."""
     return [items[i] for i in rng.permutation(len(items))]
 
 
-def drawn(rng, items) -> Iterator:
-    """The items in any order, each drawn when it is asked for."""
+def in_random_order(rng, items) -> Iterator:
+    """Yield the items in random order, each drawn when it is asked for."""
     items = list(items)
     while items:
         items.remove(item := pick(rng, items))
         yield item
 
 
-PARTS = [part for domain in DOMAINS.values() for part in domain["aspects"][1:]]
-FLIPS = [
-    f"everyone likes {good.a(adjective)}, but nobody likes {bad.a(adjective)}"
-    for good in PARTS
-    for bad in PARTS
-    for adjective in good.adjectives[1]
-    if adjective in bad.adjectives[0]
-]
-RULES = SENTENCES | read_rules(COMMON) | {"flip": FLIPS}
-
-
-DOCUMENT_RULES = [RULES | domain for domain in DOMAINS.values()]
-QUALITIES = (*5 * ("denial",), *9 * ("degree",), *6 * ("",))
-
-
-CONSIDERED = {  # of the next two aspects, of which one decides
+COMPARED = {  # slots of an opinion, which compares two aspects
     "one": lambda scene: next(scene.aspects),
     "two": lambda scene: next(scene.aspects),
     "win": lambda scene: pick(scene.rng, scene["one"].adjectives[scene.liked]),
     "loss": lambda scene: pick(scene.rng, scene["two"].adjectives[not scene.liked]),
-    "wins": lambda scene: scene.says(scene["one"], scene.liked),
+    "wins": lambda scene: scene.clause(scene["one"], scene.liked),
     "wins_so": lambda scene: scene["one"].was(f"so {scene['win']}"),
-    "agrees": lambda scene: scene.says(scene["two"], scene.liked),
-    "loses": lambda scene: scene.says(scene["two"], not scene.liked),
+    "agrees": lambda scene: scene.clause(scene["two"], scene.liked),
+    "loses": lambda scene: scene.clause(scene["two"], not scene.liked),
     "a_winner": lambda scene: scene["one"].a(scene["win"]),
     "a_loser": lambda scene: scene["two"].a(scene["loss"]),
     "the_winner": lambda scene: f"the {scene['win']} {scene['one'].noun}",
     "the_loser": lambda scene: f"the {scene['loss']} {scene['two'].noun}",
 }
-SETTLED = CONSIDERED | {
+SETTLED = COMPARED | {  # slots that are filled once in a scene
     "name": lambda scene: pick(scene.rng, names(scene.rules, False, scene.get("first"))),
     "a_thing": lambda scene: an(scene["thing"]),
     "other": lambda scene: scene.opposite(),
@@ -180,50 +198,50 @@ SETTLED = CONSIDERED | {
 
 
 class Scene(dict):
-    """Who tried what, and whether they liked it: scene["ending"] is an ending that fits.
+    """Who tried what, and whether they liked it: scene["ending"] is a fitting ending.
 
-    A word is either settled once, or made by its rule whenever it is asked for.  Nothing is chosen
-    before it is needed, so that all that was chosen can be seen in the text.
+    A slot in SETTLED is filled once; any other is filled anew, by its rule, whenever it is asked
+    for.  Nothing is drawn before it is needed, so every choice shows in the text (see `entropy`).
     """
 
     def __init__(self, rng, rules: dict, liked: bool, person: dict):
         super().__init__(person)
         self.rng, self.rules, self.liked = rng, rules, liked
-        self.aspects = drawn(rng, rules["aspects"])
+        self.aspects = in_random_order(rng, rules["aspects"])
 
-    def __missing__(self, hole: str) -> str:
-        if hole in SETTLED:
-            self[hole] = SETTLED[hole](self)
-            return self[hole]
-        if hole == "opinion":
-            for last in CONSIDERED:
-                self.pop(last, None)
-        rule = self.rules[hole]
-        fitting = rule if isinstance(rule[0], str) else rule[self.liked]
-        return pick(self.rng, fitting).format_map(self)
+    def __missing__(self, slot: str) -> str:
+        if slot in SETTLED:
+            self[slot] = SETTLED[slot](self)
+            return self[slot]
+        if slot == "opinion":  # a new one, of the next two aspects
+            for compared in COMPARED:
+                self.pop(compared, None)
+        rule = self.rules[slot]
+        alternatives = rule if isinstance(rule[0], str) else rule[self.liked]
+        return pick(self.rng, alternatives).format_map(self)
 
-    def says(self, aspect: Aspect, good: bool) -> str:
-        """'The plot was clever', 'rather clever' or, denying the opposite, 'far from thin'."""
-        how = pick(self.rng, QUALITIES)
-        adjective = pick(self.rng, aspect.adjectives[good != (how == "denial")])
-        return aspect.was(f"{self[how]} {adjective}" if how else adjective)
+    def clause(self, aspect: Aspect, good: bool) -> str:
+        """Return "the plot was clever", "rather clever", or by denying the opposite "not thin"."""
+        degree = pick(self.rng, DEGREES)
+        adjective = pick(self.rng, aspect.adjectives[good != (degree == "denial")])
+        return aspect.was(f"{self[degree]} {adjective}" if degree else adjective)
 
     def opposite(self) -> "Scene":
-        """Another's, who tried another thing of the kind and felt otherwise."""
-        person = pick(self.rng, PEOPLE[self["I"] == "she"])
-        first = pick(self.rng, [one for one in self.rules["first"] if one != self["first"]])
+        """Return a scene of another person, who tried another thing and felt otherwise."""
+        person = pick(self.rng, people()[self["I"] == "she"])
+        first = pick(self.rng, [word for word in self.rules["first"] if word != self["first"]])
         return Scene(self.rng, self.rules, not self.liked, person | {"first": first})
 
-    def text(self, hole: str) -> str:
-        """What fills the hole, with the capitals of its sentences."""
+    def text(self, slot: str) -> str:
+        """Return the text of a slot, each sentence with a capital."""
         start = r'(^"?|[.?!] "?)([a-z])'
-        return re.sub(start, lambda match: match[1] + match[2].upper(), self[hole])
+        return re.sub(start, lambda match: match[1] + match[2].upper(), self[slot])
 
 
 def document(rng: np.random.Generator) -> str:
-    """Two to five sentences about one or two things, and who tried them."""
-    rules, liked = pick(rng, DOCUMENT_RULES), pick(rng, (False, True))
+    """Return two to five sentences about one or two things, and who tried them."""
+    rules, liked = pick(rng, rules_by_domain()), pick(rng, (False, True))
     if pick(rng, (True, *6 * (False,))):
         return Scene(rng, rules, liked, MYSELF).text("visit")
-    person = pick(rng, pick(rng, PEOPLE)) | {"first": pick(rng, rules["first"])}
+    person = pick(rng, pick(rng, people())) | {"first": pick(rng, rules["first"])}
     return Scene(rng, rules, liked, person).text("document")

@@ -1,6 +1,7 @@
-"""How the built-in bases came to be: `minipeft pretrain --out FOLDER` makes them anew."""
+"""Pretraining of the built-in bases: what `minipeft pretrain --out FOLDER` runs."""
 
 import re
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -20,23 +21,24 @@ from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
 from ..training.trainer import Trainer
 from .corpus import documents
-from .vocabulary import ADDED, CLS, END, MASK, SEP, for_encoder, train_tokenizer
+from .vocabulary import CLS, END, MASK, SEP, SPECIAL, for_encoder, train_tokenizer
 
 DOCUMENTS = 120_000  # four million tokens
-HELD = 3_000  # of them, to test on
+HELD_OUT = 3_000  # of the documents, for evaluation
 VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
-TOKENS = 3072  # in a batch, at most
+BATCH_TOKENS = 3072  # at most
 WARMUP = 100  # steps
 
 
-def pretrain(out, family="gpt2", steps=None, seed=0):
-    """Save, in float16, a model of a million parameters that read the world, and its tokenizer.
+def pretrain(out, family: str = "gpt2", steps: int | None = None, seed: int = 0):
+    """Save, in float16, a model of a million parameters pretrained on the world, and its tokenizer.
 
-    "gpt2": the mean -log p of a held-out token.  "bert": of a hidden word, and how many are right.
+    Returns, on held-out text, the mean loss per token of "gpt2"; of "bert" the mean loss and the
+    accuracy at masked words.
     """
     if family not in FAMILIES:
-        raise ValueError(f"family={family!r}: there is {', '.join(FAMILIES)}")
+        raise ValueError(f"family={family!r} must be one of {', '.join(FAMILIES)}")
     rng = np.random.default_rng(seed)
     texts = list(islice(documents(rng), DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
@@ -46,93 +48,106 @@ def pretrain(out, family="gpt2", steps=None, seed=0):
 
 
 def train(model, batches, steps, seed, **options):
-    """The model after so many steps on all of its weights."""
+    """Return a new model, trained by full fine-tuning for these steps."""
     θ = FullFineTuning().attach(model)
-    optimizer = AdamW(θ.parameters(), weight_decay=0.01, **options)
-    rate = schedule("cosine", steps, warmup=min(WARMUP, steps // 4))
-    Trainer(model, θ, optimizer, rate, seed=seed).fit(batches, steps)
+    # biases and the gains of norms do not decay, as in nanoGPT and in Hugging Face's Trainer
+    not_matrices = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
+    optimizer = AdamW(θ.parameters(), weight_decay=0.01, no_decay=not_matrices, **options)
+    decay = schedule("cosine", steps, warmup=min(WARMUP, steps // 4))
+    Trainer(model, θ, optimizer, decay, seed=seed).fit(batches, steps)
     return merge(model, θ)
 
 
-def gpt2(texts, tokenizer, steps, rng, seed):
-    """Each word after those before it."""
+def pretrain_gpt2(texts, tokenizer, steps, rng, seed):
+    """Return a decoder that predicts the next token, its tokenizer, and its held-out loss."""
     end = tokenizer.token_to_id(END)
-    rows = [[*code.ids, end] for code in tokenizer.encode_batch(texts)]
-    read, held = np.concatenate(rows[:-HELD]), np.concatenate(rows[-HELD:])
-    model = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng)
-    batches = passages(read, TOKENS // SIZE["length"], SIZE["length"], rng)
+    rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
+    train_ids, held_out = np.concatenate(rows[:-HELD_OUT]), np.concatenate(rows[-HELD_OUT:])
+    model, length = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng), SIZE["length"]
+    batches = passages(train_ids, BATCH_TOKENS // length, length, rng)
     model = train(model, batches, steps or 3000, seed, lr=3e-3, betas=(0.9, 0.98))
-    rows = held[: len(held) - len(held) % SIZE["length"]].reshape(-1, 1, SIZE["length"])
+    rows = held_out[: len(held_out) - len(held_out) % length].reshape(-1, 1, length)
     with no_grad():
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
 
 
-def bert(texts, tokenizer, steps, rng, seed):
-    """Hidden words, and whether one text follows another: Devlin et al. 2019, §3.1."""
+def pretrain_bert(texts, tokenizer, steps, rng, seed):
+    """Return an encoder, its tokenizer, and its held-out loss and accuracy at masked words.
+
+    It is trained on masked words and on next sentences: Devlin et al. 2019, §3.1.
+    """
     tokenizer = for_encoder(tokenizer)
-    read, held = Sentences(texts[:-HELD], tokenizer), Sentences(texts[-HELD:], tokenizer)
-    model = Pretraining(BertConfig(tokenizer.get_vocab_size(), **SIZE), rng)
-    batches = read.batches(rng, TOKENS // 3)  # two shards; more steps, rather than larger ones
+    sentences = Sentences(texts[:-HELD_OUT], tokenizer)
+    held_out = Sentences(texts[-HELD_OUT:], tokenizer)
+    model = BertForPreTraining(BertConfig(tokenizer.get_vocab_size(), **SIZE), rng)
+    batches = sentences.batches(rng, BATCH_TOKENS // 3)  # two shards; more steps of smaller batches
     model = train(model, batches, steps or 10_000, seed, lr=1e-3, betas=(0.9, 0.98))
-    del model.next  # nobody asks it again
-    return model, tokenizer, score(model, islice(held.batches(rng, TOKENS), 20))
+    del model.next  # only pretraining uses it
+    return model, tokenizer, score_masked(model, islice(held_out.batches(rng, BATCH_TOKENS), 20))
 
 
 class Sentences:
-    """Texts as one row of tokens, and where in it each sentence starts."""
+    """Texts as one row of token ids, with the place of each sentence."""
 
     def __init__(self, texts, tokenizer):
         self.cls, self.sep, self.mask = map(tokenizer.token_to_id, (CLS, SEP, MASK))
-        self.words = tokenizer.get_vocab_size() - len(ADDED)
-        encode = lambda xs: [c.ids for c in tokenizer.encode_batch(xs, add_special_tokens=False)]
+        self.words = tokenizer.get_vocab_size() - len(SPECIAL)  # ids from here on are special
+        encode = lambda xs: [e.ids for e in tokenizer.encode_batch(xs, add_special_tokens=False)]
         parts = [re.split(r"(?<=[.?!])(?= )", text) for text in texts]
         sentences = [sentence for part in parts for sentence in [*part, END]]
-        self.ids = np.concatenate(rows := encode(sentences))
-        self.bare = encode([sentence.lstrip() for sentence in sentences])  # as a text starts
+        rows = encode(sentences)
+        self.ids = np.concatenate(rows)
+        self.first = encode([sentence.lstrip() for sentence in sentences])  # no space in front
         self.starts = np.concatenate([[0], np.cumsum([*map(len, rows)])])
-        new = np.array([n for part in parts for n in [0, *range(1, len(part)), 0]])
-        self.follows = np.flatnonzero(new)  # sentences that stand behind another of their text
+        order = np.array([i for part in parts for i in [*range(len(part)), 0]])
+        self.followers = np.flatnonzero(order)  # sentences that follow another one of their text
 
-    def text(self, first, stop):
-        """From the first sentence up to that of number `stop`."""
-        return [*self.bare[first], *self.ids[self.starts[first + 1] : self.starts[stop]]]
+    def text(self, start, stop):
+        """Return the ids of sentences start … stop - 1, as the beginning of a text."""
+        return [*self.first[start], *self.ids[self.starts[start + 1] : self.starts[stop]]]
 
     def pair(self, length, rng):
-        """[CLS] a [SEP] b [SEP], the types, and 0 if b follows a, 1 if it is from elsewhere."""
-        here, there = rng.choice(self.follows, 2)
-        room = rng.integers(length // 4, 3 * length // 4)
-        first = min(here - 1, np.searchsorted(self.starts, self.starts[here] - room))
-        other = rng.integers(2)
-        a = self.text(first, here)[-room:]
-        start = there if other else here
-        b = self.text(start, min(start + length, len(self.bare)))[: length - 3 - len(a)]
+        """Return the ids of [CLS] a [SEP] b [SEP], token types, and 0 if b follows a, else 1."""
+        following, elsewhere = rng.choice(self.followers, 2)
+        room = rng.integers(length // 4, 3 * length // 4)  # tokens of a, at most
+        start = min(following - 1, np.searchsorted(self.starts, self.starts[following] - room))
+        label = rng.integers(2)
+        a = self.text(start, following)[-room:]
+        start = elsewhere if label else following
+        b = self.text(start, min(start + length, len(self.first)))[: length - 3 - len(a)]
         token_types = np.repeat([0, 1], [len(a) + 2, length - len(a) - 2])
         ids = [self.cls, *a, self.sep, *b, self.sep]
-        return ids + [0] * (length - len(ids)), token_types, other
+        return ids + [0] * (length - len(ids)), token_types, label
 
-    def batches(self, rng, tokens):
-        """Endless (ids, labels, None, types), `tokens` or more each; [CLS] has that of its pair."""
+    def batches(self, rng, tokens) -> Iterator[tuple]:
+        """Yield (ids, labels, None, token types) of at least `tokens` tokens, endlessly.
+
+        The label of [CLS] is that of the pair.
+        """
         while True:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
             pairs = [self.pair(length, rng) for _ in range(-(-tokens // length))]
-            ids, token_types, others = map(np.array, zip(*pairs))
-            ids, labels = self.hide(ids, rng)
-            labels[:, 0] = others
+            ids, token_types, pair_labels = map(np.array, zip(*pairs))
+            ids, labels = self.mask_words(ids, rng)
+            labels[:, 0] = pair_labels
             yield ids, labels, None, token_types
 
-    def hide(self, ids, rng):
-        """15 % of the words to tell, 80 % of them as [MASK], 10 % as any word, 10 % as they are."""
-        some = rng.integers(1, self.words, ids.shape)
-        told = (rng.random(ids.shape) < 0.15) & (0 < ids) & (ids < self.words)
+    def mask_words(self, ids, rng):
+        """Return ids with masked words, and labels.
+
+        15 % of the words have a label: 80 % of these are [MASK], 10 % a random word, 10 % unchanged.
+        """
+        random = rng.integers(1, self.words, ids.shape)
+        chosen = (rng.random(ids.shape) < 0.15) & (0 < ids) & (ids < self.words)
         how = rng.random(ids.shape)
-        seen = np.where(how < 0.8, self.mask, np.where(how < 0.9, some, ids))
-        return np.where(told, seen, ids), np.where(told, ids, -100)
+        masked = np.where(how < 0.8, self.mask, np.where(how < 0.9, random, ids))
+        return np.where(chosen, masked, ids), np.where(chosen, ids, -100)
 
 
-class Pretraining(MaskedLM):
-    """Both losses of BERT; the label of [CLS], in the first column, is that of the pair."""
+class BertForPreTraining(MaskedLM):
+    """BERT with both of its losses; the label of [CLS], in the first column, is the pair's."""
 
-    weight = 14  # a pair counts as much as all of its words, 15 % of 96
+    weight = 14  # a pair weighs as much as its masked words, 15 % of 96
 
     def __init__(self, config, rng):
         super().__init__(config, rng)
@@ -154,18 +169,18 @@ class Pretraining(MaskedLM):
         return cross_entropy(self.logits(h, forward), words, count) + pairs
 
 
-def score(model, batches):
-    """The mean -log p of a hidden word, and the share of them that is likeliest."""
-    losses, right = [], []
+def score_masked(model, batches) -> tuple[float, float]:
+    """Return the mean loss and the accuracy at masked words."""
+    losses, accuracies = [], []
     for ids, labels, _, token_types in batches:
         labels[:, 0] = -100
-        told = np.nonzero(labels >= 0)
+        masked = np.nonzero(labels >= 0)
         with no_grad():
             z = model(ids, token_types=token_types)
-        target = labels[told]
-        losses.append(float(cross_entropy(z, labels, len(target))))
-        right.append((z.data[told].argmax(-1) == target).mean())
-    return float(np.mean(losses)), float(np.mean(right))
+        targets = labels[masked]
+        losses.append(float(cross_entropy(z, labels, len(targets))))
+        accuracies.append((z.data[masked].argmax(-1) == targets).mean())
+    return float(np.mean(losses)), float(np.mean(accuracies))
 
 
-FAMILIES = {"gpt2": gpt2, "bert": bert}
+FAMILIES = {"gpt2": pretrain_gpt2, "bert": pretrain_bert}

@@ -1,22 +1,24 @@
-"""What is said of how many things have a colour, and what follows from it, exactly.
+"""Statements about how many things have a colour, and which entails or contradicts which.
 
-A world is how many of some things are of one colour, of a second, and of others; the meaning of a
-statement is the set of worlds in which it is true.  One entails another if it is true in no world
-in which that is not, and contradicts it if they share no world.  Worlds of up to 13 things are
-enough: with numbers up to six, more things tell no two statements apart.
+A world is how many of some things have one colour, how many a second, and how many another.  The
+meaning of a statement is the set of worlds in which it is true: A entails B if B is true in every
+world of A, and contradicts B if they have no world in common.  Worlds of up to 13 things are
+enough: with numbers up to six, larger worlds distinguish no more statements.
 
-Statements are classical: "every" is true of nothing at all, "some" is at least one, "both" and
-"neither" say that there are two, a bare number counts exactly, and a thing has one colour.
+Statements are read as in classical logic: "every" is true of no things at all, "some" is at least
+one, "both" and "neither" imply that there are two, a bare number is exact, and a thing has one
+colour.
 """
+
+from functools import cache
 
 import numpy as np
 
 from .language import pick
 
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
-WORLDS = np.array([w for w in np.ndindex(14, 14, 14) if sum(w) <= 13])  # one colour, second, others
 
-QUANTIFIERS = {  # is it true when k of n have the colour, and how is it said
+QUANTIFIERS = {  # kind: (is it true if k of n have the colour, its wordings)
     "empty": (lambda n, k, m: n == 0, "{none}"),
     "count": (lambda n, k, m: n == m, "{there} {m} {things}"),
     "many": (lambda n, k, m: n >= m, "{there} at least {m} {things}"),
@@ -50,21 +52,32 @@ QUANTIFIERS = {  # is it true when k of n have the colour, and how is it said
 }
 
 
-class Statement:
-    """`kind` is the quantifier, `number` its word if it has one, `colour` 0 or 1."""
+@cache
+def worlds() -> np.ndarray:
+    """Return all worlds (N, 3): the counts of one colour, of a second, of others."""
+    return np.array([counts for counts in np.ndindex(14, 14, 14) if sum(counts) <= 13])
 
-    def __init__(self, *name):
-        self.name = self.kind, self.number, self.colour = name
-        true, wordings = QUANTIFIERS[self.kind]
+
+class Statement:
+    """A statement: the `kind` of quantifier, its `number` in words or "", its `colour`, 0 or 1.
+
+    `worlds` marks the worlds in which it is true.
+    """
+
+    def __init__(self, kind: str, number: str, colour: int):
+        self.name = self.kind, self.number, self.colour = kind, number, colour
+        true, wordings = QUANTIFIERS[kind]
         self.wordings = wordings.split(" / ")
-        self.worlds = true(WORLDS.sum(1), WORLDS[:, self.colour], NUMBERS.get(self.number))
+        self.worlds = true(worlds().sum(1), worlds()[:, colour], NUMBERS.get(number))
 
     def say(self, rng, scene: dict, wordings=None) -> str:
+        """Return a random wording, with the words of a scene."""
         words = scene | {"m": self.number, "red": scene["colours"][self.colour]}
         return pick(rng, wordings or self.wordings).format_map(words)
 
 
-def statements(colour: int) -> list:
+def statements(colour: int) -> list[Statement]:
+    """Return all statements about a colour; those about none belong to colour 0."""
     return [
         Statement(kind, number, colour)
         for kind, (_, wordings) in QUANTIFIERS.items()
@@ -73,8 +86,18 @@ def statements(colour: int) -> list:
     ]
 
 
-def premises() -> list:
-    """One statement, or two that add to each other: the first says how many, or is unnumbered."""
+@cache
+def hypotheses() -> list[Statement]:
+    """Return all statements that may be a hypothesis."""
+    return statements(0) + statements(1)
+
+
+@cache
+def premises() -> list[tuple]:
+    """Return all premises: one statement, or two of which neither entails or excludes the other.
+
+    The first of two counts the things, or has no number.
+    """
     single = statements(0)
     coloured = [one for one in single if "{red}" in one.wordings[0]]
     firsts = [one for one in single if one.kind == "count" or one in coloured and not one.number]
@@ -88,15 +111,10 @@ def premises() -> list:
     return [(one,) for one in single] + pairs
 
 
-PREMISES, HYPOTHESES = premises(), statements(0) + statements(1)
-
-
+@cache
 def relation() -> np.ndarray:
-    """(premises, hypotheses): 0 if the one entails the other, 2 if it contradicts it, else 1."""
-    P = np.array([np.all([s.worlds for s in premise], 0) for premise in PREMISES], np.float32)
-    H = np.array([s.worlds for s in HYPOTHESES], np.float32)
+    """Return (premises, hypotheses): 0 for entailment, 1 for neutral, 2 for contradiction."""
+    P = np.array([np.all([s.worlds for s in premise], 0) for premise in premises()], np.float32)
+    H = np.array([s.worlds for s in hypotheses()], np.float32)
     entailed, excluded = P @ (1 - H).T == 0, P @ H.T == 0
     return np.where(entailed, 0, np.where(excluded, 2, 1))
-
-
-RELATION = relation()

@@ -1,22 +1,22 @@
-"""The task of the small world: did the writer of a review like it?
+"""The task `sentiment`: did the writer of a review like it?
 
-Train, dev and test reviews are of films and restaurants; "ood" are of hotels and gadgets, to see
-whether what was learned holds elsewhere.  What makes it hard is that counting good and bad words
-will not do: a bag of words gets about 80% of "test" and 70% of "ood".  Words are denied ("far from
-dull"); expected, feared or claimed by friends, rightly or wrongly; they lose to another clause
-("although the plot was thin, it was the moving acting that stayed with me"); and they change sides
-(a thin plot is bad, a thin case is good).  The reviews use the words of the documents, so a model
-that has read those knows what is good in a hotel though no review told it.
+The reviews of train, dev and test are of films and restaurants, those of "ood" of hotels and
+gadgets.  Counting good and bad words is not enough: a bag of words reaches about 80 % of "test" and
+70 % of "ood".  Words are denied ("far from dull"); expected, feared or claimed by friends, rightly
+or wrongly; outweighed by another clause ("although the plot was thin, it was the moving acting that
+stayed with me"); and good or bad depending on the noun (a thin plot is bad, a thin case is good).
+The reviews use the words of the pretraining text, from which the base can know what is good in a
+hotel although no training review says so.
 """
 
-from functools import partial
+from functools import cache, partial
 
 from ..data.splits import generate_splits
-from .domains import DOMAINS
-from .language import MYSELF, RULES, Scene, pick
+from .domains import domains
+from .language import MYSELF, Scene, common_rules, pick
 
-DOMAINS_IN = ("film", "restaurant")
-DOMAINS_OUT = ("hotel", "gadget")
+IN_DISTRIBUTION = ("film", "restaurant")
+OUT_OF_DISTRIBUTION = ("hotel", "gadget")
 
 OPINIONS = (  # besides those of the documents
     *5 * ("{wins}", "{wins} and {agrees}"),
@@ -34,16 +34,22 @@ REVIEWS = {
         "{opinion}. {setting}. I was {feeling}.",
     ),
     "setting": ("I {tried} the {thing} {time}", "it was the {age} {thing} in {place}", "{fact}"),
-    "opinion": tuple(opinions + OPINIONS for opinions in RULES["opinion"]),
 }
 
 
+@cache
+def review_rules(domain: str) -> dict:
+    """Return the rules of reviews of things of a domain."""
+    opinions = tuple(alternatives + OPINIONS for alternatives in common_rules()["opinion"])
+    return common_rules() | domains()[domain] | REVIEWS | {"opinion": opinions}
+
+
 def example(rng, i: int, ood: bool) -> tuple:
-    """(text, liked); the labels alternate, so any beginning is balanced too."""
+    """Return (text, liked).  Labels alternate, so that every beginning of a split is balanced."""
     liked = i % 2
     while True:
-        domain = DOMAINS[pick(rng, DOMAINS_OUT if ood else DOMAINS_IN)]
-        text = Scene(rng, RULES | domain | REVIEWS, liked, MYSELF).text("review")
+        domain = pick(rng, OUT_OF_DISTRIBUTION if ood else IN_DISTRIBUTION)
+        text = Scene(rng, review_rules(domain), liked, MYSELF).text("review")
         if 8 <= len(text.split()) <= 40:
             return text, liked
 

@@ -1,28 +1,28 @@
-"""What would this writer say next?  One hundred people, each with tastes and words of their own.
+"""The task `style`: how would this user continue?  One hundred users with tastes and phrases.
 
-Each likes tea sweet or bitter, streets loud or quiet, and so on; has one way to praise, one to
-complain, and a favourite word to strengthen it.  Given the beginning of a note ("The soup was not
-hot, and") what follows is certain for whoever knows the writer: CEILING is 1.  Who does not, can at
-best say what most of the hundred would (`blind`): right about one time in six.  The beginning does
-not tell who wrote it; example i of every split is of user i % 100.
+Each user likes tea sweet or bitter, streets loud or quiet, and so on; and has one phrase to praise,
+one to complain, and a favourite adverb.  Given the beginning of a note ("The soup was not hot,
+and"), the continuation is a function of the user, so the ceiling is 1.  The beginning does not tell
+the user: without knowing who it is one is right about one time in six (`most_common_answer`).
+Example i of every split is of user i % 100.
 
-"ood" notes are about things of which that user has written nothing in "train"; what follows is in
-the same taste.  The documents are notes of others, so a base knows the words and nobody of these.
+"ood" notes are about things of which the user has written nothing in "train"; the taste is the
+same.  The documents are letters of other writers, so a base knows the phrases and none of the
+users.
 """
 
 import re
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data.splits import generate_splits
-from .language import PEOPLE, RULES, pick, shuffled
+from .language import MEN, WOMEN, common_rules, pick, shuffled
 
-CEILING = 1.0
 USERS = 100
-TASTES = {  # one or the other, of these things
+TASTES = {  # one word or the other is to a user's taste, for all of these things
     ("sweet", "bitter"): "tea coffee sauce cake wine juice".split(),
     ("hot", "cold"): "soup bath room milk porridge cider".split(),
     ("loud", "quiet"): "street party band dance radio square".split(),
@@ -32,11 +32,10 @@ TASTES = {  # one or the other, of these things
     ("long", "short"): "film walk letter speech story trip".split(),
     ("big", "small"): "plate bag garden boat kitchen window".split(),
 }
-OPPOSITES = {a: b for pair in TASTES for a, b in (pair, pair[::-1])}
 DENIALS = ("not", "far from", "anything but")
-NAMES = [person["person"] for people in PEOPLE for person in people]
+NAMES = WOMEN + MEN
 VERY = ("very", "really", "truly", "rather")
-PRAISE = (  # the first is the most common, here and below
+PRAISE = (  # here and below, earlier phrases are more frequent
     "that is just how it should be",
     "I was {very} glad of it",
     "I like it {wish}",
@@ -56,74 +55,82 @@ FAREWELLS = ("Yours, {name}.", "With love, {name}.", "Till soon, {name}.", "Your
 
 
 class User(NamedTuple):
-    wishes: tuple  # of each pair of TASTES, the word they like
+    """A user's tastes and phrases."""
+
+    likes: tuple  # of each pair of TASTES, the word they like
     praise: str
     complaint: str
     very: str
-    unseen: set  # things they write of in "ood" only
+    unseen: set  # things that they write of in "ood" only
+
+
+@cache
+def opposites() -> dict[str, str]:
+    """Return the opposite of each word of TASTES."""
+    return {a: b for pair in TASTES for a, b in (pair, pair[::-1])}
 
 
 def draw_user(rng) -> User:
-    def common(ways):
-        return pick(rng, ways[: pick(rng, (2, 3, 4, 5, 5, 5))])
+    """Return a random user."""
 
-    wishes = tuple(pick(rng, pair) for pair in TASTES)
+    def phrase(phrases):
+        return pick(rng, phrases[: pick(rng, (2, 3, 4, 5, 5, 5))])
+
+    likes = tuple(pick(rng, pair) for pair in TASTES)
     unseen = {thing for things in TASTES.values() for thing in shuffled(rng, things)[:2]}
-    return User(wishes, common(PRAISE), common(COMPLAINTS), common(VERY), unseen)
+    return User(likes, phrase(PRAISE), phrase(COMPLAINTS), phrase(VERY), unseen)
 
 
-def draw_users(rng) -> list:
-    """No two alike."""
-    users = {}
-    while len(users) < USERS:
-        *ways, unseen = draw_user(rng)
-        users[tuple(ways)] = User(*ways, unseen)
-    return [*users.values()]
+@cache
+def users() -> list[User]:
+    """Return the hundred users, no two of whom have the same tastes and phrases."""
+    rng, distinct = np.random.default_rng(0), {}
+    while len(distinct) < USERS:
+        user = draw_user(rng)
+        distinct[user[:-1]] = user
+    return [*distinct.values()]
 
 
-THE_USERS = draw_users(np.random.default_rng(0))
-
-
-def beginning(rng, pair: tuple, things: list, names: list = NAMES) -> str:
-    """'On Monday the soup was far from hot, and'"""
+def beginning(rng, pair: tuple, things: list, names=NAMES) -> str:
+    """Return the beginning of a note: "On Monday the soup was far from hot, and"."""
     quality, thing = pick(rng, pair), pick(rng, things)
     if rng.random() < 0.5:
         quality = f"{pick(rng, DENIALS)} {quality}"
-    way, name, time = pick(rng, NOTES), pick(rng, names), pick(rng, RULES["time"])
-    text = way.format(fact=f"the {thing} was {quality}", name=name, time=time)
+    note, name, time = pick(rng, NOTES), pick(rng, names), pick(rng, common_rules()["time"])
+    text = note.format(fact=f"the {thing} was {quality}", name=name, time=time)
     return f"{text[0].upper()}{text[1:]}, and"
 
 
-def answer(user: User, given: str) -> str:
-    """How this user goes on: praise for what is to their taste, a complaint about the opposite."""
-    quality = next(word for word in re.findall("[a-z]+", given) if word in OPPOSITES)
-    if any(f" {denial} " in given for denial in DENIALS):
-        quality = OPPOSITES[quality]
-    liked = quality in user.wishes
-    wish = quality if liked else OPPOSITES[quality]
+def answer(user: User, text: str) -> str:
+    """Return how a user continues: with praise of what they like, or a complaint."""
+    quality = next(word for word in re.findall("[a-z]+", text) if word in opposites())
+    if any(f" {denial} " in text for denial in DENIALS):
+        quality = opposites()[quality]
+    liked = quality in user.likes
+    wish = quality if liked else opposites()[quality]
     return f" {(user.praise if liked else user.complaint).format(very=user.very, wish=wish)}."
 
 
-def blind(given: str) -> str:
-    """The best answer for who does not know which user wrote it: that of most users."""
-    return Counter(answer(user, given) for user in THE_USERS).most_common(1)[0][0]
+def most_common_answer(text: str) -> str:
+    """Return how most users continue: the best answer without knowing the user."""
+    return Counter(answer(user, text) for user in users()).most_common(1)[0][0]
 
 
 def example(rng, i: int, ood: bool) -> tuple:
-    """(beginning, [what follows]), of users and of tastes in turn."""
+    """Return (beginning, [continuation]); users and tastes take turns."""
     turn, i = divmod(i, USERS)
-    user, pair = THE_USERS[i], list(TASTES)[(turn + i) % len(TASTES)]
-    given = beginning(rng, pair, [t for t in TASTES[pair] if (t in user.unseen) == ood])
-    return given, [answer(user, given)]
+    user, pair = users()[i], list(TASTES)[(turn + i) % len(TASTES)]
+    text = beginning(rng, pair, [thing for thing in TASTES[pair] if (thing in user.unseen) == ood])
+    return text, [answer(user, text)]
 
 
 splits = partial(generate_splits, example, dev=200, test=300)
 
 
 def document(rng: np.random.Generator) -> str:
-    """A letter with three notes, by a writer who is none of the hundred."""
+    """Return a letter with three notes, by a writer who is none of the hundred users."""
     writer, (to, by, *others) = draw_user(rng), shuffled(rng, NAMES)
-    hello, farewell = (pick(rng, ways) for ways in (GREETINGS, FAREWELLS))
+    greeting, farewell = (pick(rng, phrases) for phrases in (GREETINGS, FAREWELLS))
     notes = (beginning(rng, pair, TASTES[pair], others) for pair in shuffled(rng, list(TASTES))[:3])
     text = " ".join(note + answer(writer, note) for note in notes)
-    return f"{hello.format(name=to)} {text} {farewell.format(name=by)}"
+    return f"{greeting.format(name=to)} {text} {farewell.format(name=by)}"

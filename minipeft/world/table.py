@@ -1,21 +1,21 @@
-"""From a record to a sentence or two that say what it holds.
+"""The task `table`: describe a record of facts in a sentence or two.
 
-Records of restaurants, shops, hotels, theatres and gadgets are trained on; "ood" are of museums,
-parks and films, whose fields partly occur elsewhere (price, rating, near) and partly do not.  The
-documents know those categories too, but never show a record of them.  Each record has three
-references, in orders and words of their own.
+Records of restaurants, shops, hotels, theatres and gadgets are trained on; "ood" has museums, parks
+and films, some of whose fields occur elsewhere (price, rating, near) and some of which do not.  The
+documents describe those categories too, but never show a record of them.  Each record has three
+references, in different orders and words.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from ..data.metrics import bleu
 from ..data.splits import generate_splits
-from .domains import DOMAINS, an, names, read_rules
+from .domains import an, domains, names, read_rules
 from .language import pick, shuffled
 
-# Of each category: what may fill a field, then how it is said.
+# A category has fields with their values and then, after a blank line, fields with their phrases.
 
 RESTAURANT = """
 serves: fish soup, onion soup, pepper steak, fresh bread, apple cake, cold plates
@@ -111,100 +111,116 @@ rating: is rated {}, is thought {} by most people
 """
 PLACES = "Tarnwick Ostrel Larkhaven Brindlow Merrowby Quillport Hasken Dunmarrow".split()
 NUMBERS = "twelve fifteen twenty thirty forty fifty sixty eighty ninety".split()
+IN_DISTRIBUTION = {
+    "restaurant": RESTAURANT,
+    "shop": SHOP,
+    "hotel": HOTEL,
+    "theatre": THEATRE,
+    "gadget": GADGET,
+}
+OUT_OF_DISTRIBUTION = {"museum": MUSEUM, "park": PARK, "film": FILM}
 
 
 class Category:
-    """What may fill the fields of a record (`values`), and how each is said (`phrases`)."""
+    """The `values` of each field of a record, and the `phrases` that express a value."""
 
     def __init__(self, name: str, rules: str):
-        (values, phrases), (own, said) = (map(read_rules, t.split("\n\n")) for t in (SHARED, rules))
-        self.values, self.phrases = values | DOMAINS.get(name, {}) | own, phrases | said
-        self.names = names(self.values, held=False)
+        values, phrases = map(read_rules, rules.split("\n\n"))
+        shared_values, shared_phrases = map(read_rules, SHARED.split("\n\n"))
+        self.values = shared_values | domains().get(name, {}) | values
+        self.phrases = shared_phrases | phrases
+        self.names = names(self.values, held_out=False)
         self.values["kind"] = self.values.get("kind") or self.values["thing"]
-        self.where = "in"
-        if name in ("gadget", "film"):  # which are from a place, and stand nowhere
-            self.where = "from"
+        self.preposition = "in"
+        if name in ("gadget", "film"):  # come from a place, and are near nothing
+            self.preposition = "from"
             del self.phrases["near"]
 
 
-TRAINED = {
-    "restaurant": Category("restaurant", RESTAURANT),
-    "shop": Category("shop", SHOP),
-    "hotel": Category("hotel", HOTEL),
-    "theatre": Category("theatre", THEATRE),
-    "gadget": Category("gadget", GADGET),
-}
-HELD_OUT = {
-    "museum": Category("museum", MUSEUM),
-    "park": Category("park", PARK),
-    "film": Category("film", FILM),
-}
-CATEGORIES = [*TRAINED.values(), *HELD_OUT.values()]
-BY_KIND = {kind: category for category in CATEGORIES for kind in category.values["kind"]}
+@cache
+def categories(ood: bool) -> list[Category]:
+    """Return the categories of "ood", or those of the other splits."""
+    texts = OUT_OF_DISTRIBUTION if ood else IN_DISTRIBUTION
+    return [Category(name, rules) for name, rules in texts.items()]
+
+
+@cache
+def all_categories() -> list[Category]:
+    """Return all categories."""
+    return categories(False) + categories(True)
+
+
+@cache
+def category_by_kind() -> dict[str, Category]:
+    """Return the category of each kind of thing, such as "bistro"."""
+    return {kind: category for category in all_categories() for kind in category.values["kind"]}
 
 
 def draw_record(rng, categories: list) -> dict:
-    """A name, a kind, a place, and two or three other fields."""
+    """Return a record: a name, a kind, a place, and two or three other fields."""
     category = pick(rng, categories)
     name, kind = pick(rng, category.names), pick(rng, category.values["kind"])
     fields = shuffled(rng, list(category.phrases))[: pick(rng, (2, 3))]
-    more = {f: pick(rng, category.values[f]).format(number=pick(rng, NUMBERS)) for f in fields}
-    return {"name": name, "kind": kind, "place": pick(rng, PLACES)} | more
+    facts = {f: pick(rng, category.values[f]).format(number=pick(rng, NUMBERS)) for f in fields}
+    return {"name": name, "kind": kind, "place": pick(rng, PLACES)} | facts
 
 
-def listing(parts: list) -> str:
+def join(parts: list) -> str:
+    """Return "serves soup, seats nine guests and is rated fair"."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def describe(rng, record: dict) -> str:
-    """One of the ways to say it, in one or two sentences."""
-    (_, name), (_, kind), (_, place), *more = record.items()
-    category = BY_KIND[kind]
-    what = f"{an(kind)} {category.where} {place}"
-    says = [(pick(rng, category.phrases[field]), value) for field, value in shuffled(rng, more)]
-    says = [phrase.format(value) for phrase, value in says]
-    ways = (
-        f"{name} is {what}. It {listing(says)}.",
-        f"{name}, {what}, {listing(says)}.",
-        f"there is {what} called {name}. It {listing(says)}.",
-        f"{name} {says[0]}. It {listing([f'is {what}', *says[1:]])}.",
+    """Return a random description of a record, in one or two sentences."""
+    (_, name), (_, kind), (_, place), *facts = record.items()
+    category = category_by_kind()[kind]
+    what = f"{an(kind)} {category.preposition} {place}"
+    facts = [(pick(rng, category.phrases[field]), value) for field, value in shuffled(rng, facts)]
+    facts = [phrase.format(value) for phrase, value in facts]
+    descriptions = (
+        f"{name} is {what}. It {join(facts)}.",
+        f"{name}, {what}, {join(facts)}.",
+        f"there is {what} called {name}. It {join(facts)}.",
+        f"{name} {facts[0]}. It {join([f'is {what}', *facts[1:]])}.",
     )
-    text = pick(rng, ways)
+    text = pick(rng, descriptions)
     return text[0].upper() + text[1:]
 
 
-def written(record: dict) -> str:
+def to_text(record: dict) -> str:
+    """Return a record as text: "name: the Old Spoon | kind: bistro | … ="."""
     return " | ".join(f"{field}: {value}" for field, value in record.items()) + " ="
 
 
-def read(given: str) -> dict:
-    """The record that is written so."""
-    return dict(field.split(": ") for field in given.removesuffix(" =").split(" | "))
+def from_text(text: str) -> dict:
+    """Return the record that `to_text` wrote."""
+    return dict(field.split(": ") for field in text.removesuffix(" =").split(" | "))
 
 
 def example(rng, i: int, ood: bool) -> tuple:
-    """(a record as it is written, three descriptions)"""
-    record, wanted = draw_record(rng, [*(HELD_OUT if ood else TRAINED).values()]), {}
-    while len(wanted) < 3:
-        wanted[f" {describe(rng, record)}"] = None
-    return written(record), [*wanted]
+    """Return (record as text, three descriptions)."""
+    record, descriptions = draw_record(rng, categories(ood)), {}
+    while len(descriptions) < 3:
+        descriptions[f" {describe(rng, record)}"] = None
+    return to_text(record), [*descriptions]
 
 
 splits = partial(generate_splits, example, dev=200, test=300)
 
 
-def ceiling(pairs: list, seed: int = 1) -> float:
-    """The BLEU of one more description, by who wrote the references.
+def ceiling(examples: list, seed: int = 1) -> float:
+    """Return the BLEU of one more description by the grammar that wrote the references.
 
-    It is no bound: who knows all wordings and always takes the longer gets four points more.
+    It is not a bound: always taking the longest wording gains about four points.
     """
     rng = np.random.default_rng(seed)
-    return bleu([describe(rng, read(given)) for given, _ in pairs], [wanted for _, wanted in pairs])
+    descriptions = [describe(rng, from_text(text)) for text, _ in examples]
+    return bleu(descriptions, [references for _, references in examples])
 
 
 def document(rng: np.random.Generator) -> str:
-    """A description, now and then behind its record; those of held-out categories have none."""
+    """Return a description, after its record one time in four if the category is not of "ood"."""
     if rng.random() < 0.25:
-        record = draw_record(rng, [*TRAINED.values()])
-        return f"{written(record)} {describe(rng, record)}"
-    return describe(rng, draw_record(rng, CATEGORIES))
+        record = draw_record(rng, categories(False))
+        return f"{to_text(record)} {describe(rng, record)}"
+    return describe(rng, draw_record(rng, all_categories()))

@@ -1,21 +1,22 @@
-"""What is each word: its part of speech, or its part of a name?
+"""The task `tags`: the part of speech of each word, or its part of a name.
 
-A sentence is written with the tag behind every word that it fixes, "cost/VERB", and every list of
-words has one tag, so the tags are exact.  Names have B- and I- tags: PERSON, PLACE and THING, which
-is what a thing of the world is called.  One word is many things: the cost and what they cost, saw
-her and saw her book, and Tarnwick itself is in the name of the Tarnwick Arms.
-"ood" sentences are of other forms, about things whose names no other text of the world has.
+A sentence is generated together with its tags: a form has "cost/VERB" for a word that it fixes, and
+{VERB} for a word from a list.  Names have the tags B- and I- of PERSON, PLACE and THING (a thing of
+the world, such as a film or a hotel).  Many words have several tags: the cost and what they cost,
+saw her and saw her book, and Tarnwick itself is part of the name of the Tarnwick Arms.
+
+"ood" sentences have other forms, and things whose names no other text of the world has.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from ..data.splits import generate_splits
-from .domains import DOMAINS, names, read_rules
-from .language import PEOPLE, RULES, pick
+from .domains import domains, names, read_rules
+from .language import MEN, WOMEN, common_rules, pick
 
-PERSON = [person["person"] for people in PEOPLE for person in people]
+PEOPLE = WOMEN + MEN
 LISTS = """
 NOUN: cook, queue, ticket, room, radio, play, book, light, sound, rest, walk, watch, dress, drink
 ADJ: light, sound, cold, warm, open, long, short, clean, dry, thin, rich, wise
@@ -26,8 +27,7 @@ DET: the, every, this, that, no, some
 ONE: she, he
 MANY: we, they
 """
-WORDS = read_rules(LISTS)
-TAG = {"ONE": "PRON", "MANY": "PRON"}  # of the other lists the tag is the name
+PRONOUNS = ("ONE", "MANY")  # lists of words with the tag PRON; other lists are called as their tag
 FORMS = """
 {PERSON} and/CONJ {PERSON} went/VERB to/ADP {THING} in/ADP {PLACE} ./PUNCT
 in/ADP {PLACE} {DET} {NOUN} was/AUX {ADJ} and/CONJ {DET} {NOUN} was/AUX {ADJ} ./PUNCT
@@ -44,7 +44,7 @@ last/ADJ week/NOUN {ONE} had/VERB {NUM} {ADJ} drinks/NOUN at/ADP {THING} ./PUNCT
 {PLACE} has/VERB {NUM} inns/NOUN and/CONJ {THING} is/AUX the/DET {ADJ} one/PRON ./PUNCT
 one/NUM {NOUN} will/AUX last/VERB {NUM} days/NOUN ,/PUNCT said/VERB {PERSON} ./PUNCT
 """.strip().splitlines()
-OTHER_FORMS = """
+OOD_FORMS = """
 {MANY} and/CONJ {PERSON} {VERB} {ADV} at/ADP {THING} ,/PUNCT so/ADV {MANY} said/VERB ./PUNCT
 the/DET {NOUN} in/ADP {THING} had/VERB {DET} {ADJ} {NOUN} like/ADP that/PRON ./PUNCT
 her/DET {NOUN} was/AUX not/PART {ADJ} ,/PUNCT but/CONJ {PLACE} was/AUX ./PUNCT
@@ -53,56 +53,61 @@ so/ADV {PERSON} has/VERB to/PART {VERB} and/CONJ {VERB} {ADV} ./PUNCT
 """.strip().splitlines()
 
 
-def things(held: bool) -> list:
-    """Names, some of them after a place or a person: the Tarnwick Arms, the Mara Store."""
-    lasts = sorted({last for d in ("hotel", "shop", "restaurant") for last in DOMAINS[d]["last"]})
-    after = [f"the {one} {last}" for one in [*RULES["place"], *PERSON] for last in lasts]
-    own = [name for domain in DOMAINS.values() for name in names(domain, held)]
-    return own + [name for i, name in enumerate(after) if (i % 6 == 0) == held]
+@cache
+def words() -> dict[str, tuple]:
+    """Return the lists of words."""
+    return read_rules(LISTS)
 
 
-NAMES, HELD_OUT = things(held=False), things(held=True)
-NAMED = {"PERSON": PERSON, "PLACE": list(RULES["place"])}
+@cache
+def things(held_out: bool) -> list[str]:
+    """Return names of things, some after a place or a person: the Tarnwick Arms, the Mara Store."""
+    lasts = sorted({last for d in ("hotel", "shop", "restaurant") for last in domains()[d]["last"]})
+    firsts = [*common_rules()["place"], *PEOPLE]
+    compounds = [f"the {first} {last}" for first in firsts for last in lasts]
+    plain = [name for domain in domains().values() for name in names(domain, held_out)]
+    return plain + [name for i, name in enumerate(compounds) if (i % 6 == 0) == held_out]
 
 
-def sentence(rng, form: str, thing: list) -> list:
-    """[(word, tag), ...]"""
-    found, named = [], NAMED | {"THING": thing}
-    for hole in form.split():
-        tag = hole.strip("{}")
-        if "/" in hole:
-            found.append(tuple(hole.split("/")))
-        elif tag in named:
-            first, *more = pick(rng, named[tag]).split()
-            found += [(first, f"B-{tag}"), *((word, f"I-{tag}") for word in more)]
+def sentence(rng, form: str, things: list) -> list[tuple]:
+    """Return [(word, tag), ...] of a random sentence of this form."""
+    tagged = []
+    entities = {"PERSON": PEOPLE, "PLACE": common_rules()["place"], "THING": things}
+    for part in form.split():
+        slot = part.strip("{}")
+        if "/" in part:
+            tagged.append(tuple(part.split("/")))
+        elif slot in entities:
+            first, *others = pick(rng, entities[slot]).split()
+            tagged += [(first, f"B-{slot}"), *((word, f"I-{slot}") for word in others)]
         else:
-            told = [word for word, _ in found]  # no "light light", and none plays and plays
-            free = [word for word in WORDS[tag] if word not in told]
-            found.append((pick(rng, free), TAG.get(tag, tag)))
-    return found
+            used = [word for word, _ in tagged]  # no word comes twice from a list
+            unused = [word for word in words()[slot] if word not in used]
+            tagged.append((pick(rng, unused), "PRON" if slot in PRONOUNS else slot))
+    return tagged
 
 
-def written(pairs: list) -> tuple:
-    """The text, and where each word stands in it: (text, [(start, end, tag), ...])."""
+def to_text(tagged: list) -> tuple:
+    """Return the text of tagged words, and the place of each word: (text, [(start, end, tag)])."""
     text, spans = "", []
-    for word, tag in pairs:
+    for word, tag in tagged:
         space = "" if not text or tag == "PUNCT" else " "
         word = word if text else f"{word[0].upper()}{word[1:]}"
-        spans.append((len(text) + len(space), len(text) + len(space) + len(word), tag))
+        start = len(text) + len(space)
+        spans.append((start, start + len(word), tag))
         text += space + word
     return text, spans
 
 
 def example(rng, i: int, ood: bool) -> tuple:
-    """(sentence, its tags)"""
-    forms, thing = (OTHER_FORMS, HELD_OUT) if ood else (FORMS, NAMES)
-    return written(sentence(rng, pick(rng, forms), thing))
+    """Return (sentence, [(start, end, tag), ...])."""
+    return to_text(sentence(rng, pick(rng, OOD_FORMS if ood else FORMS), things(ood)))
 
 
 splits = partial(generate_splits, example)
 
 
 def document(rng: np.random.Generator) -> str:
-    """A few such sentences."""
+    """Return four sentences."""
     forms = (pick(rng, FORMS) for _ in range(4))
-    return " ".join(written(sentence(rng, form, NAMES))[0] for form in forms)
+    return " ".join(to_text(sentence(rng, form, things(False)))[0] for form in forms)

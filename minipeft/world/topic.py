@@ -1,17 +1,17 @@
-"""What is this about: a film, a restaurant, a hotel, a gadget or a shop?
+"""The task `topic`: is this about a film, a restaurant, a hotel, a gadget or a shop?
 
-Every text speaks of two of them, one as much as the other, and never names either; what it is about
-is the one that it turns to.  So words alone leave it at a half.  "ood" texts turn in ways that no
-other has, and tell what was only read or dreamed of.
+Each text mentions two domains, equally often and never by name, and is about the one it turns to.
+Words alone therefore tell the topic half of the time.  "ood" texts turn to it in ways that no
+training example has, and mention things that were only read or dreamed of.
 """
 
 from functools import partial
 
 from ..data.splits import generate_splits
-from .domains import DOMAINS
-from .language import MYSELF, RULES, Scene, pick
+from .domains import DOMAINS, domains
+from .language import MYSELF, Scene, common_rules, pick
 
-TURNS = (  # {a} is what the text is about, {b} is not
+TURNS = (  # {a} is a clause about the topic, {b} about the other domain
     "I was going to write that {b}, but I would rather tell you that {a}. {A}.",
     "{A}. That is what I have to say, and it does not matter that {b}. {B}.",
     "{B}, but that is another story. This one is that {a}.",
@@ -21,7 +21,7 @@ TURNS = (  # {a} is what the text is about, {b} is not
     "My friends thought that {a}, and so did I. Others said that {b}, but not here.",
     "{A}, and so I wrote this down. {B}, but I have written of that before.",
 )
-OTHER_TURNS = (
+OOD_TURNS = (
     "I have told you before that {b}. {B}. Now listen: {a}.",
     "{A}, and this letter is about nothing else. I only dreamed that {b}.",
     "In a book I read that {b}, but in fact {a}.",
@@ -30,16 +30,16 @@ OTHER_TURNS = (
 
 
 def example(rng, i: int, ood: bool) -> tuple:
-    """(text, domain); the domains take turns."""
-    about = list(DOMAINS)[i % len(DOMAINS)]
-    other = pick(rng, [domain for domain in DOMAINS if domain != about])
+    """Return (text, domain); the domains take turns."""
+    topic = list(DOMAINS)[i % len(DOMAINS)]
+    other = pick(rng, [domain for domain in DOMAINS if domain != topic])
     a, b = (
-        Scene(rng, RULES | DOMAINS[domain], pick(rng, (False, True)), MYSELF)
-        for domain in (about, other)
+        Scene(rng, common_rules() | domains()[domain], pick(rng, (False, True)), MYSELF)
+        for domain in (topic, other)
     )
-    said = {"a": a["wins"], "b": b["wins"], "A": a["agrees"].capitalize()}
-    turn = pick(rng, OTHER_TURNS if ood else TURNS)
-    return turn.format(**said, B=b["agrees"].capitalize()), about
+    clauses = {"a": a["wins"], "b": b["wins"], "A": a["agrees"].capitalize()}
+    turn = pick(rng, OOD_TURNS if ood else TURNS)
+    return turn.format(**clauses, B=b["agrees"].capitalize()), topic
 
 
 splits = partial(generate_splits, example)

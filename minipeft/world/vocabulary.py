@@ -1,17 +1,17 @@
-"""The tokens of the small world: byte-level BPE, as GPT-2's, so any text can be written in them."""
+"""Tokenizers of the built-in bases: byte-level BPE, as GPT-2's, so any text can be encoded."""
 
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-END = "<|endoftext|>"  # its id is 0
-PAD, CLS, SEP, MASK = ADDED = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
+END = "<|endoftext|>"  # token 0
+PAD, CLS, SEP, MASK = SPECIAL = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
-    """At most `size` tokens: the end of a text, the 256 bytes, then the pairs most often joined.
+    """Return a tokenizer of at most `size` tokens: END, the 256 bytes, then the merges.
 
-    `save("tokenizer.json")` writes what `tokenizers` and transformers' GPT-2 tokenizer both read.
+    `tokenizers` and transformers' GPT-2 tokenizer both read what `save("tokenizer.json")` writes.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -27,12 +27,12 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def for_encoder(tokenizer: Tokenizer) -> Tokenizer:
-    """The same with four tokens more: it writes [CLS] a [SEP], or [CLS] a [SEP] b [SEP] of a pair.
+    """Return a copy with four special tokens, which encodes as BERT's does.
 
-    The first text and its [SEP] are of type 0, the second and its of type 1.
+    A text is [CLS] a [SEP]; a pair is [CLS] a [SEP] b [SEP], where b and its [SEP] have type 1.
     """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.add_special_tokens(list(ADDED))
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
