@@ -1,6 +1,6 @@
-"""Kill -9 a training at random instants; what it leaves must load, and end with the same bits.
+"""Kill -9 a training at random instants; what it saved must load, and end with the same bits.
 
-python tests/kill.py --times 100 [--seed 0]
+python -m tests.tools.kill --times 100 [--seed 0]
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from minipeft.data.files.batches import passages
+from minipeft.data.batches import passages
 
 import minipeft as mp
 from minipeft.training.checkpoint import FILE
@@ -28,12 +28,12 @@ STEPS, END = 8, "end.txt"
 
 
 def train(folder):
-    """Train to the end, from where an earlier one in this folder was killed; then say what came."""
+    """Train to the end, from where an earlier process was killed, and write the result."""
     rng = np.random.default_rng(0)
     model = mp.Decoder(mp.Config(vocabulary=31, width=16, layers=2, heads=2, length=40), rng)
     lora, text = mp.LoRA(rank=2, dropout=0.3).attach(model, rng), rng.integers(0, 31, (2, 200))
-    rates = mp.schedule("linear", STEPS, 2)
-    trainer = mp.Trainer(model, lora, mp.AdamW(lora.parameters(), 1e-2), rates, slices=2)
+    optimizer, schedule = mp.AdamW(lora.parameters(), 1e-2), mp.schedule("linear", STEPS, 2)
+    trainer = mp.Trainer(model, lora, optimizer, schedule=schedule, micro_batches=2)
     if (folder / FILE).exists():
         trainer.resume(folder)
     trainer.fit(
@@ -48,8 +48,8 @@ def train(folder):
     )
     end = hashlib.sha256(b"".join(p.data.tobytes() for p in lora.parameters())).hexdigest()
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    told = [(line["step"], line["loss"], line.get("dev")) for line in lines]
-    (folder / END).write_text(repr((end, told)))
+    steps = [(line["step"], line["loss"], line.get("dev")) for line in lines]
+    (folder / END).write_text(repr((end, steps)))
 
 
 def forked(folder):

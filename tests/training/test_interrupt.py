@@ -124,7 +124,7 @@ def test_a_process_exits_with_the_code_of_the_signal(number, code, tmp_path):
 
 
 def test_killed_at_any_instant():
-    """`python tests/kill.py` does it a hundred times."""
-    command = [sys.executable, "tests/kill.py", "--times", "20"]
+    """`python -m tests.tools.kill` does it a hundred times."""
+    command = [sys.executable, "-m", "tests.tools.kill", "--times", "20"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=HERE)
     assert done.stdout.startswith("20 killed") and not done.returncode, done.stdout + done.stderr
