@@ -63,7 +63,7 @@ class Rotary(Positions):
 
 
 def frequency_scale(ω, factor, low, high, length):
-    """Return what rotary frequencies are multiplied by        Grattafiori et al. 2024, §3.4.3
+    """Return what rotary frequencies are multiplied by        Grattafiori et al. 2024, code
 
     1/factor if `length` holds fewer than `low` wavelengths, 1 if it holds more than `high`, and
     linear in between.
