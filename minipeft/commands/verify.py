@@ -42,5 +42,6 @@ class Verify(Command):
             table.add_row(r["id"], escape(text), worst if r["draws"] else "", STATUS[r["ok"]])
         count = {name: sum(r["ok"] is ok for r in results) for ok, name in STATUS.items()}
         table.caption = f"{count['ok']} ok, {count['fails']} fail, {count['open']} open; "
-        table.caption += f"random draws of each: {max(r['draws'] for r in results)}"
+        table.caption += f"random draws of each: {max(r['draws'] for r in results)}; "
+        table.caption += "sources: docs/sources.md"
         stdout.print(table)

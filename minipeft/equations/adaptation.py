@@ -73,7 +73,7 @@ def gradients(model, γ, texts, ids, mask):
 
 @equation("EQ-FT")
 def fine_tuning(draw):
-    """Γ = θ_LM and a head, Adam starts anew: its first update is -lr · sign(g)
+    """Γ = θ_LM and a head;  the first update of a new Adam is -lr · sign(g)
     Adaptation chapter, §11.2.2 (corrected, X10); Kingma & Ba 2015, algorithm 1"""
     model, words = draw.model(), draw.words(shortest=2)
     c, γ = model.config, FullFineTuning().attach(model)
@@ -93,7 +93,7 @@ def fine_tuning(draw):
 
 @equation("EQ-LIGHT")
 def zero_weights(draw):
-    """θ_LM = 0: prompts and prefixes have no effect;  W_q = W_k = W_v = 0 ≠ W_o: prefixes have
+    """θ_LM = 0: a prompt or prefix has no effect;  W_q = W_k = W_v = 0 ≠ W_o: a prefix has one
     Adaptation chapter, §11.2.3.4 (corrected, X11)"""
     k, words = draw.size(1, 4), draw.words()
     prompt, prefix = PromptTuning(k), PrefixTuning(k)

@@ -75,21 +75,24 @@ CORRECTIONS = {
     "X11": Correction(
         f"{ADAPTATION}, §11.2.3.4",
         "prompts and prefixes have no effect if the weights of the language model are 0",
-        "this needs all weights to be 0; with W_q = W_k = W_v = 0 and W_o ≠ 0 prefixes have one",
+        "this needs all weights to be 0; with W_q = W_k = W_v = 0 and W_o ≠ 0 a prefix has an effect",
         "EQ-LIGHT",
     ),
     "X12": Correction(
-        f"{ADAPTATION}, §11.2.3.2", "prompt tuning v2", "P-tuning v2 (Liu et al. 2021b)", "P2-1"
+        f"{ADAPTATION}, §11.2.3.2",
+        'the name "prompt tuning v2"',
+        "P-tuning v2 (Liu et al. 2021b)",
+        "P2-1",
     ),
     "X13": Correction(
         f"{ADAPTATION}, §11.2.3.4",
         "prompt tuning has a better F1 than fine-tuning outside its domain",
-        "on four of six data sets; on DuoRC and DROP it is worse (Lester et al. 2021, table 1)",
+        "so on four of six data sets; on DuoRC and DROP it is worse (Lester et al. 2021, table 1)",
     ),
     "X14": Correction(
         f"{ADAPTATION}, §11.2.3.4",
         "inside its domain a prefix is slightly below fine-tuning",
-        "on XSum; on E2E and WebNLG it is above (Li & Liang 2021, tables 1 and 2)",
+        "so on XSum; on E2E and WebNLG it is above (Li & Liang 2021, tables 1 and 2)",
     ),
     "X15": Correction(
         f"{ADAPTATION}, §11.2.3.3",
@@ -155,6 +158,6 @@ CORRECTIONS = {
     "X25": Correction(
         f"{ADAPTATION}, §11.2.2.3",
         "InstructGPT has 25 % fewer toxic outputs when asked to be respectful",
-        "only then: when asked for the contrary it has more (Ouyang et al. 2022, §4.2)",
+        "so only then: when asked for the contrary it has more (Ouyang et al. 2022, §4.2)",
     ),
 }

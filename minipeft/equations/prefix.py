@@ -97,7 +97,7 @@ def deep_prompt_model(θ, S, E, attend):
 @equation("PF-1")
 def prefix_tuning(draw):
     """h_i = P_θ[i, :] if i ∈ P_idx else LM(z_i, h_<i);  max Σ_{i∈Y_idx} log p(z_i | h_<i)
-    Li & Liang 2021, §4, eq. 3"""
+    Li & Liang 2021, §4, eq. 3; Why prompts work"""
     model, θ, z, γ = draw.case(PrefixTuning(draw.size(1, 4)), shortest=3)
     literal = prefix_model(θ, columns(γ), z)
     yield literal, logits(model, z, γ)

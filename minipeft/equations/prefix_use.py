@@ -47,7 +47,7 @@ def past_by_permutation(P, N, H):
 @equation("PF-8")
 def reparametrisation(draw):
     """P_θ[i, :] = MLP(P'_θ[i, :]); after training only P_θ is kept
-    Li & Liang 2021, §4.3"""
+    Li & Liang 2021, §4.3; Prompting notes, §1.1.1"""
     method = Encoded(PrefixTuning(draw.size(1, 4)), mlp_width=draw.size(1, 6))
     model, θ, words, γ = draw.case(method)
     k, N, d = method.method.length, len(θ.blocks), len(θ.ln.g)
@@ -90,7 +90,7 @@ def positions_after_a_prefix(draw):
 @equation("PF-11")
 def start_from_words(draw):
     """P = keys and values of real words: the model with these words in its context
-    Li & Liang 2021, §7.4"""
+    Li & Liang 2021, §7.4; Prompting notes, §1.1.1"""
     model, words, context = draw.model(), draw.words(), draw.words()
     θ, γ = columns(model), PrefixTuning(words=tuple(context)).attach(model, draw.rng)
     literal = language_model(θ, embed(θ, [*context, *words]))[:, len(context) :]

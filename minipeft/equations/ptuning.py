@@ -86,7 +86,7 @@ def masked_lm(θ, E):
 @equation("PT-1")
 def template(draw):
     """{[P_0:i], x, [P_i+1:m], y} ↦ {h_0, …, h_i, e(x), h_i+1, …, h_m, e(y)};  ĥ = argmin_h ℓ
-    Liu et al. 2021a, §3, eq. 1 to 3"""
+    Liu et al. 2021a, §3, eq. 1 to 3; Why prompts work; Prompting notes, §1.1.3"""
     model, m = draw.model(layers=1, width=4, heads=1), draw.size(1, 4)
     θ, x, y = columns(model), draw.words(), draw.words()
     for i in range(m + 1):  # every place of x
