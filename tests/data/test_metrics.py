@@ -1,11 +1,12 @@
-"""Metrics against what their definitions say, literally and slowly."""
+"""Metrics against their definitions, written literally."""
 
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minipeft.data.files.metrics import accuracy, bleu, span_f1, spans
+
+from minipeft.data.metrics import accuracy, bleu, span_f1, spans
 
 SENTENCES = st.lists(st.sampled_from("a b c d .".split()), max_size=9).map(" ".join)
 CORPUS = st.lists(
@@ -18,10 +19,10 @@ def slow_bleu(hypotheses, references):
     log_score = 0.0
     for n in (1, 2, 3, 4):
         matched = total = 0
-        for hypothesis, others in zip(hypotheses, references):
+        for hypothesis, texts in zip(hypotheses, references):
             grams, *lists = (
                 [tuple(t.split()[i : i + n]) for i in range(len(t.split()) - n + 1)]
-                for t in (hypothesis, *others)
+                for t in (hypothesis, *texts)
             )
             total += len(grams)
             for gram in set(grams):
@@ -30,49 +31,50 @@ def slow_bleu(hypotheses, references):
             return 0.0
         log_score += 0.25 * math.log(matched / total)
     c = r = 0
-    for hypothesis, others in zip(hypotheses, references):
+    for hypothesis, texts in zip(hypotheses, references):
         length = len(hypothesis.split())
-        lengths = sorted(len(other.split()) for other in others)
+        lengths = sorted(len(text.split()) for text in texts)
         c += length
         r += min(lengths, key=lambda other: abs(other - length))
     return math.exp(log_score) * (1 if c > r else math.exp(1 - r / c))
 
 
 @given(CORPUS)
-def test_bleu_is_its_definition(corpus):
+def test_bleu_equals_its_definition(corpus):
     hypotheses, references = map(list, zip(*corpus))
     assert bleu(hypotheses, references) == pytest.approx(slow_bleu(hypotheses, references))
 
 
-def test_bleu_clips_counts_and_punishes_brevity():
-    wanted = ["the cat sat on the mat."]
-    assert bleu(["the cat sat on the mat ."], [wanted]) == 1
-    assert bleu(["the the the the the the the"], [wanted]) == 0
-    short = bleu(["the cat sat on"], [wanted])
+def test_bleu_clips_counts_and_penalises_brevity():
+    references = ["the cat sat on the mat."]
+    assert bleu(["the cat sat on the mat ."], [references]) == 1
+    assert bleu(["the the the the the the the"], [references]) == 0
+    short = bleu(["the cat sat on"], [references])
     assert short == pytest.approx(math.exp(1 - 7 / 4))
-    assert bleu(["the cat sat on"], [wanted + ["the cat sat"]]) == 1  # closest, of two the shorter
+    # of two references equally close in length, the shorter one counts
+    assert bleu(["the cat sat on"], [references + ["the cat sat"]]) == 1
     doubled = "the cat sat on the mat. the cat sat on the mat."
-    for references in (wanted, wanted * 2):  # a word counts as often as one of them has it
+    for texts in (references, references * 2):  # a word counts as often as in one reference
         clipped = (7 * 6 * 5 * 4 / (14 * 13 * 12 * 11)) ** 0.25
-        assert bleu([doubled], [references]) == pytest.approx(clipped)
+        assert bleu([doubled], [texts]) == pytest.approx(clipped)
 
 
-def test_accuracy_is_the_share_that_is_right():
+def test_accuracy_is_the_share_of_right_predictions():
     assert accuracy([1, 0, 1, 1], [1, 1, 1, 0]) == 0.5
 
 
 def slow_spans(tags):
-    """Every stretch that begins an entity, goes on in it and does not go on behind it."""
-    found = set()
+    """Every stretch of tags that begins an entity, continues it, and is not continued after it."""
+    entities = set()
     for start in range(len(tags)):
         for end in range(start + 1, len(tags) + 1):
             kind = tags[start][2:]
             before = tags[start - 1][2:] if start and tags[start - 1] != "noun" else None
             begins = tags[start][:2] == "B-" or tags[start][:2] == "I-" and before != kind
-            goes_on = all(tag == f"I-{kind}" for tag in tags[start + 1 : end])
-            if begins and goes_on and (end == len(tags) or tags[end] != f"I-{kind}"):
-                found.add((start, end, kind))
-    return found
+            continues = all(tag == f"I-{kind}" for tag in tags[start + 1 : end])
+            if begins and continues and (end == len(tags) or tags[end] != f"I-{kind}"):
+                entities.add((start, end, kind))
+    return entities
 
 
 @given(TAGS)
@@ -99,7 +101,7 @@ def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
 
 
 @pytest.mark.parametrize("score", [accuracy, span_f1, bleu])
-@pytest.mark.parametrize("answers", [([["O"]], [["O"], ["O"]]), ([], [])])
-def test_one_answer_for_each_question(score, answers):
-    with pytest.raises(ValueError, match="give one for each"):
-        score(*answers)
+@pytest.mark.parametrize("lists", [([["O"]], [["O"], ["O"]]), ([], [])])
+def test_there_must_be_one_prediction_for_each_label(score, lists):
+    with pytest.raises(ValueError, match="give one prediction for each label"):
+        score(*lists)
