@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
-from tests.support.oracles.check import apart, check, pairs
+from tests.support.oracles.check import check, difference, pairs
 from tests.support.oracles.table import FAMILIES, HEADS, METHODS, TASKS, possible
 
 FIXED = Path(__file__).parents[1] / "support/oracles/fixed"
@@ -57,7 +57,7 @@ def test_what_PEFT_wrote_is_written_again(folder, tmp_path):
     alike(tensors, again, TWICE)
     save_file(again, tmp_path / "a/adapter_model.safetensors")  # without what we wrote beside
     other, ids = mp.load_adaptation(tmp_path / "a", model), np.arange(6)[None]
-    assert apart(model(ids, other).data, model(ids, γ).data) < 1e-9
+    assert difference(model(ids, other).data, model(ids, γ).data) < 1e-9
     same = {"task_type", "fan_in_fan_out", "inference_mode", "num_virtual_tokens", "use_dora"}
     same |= {"token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules"}
     assert {n for n in same & ours.keys() & theirs.keys() if ours[n] != theirs[n]} == set()

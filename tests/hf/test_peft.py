@@ -1,7 +1,7 @@
-"""What PEFT's settings say of layers, and what they can't say."""
+"""Folders in PEFT's format: which layers its settings name, and what it has no format for."""
 
+import dataclasses
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ from tests.support.families import BERT, GPT2, LLAMA, C, decoder, encoder, nudge
 
 MODELS = {
     "gpt2": nudged(decoder(GPT2)),
-    "llama": nudged(decoder(replace(LLAMA, window=None, biases=()))),
+    "llama": nudged(decoder(dataclasses.replace(LLAMA, window=None, biases=()))),
     "bert": nudged(encoder(BERT)),
 }
 MODEL = MODELS["gpt2"]
@@ -41,50 +41,51 @@ QKV = r"attn\.[qkv]$"
 families = pytest.mark.parametrize("name", MODELS)
 
 
-def drawn(γ, model):
-    """Attached, with no number where it started."""
+def attach_random(method, model):
+    """Return the method attached, with random parameters."""
     rng = np.random.default_rng(0)
-    γ = γ.attach(model, rng)
+    γ = method.attach(model, rng)
     for p in γ.parameters():
         p.data = p.data + 0.3 * rng.normal(size=p.shape)
     return γ
 
 
-def written(γ, folder, tensors=(), without=(), **settings):
-    """A folder as PEFT would have it, of which some settings are others or left out."""
+def save_as_peft(γ, folder, tensors=(), without=(), **settings):
+    """Save γ without our metadata, with other settings and tensors, or without some settings."""
     save(γ, folder, dtype=np.float64)
     path, file = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    said = json.loads(path.read_text()) | settings
-    path.write_text(json.dumps({name: said[name] for name in said if name not in without}))
+    settings = json.loads(path.read_text()) | settings
+    path.write_text(json.dumps({name: settings[name] for name in settings if name not in without}))
     save_file(load_file(file) | dict(tensors), file)
     return folder
 
 
-def kind(folder):
+def peft_type(folder):
     return json.loads((folder / "adapter_config.json").read_text())["peft_type"]
 
 
-def said(model, γ):
+def logits(model, γ):
     return model(np.array([[1, 2, 3, 4]]), γ).data
 
 
 @pytest.mark.parametrize("name, targets", [("gpt2", QKV), *((n, "") for n in ("llama", "bert"))])
-def test_what_a_lora_leaves_out_is_as_peft_has_it(tmp_path, name, targets):
+def test_settings_that_are_left_out_have_pefts_defaults(tmp_path, name, targets):
     model = MODELS[name]
-    γ = drawn(LoRA(8, 8, targets=targets or r"attn\.[qv]$"), model)
-    γ = γ if name != "gpt2" else drawn(LoRA(8, 8, targets=QKV, fused=True), model)
-    out = "target_modules", "r", "lora_alpha", "lora_dropout", "bias", "task_type", "use_dora"
-    again = load_adaptation(written(γ, tmp_path / "a", without=out), model)
-    assert (again.rank, again.alpha, again.dropout, [*again.at]) == (8, 8, 0, [*γ.at])
-    assert np.abs(said(model, again) - said(model, γ)).max() < 1e-12
+    γ = attach_random(LoRA(8, 8, targets=targets or r"attn\.[qv]$"), model)
+    γ = γ if name != "gpt2" else attach_random(LoRA(8, 8, targets=QKV, fused=True), model)
+    absent = "target_modules", "r", "lora_alpha", "lora_dropout", "bias", "task_type", "use_dora"
+    again = load_adaptation(save_as_peft(γ, tmp_path / "a", without=absent), model)
+    method = again.method
+    assert (method.rank, method.alpha, method.dropout, [*again.at]) == (8, 8, 0, [*γ.at])
+    assert np.abs(logits(model, again) - logits(model, γ)).max() < 1e-12
 
 
-def test_dropout_comes_in(tmp_path):
-    γ = drawn(LoRA(2, dropout=0.25), MODEL)
-    assert load_adaptation(written(γ, tmp_path / "a"), MODEL).dropout == 0.25
+def test_dropout_is_read(tmp_path):
+    γ = attach_random(LoRA(2, dropout=0.25), MODEL)
+    assert load_adaptation(save_as_peft(γ, tmp_path / "a"), MODEL).method.dropout == 0.25
 
 
-def test_an_old_llama_has_frequencies_beside_its_layers(tmp_path):
+def test_the_rotary_frequencies_in_an_old_llamas_file_are_ignored(tmp_path):
     save(MODELS["llama"], tmp_path / "m", dtype=np.float64)
     path, ω = tmp_path / "m/model.safetensors", np.ones(2)
     names = [
@@ -95,11 +96,11 @@ def test_an_old_llama_has_frequencies_beside_its_layers(tmp_path):
 
 
 @families
-def test_all_linear_is_all_but_the_head(tmp_path, name):
+def test_all_linear_is_every_linear_layer_but_the_head(tmp_path, name):
     model = MODELS[name]
-    γ = drawn(LoRA(2, targets=r"attn\.[qkvo]$|mlp\.|pooler|dense"), model)
-    folder = written(γ, tmp_path / "a", target_modules="all-linear")
-    assert np.abs(said(model, load_adaptation(folder, model)) - said(model, γ)).max() < 1e-12
+    γ = attach_random(LoRA(2, targets=r"attn\.[qkvo]$|mlp\.|pooler|dense"), model)
+    folder = save_as_peft(γ, tmp_path / "a", target_modules="all-linear")
+    assert np.abs(logits(model, load_adaptation(folder, model)) - logits(model, γ)).max() < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -109,115 +110,117 @@ def test_all_linear_is_all_but_the_head(tmp_path, name):
         ({"alora_invocation_tokens": [1]}, r"alora_invocation_tokens=\[1\] is not supported"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"layers_to_transform": [0.0]}, "must be numbers of layers"),
-        ({"layers_to_transform": 1}, "no place for h.0.attn.c_attn"),
-        ({"r": 25}, r"rank 25 is beyond h.0.attn.c_attn, \(8, 24\)"),
-        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has not a matrix to change"),
+        ({"layers_to_transform": 1}, "unexpected tensors, h.0.attn.c_attn"),
+        ({"r": 25}, r"rank 25 is larger than h.0.attn.c_attn, which is \(8, 24\)"),
+        ({"target_modules": ["ln_1"]}, "h.0.ln_1 has no matrix that could be adapted"),
     ],
 )
-def test_a_lora_that_can_not_be_is_refused_by_name(tmp_path, settings, says):
-    folder = written(drawn(LoRA(2), MODEL), tmp_path / "a", **settings)
+def test_a_setting_that_is_not_supported_is_named(tmp_path, settings, says):
+    folder = save_as_peft(attach_random(LoRA(2), MODEL), tmp_path / "a", **settings)
     with pytest.raises(CheckpointError, match=says):
         load_adaptation(folder, MODEL)
 
 
-def test_an_embedding_beside_its_lora_is_the_bases(tmp_path):
-    γ = drawn(LoRA(2, targets="^tokens$"), MODEL)
+def test_the_weights_of_an_adapted_embedding_must_be_the_bases(tmp_path):
+    γ = attach_random(LoRA(2, targets="^tokens$"), MODEL)
     name, W = "base_model.model.transformer.wte.base_layer.weight", MODEL.tokens.W.data
-    load_adaptation(written(γ, tmp_path / "a", {name: W}), MODEL)
+    load_adaptation(save_as_peft(γ, tmp_path / "a", {name: W}), MODEL)
     with pytest.raises(CheckpointError, match="wte.base_layer.weight is not the model's"):
-        load_adaptation(written(γ, tmp_path / "b", {name: W + 0.1}), MODEL)
+        load_adaptation(save_as_peft(γ, tmp_path / "b", {name: W + 0.1}), MODEL)
 
 
 @families
-def test_a_lora_may_be_of_names_with_what_stands_before(tmp_path, name):
-    """PEFT has endings, at a dot, of names in all of the network."""
+def test_target_modules_are_endings_of_full_names(tmp_path, name):
+    """An ending begins after a dot of the module's name in the whole network."""
     model = MODELS[name]
-    γ = drawn(LoRA(2, targets=r"0\.mlp\.up$"), model)
+    γ = attach_random(LoRA(2, targets=r"0\.mlp\.up$"), model)
     save(γ, tmp_path / "a")
     (module,) = {
         n.removeprefix("base_model.model.").partition(".lora")[0]
         for n in load_file(tmp_path / "a/adapter_model.safetensors")
     }
     for ending in (module, module.partition(".")[2]):
-        folder = changed(written(γ, tmp_path / ending), target_modules=[ending])
+        folder = change_settings(save_as_peft(γ, tmp_path / ending), target_modules=[ending])
         assert [*load_adaptation(folder, model).at] == ["blocks.0.mlp.up"]
     with pytest.raises(CheckpointError, match="no layer matches"):
-        load_adaptation(changed(folder, target_modules=[module.partition(".")[2][1:]]), model)
+        load_adaptation(
+            change_settings(folder, target_modules=[module.partition(".")[2][1:]]), model
+        )
 
 
-def test_an_ending_names_no_others(tmp_path):
+def test_an_ending_matches_no_other_module(tmp_path):
     """BERT's attention.output.dense ends as output.dense does."""
     model = MODELS["bert"]
-    γ = drawn(LoRA(2, targets=r"mlp\.down$"), model)
-    assert [*load_adaptation(written(γ, tmp_path / "a"), model).at] == [*γ.at]
+    γ = attach_random(LoRA(2, targets=r"mlp\.down$"), model)
+    assert [*load_adaptation(save_as_peft(γ, tmp_path / "a"), model).at] == [*γ.at]
 
 
 def test_pseudo_tokens_in_front_are_a_prompt(tmp_path):
-    γ = drawn(PseudoTokens("[P]*2 [P] {x}"), MODEL)
+    γ = attach_random(PseudoTokens("[P]*2 [P] {x}"), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
-    assert kind(tmp_path / "a") == "P_TUNING"
+    assert peft_type(tmp_path / "a") == "P_TUNING"
     assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
-    theirs = load_adaptation(tmp_path / "a", MODEL, compat="peft")
-    assert said(MODEL, theirs).shape[1] == 3 + 4
+    peft_model = load_adaptation(tmp_path / "a", MODEL, compat="peft")
+    assert peft_model(np.array([[1, 2, 3, 4]])).shape[1] == 3 + 4
 
 
-def test_what_was_encoded_is_what_it_encoded(tmp_path):
-    γ = drawn(Encoded(PrefixTuning(4, init="normal"), mlp_width=6), MODEL)
+def test_an_encoded_prefix_is_saved_as_a_prefix(tmp_path):
+    γ = attach_random(Encoded(PrefixTuning(4, init="normal"), mlp_width=6), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
-    assert kind(tmp_path / "a") == "PREFIX_TUNING"
-    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ.method)
+    assert peft_type(tmp_path / "a") == "PREFIX_TUNING"
+    assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ.method.method)
 
 
-def test_chains_in_chains_come_back(tmp_path):
+def test_chains_in_chains_are_restored(tmp_path):
     norms = FullFineTuning(r"ln\d?$")
-    γ = drawn(Chain(Chain(LoRA(2), BiasTuning(QKV)), Chain(norms)), MODEL)
+    γ = attach_random(Chain(Chain(LoRA(2), BiasTuning(QKV)), Chain(norms)), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
-    assert kind(tmp_path / "a") == "LORA"
+    assert peft_type(tmp_path / "a") == "LORA"
     assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
 
 
-def test_scales_of_c_attn_are_of_q_k_and_v(tmp_path):
-    γ = drawn(IA3(r"attn\.[qkv]$|mlp\.up$", inputs=r"mlp\.up$"), MODEL)
-    folder = written(γ, tmp_path / "a")
+def test_ia3_of_c_attn_is_that_of_q_k_and_v(tmp_path):
+    γ = attach_random(IA3(r"attn\.[qkv]$|mlp\.up$", inputs=r"mlp\.up$"), MODEL)
+    folder = save_as_peft(γ, tmp_path / "a")
     l = load_file(folder / "adapter_model.safetensors")[
         "base_model.model.transformer.h.1.attn.c_attn.ia3_l"
     ]
-    want = [γ.at[f"blocks.1.attn.{n}"][0].data.T for n in "qkv"]
+    want = [γ.at[f"blocks.1.attn.{n}"]["l"].data.T for n in "qkv"]
     assert np.array_equal(l, np.concatenate(want))
-    assert np.array_equal(said(MODEL, load_adaptation(folder, MODEL)), said(MODEL, γ))
+    assert np.array_equal(logits(MODEL, load_adaptation(folder, MODEL)), logits(MODEL, γ))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_biases_of_all_layers_come_once(tmp_path, name):
-    """Those of a head that is kept whole are the head's; that of tied words is there twice."""
+def test_biases_of_all_layers_are_read_once(tmp_path, name):
+    """The bias of a head that is saved belongs to the head; a tied one is in the file twice."""
     model = SpanClassifier(MODEL) if name == "gpt2" else MODELS["bert"]
     parts = [LoRA(2), BiasTuning("^(?!score)"), *[Probe()] * (name == "gpt2")]
-    γ = drawn(Chain(*parts), model)
-    again, own = load_adaptation(written(γ, tmp_path / "a", tied(γ)), model), γ.methods[1]
-    assert again.methods[1].at.keys() == own.at.keys()
+    γ = attach_random(Chain(*parts), model)
+    again, biases = load_adaptation(save_as_peft(γ, tmp_path / "a", tied(γ)), model), γ.parts[1]
+    assert again.parts[1].at.keys() == biases.at.keys()
     z = model(np.array([[1, 2, 3]]), γ).data
     assert np.abs(model(np.array([[1, 2, 3]]), again).data - z).max() < 1e-12
 
 
 def tied(γ):
-    """The bias of a masked language model's words, as PEFT has it once more."""
-    at = γ.methods[1].at.get("head")
-    return {"base_model.model.cls.predictions.decoder.bias": at[0].data[0]} if at else {}
+    """Return the second copy of a masked language model's bias, which PEFT saves."""
+    at = γ.parts[1].at.get("head")
+    return {"base_model.model.cls.predictions.decoder.bias": at["b"].data[0]} if at else {}
 
 
 @pytest.mark.parametrize("targets", [QKV, r"1\.attn\.[qkv]$", r"mlp\.up$", r"0\.mlp\.up$"])
-def test_a_lora_knows_where_it_is(tmp_path, targets):
-    """What is made anew as it says of itself stands there too, and shares what it shares."""
-    γ = drawn(LoRA(2, targets=targets, fused="attn" in targets), MODEL)
-    again = load_adaptation(written(γ, tmp_path / "a"), MODEL)
-    other = replace(again).attach(MODEL, np.random.default_rng(0))
+def test_the_targets_of_a_lora_that_is_read_match_its_layers(tmp_path, targets):
+    """Attached again, it is at the same layers, and shares as many parameters."""
+    γ = attach_random(LoRA(2, targets=targets, fused="attn" in targets), MODEL)
+    again = load_adaptation(save_as_peft(γ, tmp_path / "a"), MODEL)
+    other = again.method.attach(MODEL, np.random.default_rng(0))
     assert [*other.at] == [*again.at] == [*γ.at]
     assert len(other.parameters()) == len(again.parameters()) == len(γ.parameters())
 
 
-def test_what_is_more_than_we_wrote_is_kept(tmp_path):
-    """Trained on in PEFT, q's rows of B may lie beside the A that was v's alone."""
-    γ = drawn(LoRA(2), MODEL)
+def test_tensors_that_peft_trained_further_are_kept(tmp_path):
+    """After that, B may be non-zero where q meets the A that was v's alone."""
+    γ = attach_random(LoRA(2), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
     path = tmp_path / "a/adapter_model.safetensors"
     with safe_open(path, "np") as file:
@@ -225,13 +228,13 @@ def test_what_is_more_than_we_wrote_is_kept(tmp_path):
     tensors = load_file(path)
     more = {n: x + 1 for n, x in tensors.items() if "lora_B" in n}
     save_file(tensors | more, path, metadata)
-    save_file(tensors | more, written(γ, tmp_path / "b") / path.name)
+    save_file(tensors | more, save_as_peft(γ, tmp_path / "b") / path.name)
     one, other = (load_adaptation(tmp_path / name, MODEL) for name in "ab")
-    assert np.abs(said(MODEL, one) - said(MODEL, other)).max() < 1e-12
+    assert np.abs(logits(MODEL, one) - logits(MODEL, other)).max() < 1e-12
 
 
-def test_what_is_left_out_of_ours_is_the_default(tmp_path):
-    γ = drawn(Adapter(3), MODEL)
+def test_a_field_that_is_left_out_of_our_format_has_its_default(tmp_path):
+    γ = attach_random(Adapter(3), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
     path = tmp_path / "a/adapter_config.json"
     path.write_text(
@@ -240,109 +243,109 @@ def test_what_is_left_out_of_ours_is_the_default(tmp_path):
     assert repr(load_adaptation(tmp_path / "a", MODEL)) == repr(γ)
 
 
-def changed(folder, **settings):
-    """A folder of ours whose settings another program changed."""
+def change_settings(folder, **settings):
+    """Change settings in a folder of ours, as another program might; return the folder."""
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     return folder
 
 
-def test_what_the_file_says_counts_not_what_we_wrote_beside(tmp_path):
-    γ = drawn(LoRA(2, 3), MODEL)
+def test_settings_that_were_changed_win_over_our_metadata(tmp_path):
+    γ = attach_random(LoRA(2, 3), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
-    rooted = replace(γ, alpha=6).lay(γ.at, MODEL)  # the As of q and v are one of rank 4
-    again = load_adaptation(changed(tmp_path / "a", use_rslora=True), MODEL)
-    assert np.abs(said(MODEL, again) - said(MODEL, rooted)).max() < 1e-12
-    again = load_adaptation(changed(tmp_path / "a", use_rslora=False, lora_alpha=12), MODEL)
-    assert np.abs(said(MODEL, again) - said(MODEL, rooted)).max() < 1e-12
+    rooted = dataclasses.replace(γ.method, alpha=6).bind(γ.at, MODEL)  # A of rank 4: q's and v's
+    again = load_adaptation(change_settings(tmp_path / "a", use_rslora=True), MODEL)
+    assert np.abs(logits(MODEL, again) - logits(MODEL, rooted)).max() < 1e-12
+    again = load_adaptation(change_settings(tmp_path / "a", use_rslora=False, lora_alpha=12), MODEL)
+    assert np.abs(logits(MODEL, again) - logits(MODEL, rooted)).max() < 1e-12
 
 
-def test_a_fused_lora_whose_A_fell_apart_is_none(tmp_path):
+def test_a_fused_lora_whose_As_differ_is_read_unfused(tmp_path):
     model = MODELS["llama"]
-    γ = drawn(LoRA(2, targets=r"attn\.[qkv]$", fused=True), model)
+    γ = attach_random(LoRA(2, targets=r"attn\.[qkv]$", fused=True), model)
     save(γ, tmp_path / "a", dtype=np.float64)
     path = tmp_path / "a/adapter_model.safetensors"
     again = load_adaptation(tmp_path / "a", model)
-    assert again.fused and len(again.parameters()) == len(γ.parameters())
+    assert again.method.fused and len(again.parameters()) == len(γ.parameters())
     with safe_open(path, "np") as file:
         metadata = file.metadata()
     tensors = load_file(path)
     name = next(n for n in tensors if "k_proj.lora_A" in n)
     save_file(tensors | {name: tensors[name] + 1}, path, metadata)
     again = load_adaptation(tmp_path / "a", model)
-    assert not again.fused and len(again.parameters()) == 2 * 3 * model.config.layers
+    assert not again.method.fused and len(again.parameters()) == 2 * 3 * model.config.layers
 
 
-OURS = {  # what PEFT would read as something else
+NOT_IN_PEFT = {
     "two LoRAs of one layer": lambda: Chain(LoRA(2), LoRA(3)),
     "two kinds": lambda: Chain(LoRA(2), DoRA(2, targets=r"mlp\.up$")),
-    "LoRAs that drop otherwise": lambda: Chain(LoRA(2), LoRA(2, dropout=0.1, targets="up$")),
+    "LoRAs with different dropout": lambda: Chain(LoRA(2), LoRA(2, dropout=0.1, targets="up$")),
     "two LoRAs of c_attn": lambda: Chain(LoRA(2, targets="q$"), LoRA(3, targets="k$")),
     "DoRA of a part of c_attn": lambda: DoRA(2),
-    "a part of c_attn kept whole": lambda: Chain(LoRA(2, targets="up$"), FullFineTuning("q$")),
+    "a part of c_attn trained in full": lambda: Chain(LoRA(2, targets="up$"), FullFineTuning("q$")),
     "a part of c_attn's biases": lambda: Chain(LoRA(2, targets="up$"), BiasTuning(r"attn\.q$")),
-    "layers both kept whole and adapted": lambda: Chain(
+    "layers both trained in full and adapted": lambda: Chain(
         LoRA(2, targets="up$"), FullFineTuning("up$")
     ),
     "IA3 of inputs of c_attn": lambda: IA3(r"attn\.[qkv]$", inputs=r"attn\.[qkv]$"),
     "two IA3": lambda: Chain(IA3(r"attn\.[kv]$"), IA3(r"mlp\.up$")),
-    "rows among the words": lambda: PseudoTokens("[P]*2 {x} [P]"),
-    "IA3 and its biases": lambda: Chain(IA3(), BiasTuning(QKV)),
+    "pseudo-tokens after the text": lambda: PseudoTokens("[P]*2 {x} [P]"),
+    "IA3 and biases": lambda: Chain(IA3(), BiasTuning(QKV)),
 }
 
 
-@pytest.mark.parametrize("what", OURS)
-def test_what_peft_would_read_otherwise_has_our_names(tmp_path, what):
-    γ = drawn(OURS[what](), MODEL)
+@pytest.mark.parametrize("name", NOT_IN_PEFT)
+def test_what_peft_has_no_format_for_is_saved_in_ours(tmp_path, name):
+    γ = attach_random(NOT_IN_PEFT[name](), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
-    assert kind(tmp_path / "a").startswith("MINIPEFT_")
-    assert np.array_equal(said(MODEL, load_adaptation(tmp_path / "a", MODEL)), said(MODEL, γ))
+    assert peft_type(tmp_path / "a").startswith("MINIPEFT_")
+    assert np.array_equal(logits(MODEL, load_adaptation(tmp_path / "a", MODEL)), logits(MODEL, γ))
 
 
-def test_a_head_without_a_probe_has_no_task(tmp_path):
+def test_without_a_probe_there_is_no_task_type(tmp_path):
     model = Classifier(MODEL, C)
-    save(drawn(LoRA(2), model), tmp_path / "a")
+    save(attach_random(LoRA(2), model), tmp_path / "a")
     assert json.loads((tmp_path / "a/adapter_config.json").read_text())["task_type"] is None
-    save(drawn(PromptTuning(2), model), tmp_path / "b")
-    assert kind(tmp_path / "b") == "MINIPEFT_PROMPTTUNING"
+    save(attach_random(PromptTuning(2), model), tmp_path / "b")
+    assert peft_type(tmp_path / "b") == "MINIPEFT_PROMPTTUNING"
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_head_has_the_bias_that_theirs_has(tmp_path, bias):
+def test_a_head_is_saved_with_a_bias_if_transformers_has_one(tmp_path, bias):
     """transformers' question answering has one, its GPT-2 classifier has none."""
     spans = SpanClassifier(MODEL, bias=bias)
-    γ = drawn(Chain(LoRA(2), Probe()), spans)
+    γ = attach_random(Chain(LoRA(2), Probe()), spans)
     save(γ, tmp_path / "a", dtype=np.float64)
     tensors = load_file(tmp_path / "a/adapter_model.safetensors")
     assert tensors["base_model.model.qa_outputs.bias"].any() == bias
-    assert np.array_equal(said(spans, load_adaptation(tmp_path / "a", spans)), said(spans, γ))
+    assert np.array_equal(logits(spans, load_adaptation(tmp_path / "a", spans)), logits(spans, γ))
     other = SpanClassifier(MODEL, bias=True)
-    assert np.array_equal(said(other, load_adaptation(tmp_path / "a", other)), said(spans, γ))
+    assert np.array_equal(logits(other, load_adaptation(tmp_path / "a", other)), logits(spans, γ))
     model = Classifier(MODEL, C, bias=bias)
-    save(drawn(Chain(LoRA(2), Probe()), model), tmp_path / "b")
+    save(attach_random(Chain(LoRA(2), Probe()), model), tmp_path / "b")
     names = load_file(tmp_path / "b/adapter_model.safetensors").keys()
     assert ("base_model.model.score.bias" in names) == bias
 
 
-def test_biases_of_a_head_are_no_biases_of_peft(tmp_path):
+def test_biases_of_a_head_are_not_in_pefts_format(tmp_path):
     model = Classifier(MODEL, C, bias=True)
-    γ = drawn(Chain(LoRA(2), BiasTuning("")), model)
+    γ = attach_random(Chain(LoRA(2), BiasTuning("")), model)
     save(γ, tmp_path / "a", dtype=np.float64)
-    assert kind(tmp_path / "a") == "MINIPEFT_CHAIN"
+    assert peft_type(tmp_path / "a") == "MINIPEFT_CHAIN"
 
 
-def test_there_is_one_way_to_be_as_peft(tmp_path):
-    save(drawn(LoRA(2), MODEL), tmp_path / "a")
-    with pytest.raises(ValueError, match="compat=True: there is None and 'peft'"):
+def test_compat_is_none_or_peft(tmp_path):
+    save(attach_random(LoRA(2), MODEL), tmp_path / "a")
+    with pytest.raises(ValueError, match="compat=True must be None or 'peft'"):
         load_adaptation(tmp_path / "a", MODEL, compat=True)
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_a_prompt_of_several_tasks_comes_back(tmp_path, tasks):
-    γ = drawn(MultitaskPrompt(4, tasks=tasks, rank=2), MODEL)
-    written(γ, tmp_path / "a", without=("num_virtual_tokens",))
-    said = json.loads((tmp_path / "a/adapter_config.json").read_text())
-    assert (said["peft_type"], said["num_tasks"]) == ("MULTITASK_PROMPT_TUNING", tasks)
+def test_a_prompt_of_several_tasks_is_restored(tmp_path, tasks):
+    γ = attach_random(MultitaskPrompt(4, tasks=tasks, rank=2), MODEL)
+    save_as_peft(γ, tmp_path / "a", without=("num_virtual_tokens",))
+    settings = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    assert (settings["peft_type"], settings["num_tasks"]) == ("MULTITASK_PROMPT_TUNING", tasks)
     shapes = {n: x.shape for n, x in load_file(tmp_path / "a/adapter_model.safetensors").items()}
     D = GPT2.width
     assert shapes == {
@@ -352,9 +355,9 @@ def test_a_prompt_of_several_tasks_comes_back(tmp_path, tasks):
     }
     again = load_adaptation(tmp_path / "a", MODEL)
     assert repr(again) == repr(γ)
-    ids, who = np.array([[1, 2, 3]] * 3), [tasks - 1, 0, tasks // 2]
-    z = MODEL(ids, again.of(who)).data
-    assert np.array_equal(z, MODEL(ids, γ.of(who)).data)
+    ids, tasks_of_rows = np.array([[1, 2, 3]] * 3), [tasks - 1, 0, tasks // 2]
+    z = MODEL(ids, again.of(tasks_of_rows)).data
+    assert np.array_equal(z, MODEL(ids, γ.of(tasks_of_rows)).data)
     assert tasks == 1 or abs(z[0] - z[1]).max() > 1e-3
-    with pytest.raises(CheckpointError, match="prefix_task_cols is .* must be"):
-        load_adaptation(written(γ, tmp_path / "a", num_ranks=3), MODEL)
+    with pytest.raises(CheckpointError, match="prefix_task_cols has shape .* must have"):
+        load_adaptation(save_as_peft(γ, tmp_path / "a", num_ranks=3), MODEL)

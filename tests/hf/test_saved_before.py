@@ -54,7 +54,9 @@ def test_a_folder_of_an_earlier_version_is_of_one_base():
     config = json.loads((SAVED / "llama/base/config.json").read_text())
     model = mp.load(SAVED / "llama/base")
     assert model.config.ffn_width == config["intermediate_size"] == 12
-    other = mp.Decoder(mp.Config(**vars(model.config) | {"ffn_width": 16}), np.random.default_rng(0))
+    other = mp.Decoder(
+        mp.Config(**vars(model.config) | {"ffn_width": 16}), np.random.default_rng(0)
+    )
     with pytest.raises(mp.CheckpointError, match="ffn_width=12, and this model has 16"):
         mp.load_adaptation(SAVED / "llama/lora", other)
 

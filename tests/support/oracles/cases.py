@@ -1,15 +1,15 @@
-"""What is read and asked: texts padded on no side, on the right, on the left; labels; types."""
+"""Inputs and labels of a batch: without padding, padded on the right, or padded on the left."""
 
 import numpy as np
 
-from tests.support.oracles.table import LEFT_OUT, UNASKED, B, T, V, listed
+from tests.support.oracles.table import LEFT_OUT, NO_LOSS, B, T, V, listed
 
-LENGTHS = np.array([7, 5, 3])  # of the texts, where they are padded
+LENGTHS = np.array([7, 5, 3])  # tokens of each padded text
 NO_LABEL = -100
 
 
 def texts(rng, case):
-    """ids and mask (B, T) of a case; 0 is padding and nothing else."""
+    """Return ids and mask (B, T) of a case; id 0 is used for padding only."""
     ids = rng.integers(1, V, (B, T))
     if case == "plain":
         return ids, np.ones((B, T), int)
@@ -19,20 +19,23 @@ def texts(rng, case):
 
 
 def labels(rng, task, mask):
-    """What is asked of real tokens; of a language model not of the first, nor of all others."""
-    there, nth = mask > 0, mask.cumsum(1) * mask
+    """Return labels of real tokens; for language models not of the first, nor of all others."""
+    real, nth = mask > 0, mask.cumsum(1) * mask
     if task == "SEQ_CLS":
         return rng.integers(0, 3, B)
     if task == "QUESTION_ANS":
-        return np.array([rng.choice(np.flatnonzero(row), 2) for row in there])
+        return np.array([rng.choice(np.flatnonzero(row), 2) for row in real])
     if task == "TOKEN_CLS":
-        return np.where(there, rng.integers(0, 3, mask.shape), NO_LABEL)
-    labelled_positions = (nth == 2) | (nth > 2) & (rng.random(mask.shape) < 0.7)
-    return np.where(labelled_positions, rng.integers(1, V, mask.shape), NO_LABEL)
+        return np.where(real, rng.integers(0, 3, mask.shape), NO_LABEL)
+    labelled = (nth == 2) | (nth > 2) & (rng.random(mask.shape) < 0.7)
+    return np.where(labelled, rng.integers(1, V, mask.shape), NO_LABEL)
 
 
 def cases(family, task, method, rng):
-    """{case: {ids, mask, types, labels}}; for features, what the loss is: Σ pull ⊙ h"""
+    """Return {case: {ids, mask, types, labels}}.
+
+    For features, whose loss is Σ pull ⊙ h, there is `pull` in place of labels.
+    """
     found = {}
     for name in ("plain", "right", "left", "types"):
         if name == "types" and family != "bert" or listed(LEFT_OUT, family, task, method, name):
@@ -44,6 +47,6 @@ def cases(family, task, method, rng):
         if task == "FEATURE_EXTRACTION":
             pull = rng.normal(size=(B, T, 16)) * mask[..., None]
             found[name]["pull"] = pull.astype(np.float32)
-        elif not listed(UNASKED, family, task, method, name):
+        elif not listed(NO_LOSS, family, task, method, name):
             found[name]["labels"] = labels(rng, task, mask=mask)
     return found

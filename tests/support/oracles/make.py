@@ -1,10 +1,11 @@
 """Oracles: what transformers and PEFT compute with tiny random models, for family × task × method.
 
-    python tests/oracles/make.py OUT --seed 0 --families gpt2 bert --tasks CAUSAL_LM
-    python tests/oracles/make.py --fixed        the small set that is kept in tests/oracles/fixed
+    python -m tests.support.oracles.make OUT --seed 0 --families gpt2 bert --tasks CAUSAL_LM
+    python -m tests.support.oracles.make --fixed    the small set in tests/support/oracles/fixed
 
 OUT/family/task/base is a model as transformers saves it, OUT/family/task/method an adaptation as
-PEFT saves it, and expected.safetensors beside it what they compute, with no line of ours.
+PEFT saves it, and expected.safetensors in the latter what they compute.  Nothing of it is
+computed by minipeft.
 
 B texts, T tokens, NV virtual tokens, V words
 """
@@ -21,7 +22,7 @@ from itertools import cycle, islice, product
 from pathlib import Path
 from unittest import mock
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # all is made here
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded
 
 import numpy as np
 import peft
@@ -46,21 +47,21 @@ from tests.support.oracles.table import (
     possible,
 )
 
-NEW = 8  # tokens to be said
+NEW = 8  # generated tokens
 
-# -- a model and what adapts it
+# -- a model and an adaptation
 
 
-def noise(network):
-    """Nothing that is trained is as it was made: no zero and no one hides a mistake."""
+def add_noise(network):
+    """Change every trained number, since zeros and ones could hide a mistake."""
     for p in network.parameters():
         if p.requires_grad:
             p.data += 0.3 * torch.randn_like(p)
     return network.eval()
 
 
-def made(family, task):
-    """A model all of whose parameters are random."""
+def random_model(family, task):
+    """Return a model all of whose parameters are random."""
     kind, settings = FAMILIES[family]
     shape = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, vocab_size=V)
     config = getattr(transformers, kind)(
@@ -69,35 +70,35 @@ def made(family, task):
     if task == "QUESTION_ANS":
         config.num_labels = 2
     config._attn_implementation = "eager"
-    network = auto(task).from_config(config)
+    network = auto_class(task).from_config(config)
     for module in network.modules():
         for name, p in module.named_parameters(recurse=False):
             of_norm = p.ndim == 1 and name == "weight"
             p.data = torch.ones_like(p) if of_norm else torch.zeros_like(p)
-    return noise(network)
+    return add_noise(network)
 
 
-def auto(task):
+def auto_class(task):
     return getattr(transformers, f"AutoModelFor{TASKS[task]}".removesuffix("For"))
 
 
-def adapted(family, task, method, base):
-    """The base with a method whose every tensor is random."""
-    network = auto(task).from_pretrained(base, attn_implementation="eager")
+def adapt(family, task, method, base):
+    """Return the base with a method all of whose tensors are random."""
+    network = auto_class(task).from_pretrained(base, attn_implementation="eager")
     kind, settings = configurations(PARTS[family], task)[method]
     config = getattr(peft, kind)(task_type=task if task != "MASKED_LM" else None, **settings)
-    return noise(peft.get_peft_model(network, config))
+    return add_noise(peft.get_peft_model(network, config))
 
 
-def adapted_by(folder, base, task):
-    """The base in float64 with the adaptation in a folder, as PEFT reads it."""
-    network = auto(task).from_pretrained(base, attn_implementation="eager").double()
+def load_adapted(folder, base, task):
+    """Return the base in float64 with the adaptation in a folder, as PEFT reads it."""
+    network = auto_class(task).from_pretrained(base, attn_implementation="eager").double()
     return peft.PeftModel.from_pretrained(network, folder).eval()
 
 
 @contextmanager
 def exact(network):
-    """The network in float64, also where transformers goes by float32: norms, softmax, losses."""
+    """Compute in float64 also where transformers uses float32: norms, softmax, losses."""
     double = torch.float64
     with (
         mock.patch.object(torch, "float32", double),
@@ -111,56 +112,59 @@ def exact(network):
         yield network
 
 
-# -- what it says
+# -- what it computes
 
 
-def said(network, task, method, case):
-    """(logits, loss) of a case; the loss is None where nothing is asked."""
-    given = {"input_ids": case["ids"], "attention_mask": case.get("mask")}
-    given["token_type_ids"] = case.get("types")
-    answer = case.get("labels")
+def logits_and_loss(network, task, method, case):
+    """Return (logits, loss) of a case; the loss is None without labels."""
+    inputs = {"input_ids": case["ids"], "attention_mask": case.get("mask")}
+    inputs["token_type_ids"] = case.get("types")
+    labels = case.get("labels")
     if "mask" in case and not like(method, PROMPTS):  # else padding would count as positions
-        given["position_ids"] = (case["mask"].cumsum(1) - 1).clamp(min=0)
-    if answer is not None and task == "QUESTION_ANS":
-        given["start_positions"], given["end_positions"] = answer.T
-    elif answer is not None:
-        given["labels"] = answer
-    given = {name: x for name, x in given.items() if x is not None}
+        inputs["position_ids"] = (case["mask"].cumsum(1) - 1).clamp(min=0)
+    if labels is not None and task == "QUESTION_ANS":
+        inputs["start_positions"], inputs["end_positions"] = labels.T
+    elif labels is not None:
+        inputs["labels"] = labels
+    inputs = {name: x for name, x in inputs.items() if x is not None}
     forward = network
     if task == "QUESTION_ANS" and not like(method, PROMPTS):
-        forward, given = outspoken(network, method, given)
-    out = forward(**given)
+        forward, inputs = with_all_inputs(network, method, inputs)
+    out = forward(**inputs)
     z = logits_of(out, task)
     if "pull" in case:
         return z, (z[:, -T:] * case["pull"]).sum()
-    return z, out.loss if answer is not None else None
+    return z, out.loss if labels is not None else None
 
 
-def outspoken(network, method, given):
-    """What PEFT's forward would call; it drops positions and types when questions are answered."""
+def with_all_inputs(network, method, inputs):
+    """Return what PEFT's forward calls, and its inputs.
+
+    PEFT's forward for question answering drops position ids and token types.
+    """
     if not like(method, ["prefix*"]):
-        return network.get_base_model(), given
-    if "attention_mask" in given:
-        mask = given["attention_mask"]
-        given["attention_mask"] = torch.cat([mask.new_ones(len(mask), NV), mask], 1)
-        given["position_ids"] = given["position_ids"] + NV
-    return network._prefix_tuning_forward, {"return_dict": True} | given
+        return network.get_base_model(), inputs
+    if "attention_mask" in inputs:
+        mask = inputs["attention_mask"]
+        inputs["attention_mask"] = torch.cat([mask.new_ones(len(mask), NV), mask], 1)
+        inputs["position_ids"] = inputs["position_ids"] + NV
+    return network._prefix_tuning_forward, {"return_dict": True} | inputs
 
 
-def as_saved(network):
-    """Let an encoder's rows be those of PEFT's file, which are float32."""
+def use_saved_rows(network):
+    """Round the output of an encoder as in PEFT's file, which is float32."""
     rows = network.get_prompt_embedding_to_save("default")
     network.prompt_encoder["default"].register_forward_hook(
-        lambda module, given, out: out + (rows.to(out.dtype) - out).detach()
+        lambda module, inputs, out: out + (rows.to(out.dtype) - out).detach()
     )
 
 
 @contextmanager
-def watched(network, method):
-    """The outputs of the encoder of a prompt, with their gradients."""
+def record_encoder(network, method):
+    """Yield a list that gets the outputs of the encoder of a prompt, with their gradients."""
     outputs = []
 
-    def keep(module, given, out):
+    def keep(module, inputs, out):
         out.retain_grad()
         outputs.append(out)
 
@@ -173,17 +177,17 @@ def watched(network, method):
 
 
 def gradients(network, task, method, case):
-    """{name in PEFT's file: gradient of the loss}, and the same of an encoder's own weights."""
+    """Return {name in PEFT's file: gradient of the loss}, and gradients of an encoder's weights."""
     network.zero_grad()
-    with watched(network, method) as outputs:
-        said(network, task, method, case)[1].backward()
+    with record_encoder(network, method) as outputs:
+        logits_and_loss(network, task, method, case)[1].backward()
     state = {
         name: p.grad if p.grad is not None else torch.zeros_like(p)
         for name, p in network.named_parameters()
     }
     named = peft.get_peft_model_state_dict(network, state, save_embedding_layers=False)
-    again = re.compile(r"\.(modules_to_save|original_module)\.")  # of a head, with bias="all"
-    found = {f"grad.{name}": x for name, x in named.items() if not again.search(name)}
+    copies = re.compile(r"\.(modules_to_save|original_module)\.")  # of a head, with bias="all"
+    found = {f"grad.{name}": x for name, x in named.items() if not copies.search(name)}
     if outputs:
         found["grad.prompt_embeddings"] = outputs[0].grad.sum(0)
         if like(method, ENCODED):
@@ -192,8 +196,8 @@ def gradients(network, task, method, case):
     return found
 
 
-def generated(network, case):
-    """The likeliest new tokens (B, NEW)."""
+def generate(network, case):
+    """Return the most likely new tokens (B, NEW)."""
     out = network.generate(
         input_ids=case["ids"],
         attention_mask=case.get("mask", torch.ones_like(case["ids"])),
@@ -205,39 +209,39 @@ def generated(network, case):
     return out[:, -NEW:]
 
 
-def expected(network, family, task, method, given):
-    """All that is to be compared: {name: tensor}"""
-    found = {f"{c}.{name}": x for c, case in given.items() for name, x in case.items()}
+def expected(network, family, task, method, cases):
+    """Return {name: tensor} of all that is compared."""
+    found = {f"{c}.{name}": x for c, case in cases.items() for name, x in case.items()}
     with torch.no_grad():
-        for c, case in given.items():
-            found[f"{c}.logits32"] = said(network, task, method, case)[0]
+        for c, case in cases.items():
+            found[f"{c}.logits32"] = logits_and_loss(network, task, method, case)[0]
     if like(method, ENCODED):
-        as_saved(network)
+        use_saved_rows(network)
         encoder = network.prompt_encoder["default"].state_dict()
         found |= {f"encoder.{name}": x.clone() for name, x in encoder.items()}
     with exact(network):
-        for c, case in given.items():
-            its = exactly(network, task, method, c, case)
-            found |= {f"{c}.{name}": x.clone() for name, x in its.items()}
-        if mergeable(network, task, method):
-            merged = network.merge_and_unload()(input_ids=given["plain"]["ids"])
+        for c, case in cases.items():
+            results = expected_exactly(network, task, method, c, case)
+            found |= {f"{c}.{name}": x.clone() for name, x in results.items()}
+        if can_be_merged(network, task, method):
+            merged = network.merge_and_unload()(input_ids=cases["plain"]["ids"])
             found["merged.logits64"] = logits_of(merged, task)
     return found
 
 
-def exactly(network, task, method, name, case):
-    """What a case comes to in float64: {name: tensor}"""
-    z, loss = said(network, task, method, case)
+def expected_exactly(network, task, method, name, case):
+    """Return {name: tensor} of a case in float64."""
+    z, loss = logits_and_loss(network, task, method, case)
     found = {"logits64": z} | ({} if loss is None else {"loss64": loss})
     if loss is not None and name in ("plain", "right"):
         found |= gradients(network, task, method, case)
     if task == "CAUSAL_LM" and name in ("plain", "left"):
-        found["generated"] = generated(network, case)
+        found["generated"] = generate(network, case)
     return found
 
 
-def mergeable(network, task, method):
-    """Can it be merged, and without tearing apart a head and the embedding that it is?"""
+def can_be_merged(network, task, method):
+    """Return whether it can be merged; a tied head and its embedding must change alike."""
     tied_head = network.config.tie_word_embeddings and task in ("CAUSAL_LM", "MASKED_LM")
     return not like(method, ROWS) and not (
         tied_head and method in ("lora-embeddings", "lora-modules")
@@ -253,35 +257,35 @@ def logits_of(out, task):
 # -- folders
 
 
-def seeded(*names):
+def seed_of(*names):
     return zlib.crc32(" ".join(map(str, names)).encode())
 
 
 def write_base(folder, seed, family, task):
-    torch.manual_seed(seeded(seed, family, task))
-    made(family, task).save_pretrained(folder)
+    torch.manual_seed(seed_of(seed, family, task))
+    random_model(family, task).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
 def write(folder, seed, family, task, method):
-    """An adaptation of folder/../base and what is to be expected of it."""
-    name = seeded(seed, family, task, method)
+    """Write an adaptation of folder/../base, and what is expected of it."""
+    name = seed_of(seed, family, task, method)
     torch.manual_seed(name)
-    network = adapted(family, task, method, folder.parent / "base")
+    network = adapt(family, task, method, folder.parent / "base")
     network.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
-    settle(folder / "adapter_config.json")
-    given = {
+    normalize(folder / "adapter_config.json")
+    inputs = {
         case: {key: torch.tensor(x) for key, x in arrays.items()}
         for case, arrays in cases(family, task, method, np.random.default_rng(name)).items()
     }
-    found = expected(network, family, task, method, given)
+    found = expected(network, family, task, method, inputs)
     arrays = {name: np.array(x.detach(), order="C") for name, x in found.items()}
     save_file(arrays, folder / "expected.safetensors")
 
 
-def settle(path):
-    """Leave out where it was made; PEFT's sets come in any order."""
+def normalize(path):
+    """Rewrite a configuration without the path of its base, and with sets in order."""
     config = json.loads(path.read_text()) | {"base_model_name_or_path": "base"}
     for name in ("target_modules", "exclude_modules", "feedforward_modules"):
         if isinstance(config.get(name), list):
@@ -290,33 +294,36 @@ def settle(path):
 
 
 def make(out, seed, families=FAMILIES, tasks=TASKS, methods=METHODS):
-    """The oracles of these families, tasks and methods; their folders."""
+    """Write the oracles of these families, tasks and methods; return their folders."""
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folders = []
     for family in families:
         for task in tasks:
-            some = [m for m in possible(family, task) if m in methods]
-            here = Path(out) / family / task
-            if some:
-                write_base(here / "base", seed, family, task)
-            for method in some:
+            chosen = [m for m in possible(family, task) if m in methods]
+            folder = Path(out) / family / task
+            if chosen:
+                write_base(folder / "base", seed, family, task)
+            for method in chosen:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    write(here / method, seed, family, task, method)
-                folders.append(here / method)
+                    write(folder / method, seed, family, task, method)
+                folders.append(folder / method)
     return folders
 
 
 def fixed(out):
-    """A few methods of every family and task, all methods a few times; what is large, once."""
+    """Write a few methods of every family and task, without the largest arrays.
+
+    Every method occurs a few times.
+    """
     shutil.rmtree(out, ignore_errors=True)
-    turn = cycle(METHODS)
+    methods = cycle(METHODS)
     for family, task in product(FAMILIES, TASKS):
-        some = possible(family, task)
-        count = {"CAUSAL_LM": 4, "MASKED_LM": 2}.get(task, 3) if some else 0
-        chosen = [*islice((m for m in turn if m in some), count)]
+        allowed = possible(family, task)
+        count = {"CAUSAL_LM": 4, "MASKED_LM": 2}.get(task, 3) if allowed else 0
+        chosen = [*islice((m for m in methods if m in allowed), count)]
         for folder in make(out, 2026, [family], [task], chosen):
             path = folder / "expected.safetensors"
             large = r"(right|left|types)\.logits32|right\.encoder"
@@ -333,10 +340,10 @@ def main():
     parser.add_argument("--families", nargs="+", default=[*FAMILIES], choices=FAMILIES)
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS)
     parser.add_argument("--methods", nargs="+", default=[*METHODS], choices=METHODS)
-    given = parser.parse_args()
-    if given.fixed:
-        return fixed(given.out)
-    for folder in make(given.out, given.seed, given.families, given.tasks, given.methods):
+    args = parser.parse_args()
+    if args.fixed:
+        return fixed(args.out)
+    for folder in make(args.out, args.seed, args.families, args.tasks, args.methods):
         print(folder)
 
 

@@ -1,4 +1,4 @@
-"""The way out: what we write, PEFT loads, and PEFT's own round trip keeps."""
+"""The way out: what minipeft writes, PEFT loads, computes the same with, and writes again."""
 
 import json
 import shutil
@@ -10,10 +10,10 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS
 from safetensors.numpy import load_file
 
 from minipeft import hf
-from tests.support.oracles.check import Pair, apart
-from tests.support.oracles.make import adapted_by, exact, said
+from tests.support.oracles.check import Pair, difference
+from tests.support.oracles.make import exact, load_adapted, logits_and_loss
 
-DERIVED = {  # from the model, or of no consequence once it is trained
+DERIVED = {  # from the model, or without effect after training
     "auto_mapping",
     "base_model_name_or_path",
     "encoder_hidden_size",
@@ -28,56 +28,60 @@ DERIVED = {  # from the model, or of no consequence once it is trained
 FILES = "adapter_config.json", "adapter_model.safetensors"
 
 
-def minimal(config):
-    """Of a configuration what PEFT can't do without: what differs from its defaults."""
+def minimal_config(config):
+    """Return the fields of a configuration that PEFT needs: those that differ from its defaults."""
     default = CONFIGS[config["peft_type"]]().to_dict()
     kept = {k: v for k, v in config.items() if k not in DERIVED and v != default.get(k)}
     return kept | {name: config[name] for name in ("peft_type", "task_type") if name in config}
 
 
-def reduced(folder, new):
-    """A copy of the folder with the least configuration, and no metadata but the tensors'."""
+def copy_minimal(folder, new):
+    """Copy a folder with the minimal configuration; return the copy."""
     new.mkdir()
     for name in FILES:
         shutil.copy(folder / name, new)
     path = new / "adapter_config.json"
-    path.write_text(json.dumps(minimal(json.loads(path.read_text()))))
+    path.write_text(json.dumps(minimal_config(json.loads(path.read_text()))))
     return new
 
 
 class WayOut(Pair):
-    """What adapts a model, as we write it and PEFT reads it."""
+    """An adaptation of PEFT's, as minipeft writes it and PEFT reads it."""
 
-    def errors(self, there):
-        """(kind, what, error)"""
-        γ = self.adaptation(self.exact, compat=None)
-        hf.save(γ, there / "ours", dtype=np.float64)
-        yield self.theirs(there / "ours", "what we save", there / "again")
-        yield self.ours(there / "again", "what PEFT saves of it")
-        yield self.theirs(reduced(there / "ours", there / "less"), "the least that we save")
-        yield self.ours(reduced(self.folder, there / "least"), "the least that PEFT saves")
+    def errors(self, place):
+        """Yield (kind, what, error) of folders that are written to `place`."""
+        hf.save(hf.load_adaptation(self.folder, self.exact), place / "ours", dtype=np.float64)
+        yield self.error_in_peft(place / "ours", "what we save", place / "again")
+        yield self.error_here(place / "again", "what PEFT saves of it")
+        minimal = copy_minimal(place / "ours", place / "minimal")
+        yield self.error_in_peft(minimal, "the least that we save")
+        minimal = copy_minimal(self.folder, place / "minimal of PEFT")
+        yield self.error_here(minimal, "the least that PEFT saves")
 
-    def theirs(self, folder, what, again=None):
-        """PEFT's logits with the adaptation in a folder, which it loads without a complaint."""
-        with warnings.catch_warnings(record=True) as complaints:
+    def error_in_peft(self, folder, what, again=None):
+        """Return the error of PEFT's logits with a folder, which it must load without a warning.
+
+        again: a folder for PEFT to save the adaptation to.
+        """
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            network = adapted_by(folder, self.folder.parent / "base", self.task)
-        told = [str(w.message) for w in complaints]
-        bad = [m for m in told if any(word in m for word in ("missing", "unexpected", "keyword"))]
+            network = load_adapted(folder, self.folder.parent / "base", self.task)
+        messages = [str(w.message) for w in caught]
+        bad = [m for m in messages if any(w in m for w in ("missing", "unexpected", "keyword"))]
         assert not bad, f"{what}: {bad}"
         if again:
             network.save_pretrained(again)
-            left = load_file(folder / FILES[1]).keys() - load_file(again / FILES[1]).keys()
-            assert not left, f"{what} has {left}, which PEFT has no place for"
+            ignored = load_file(folder / FILES[1]).keys() - load_file(again / FILES[1]).keys()
+            assert not ignored, f"{what} has {ignored}, which PEFT ignores"
         errors = []
         for name, case in self.cases.items():
-            given = {key: torch.tensor(x) for key, x in case.items()}
+            case = {key: torch.tensor(x) for key, x in case.items()}
             with exact(network), torch.no_grad(), warnings.catch_warnings(action="ignore"):
-                z = said(network, self.task, self.method, given)[0].numpy()
-            errors.append(apart(z, self.expected[f"{name}.logits64"]))
+                z = logits_and_loss(network, self.task, self.method, case)[0].numpy()
+            errors.append(difference(z, self.expected[f"{name}.logits64"]))
         return "float64", f"{what}, in PEFT", max(errors)
 
-    def ours(self, folder, what):
-        γ = self.adaptation(self.exact, folder)
-        worst = max(error for *_, error in self.logits(self.exact, γ, "float64"))
-        return "float64", f"{what}, here", worst
+    def error_here(self, folder, what):
+        peft_model = self.peft_model(self.exact, folder)
+        largest = max(error for *_, error in self.logits_errors(peft_model, "float64"))
+        return "float64", f"{what}, here", largest

@@ -1,18 +1,18 @@
-"""What there are oracles of: families, tasks and methods, and what PEFT can't do of them."""
+"""The families, tasks and methods of the oracles, and which of them PEFT does not support."""
 
 from fnmatch import fnmatch
 
-B, T, NV, V = 3, 7, 5, 61  # texts, tokens, virtual tokens, words
+B, T, NV, V = 3, 7, 5, 61  # texts, tokens, virtual tokens, vocabulary
 
 GQA = dict(num_key_value_heads=2, intermediate_size=24, bos_token_id=None, eos_token_id=None)
-FAMILIES = {  # the class of its configuration, and its settings
+FAMILIES = {  # class of the configuration, and its settings
     "gpt2": ("GPT2Config", dict(n_inner=24, bos_token_id=None, eos_token_id=None)),
     "llama": ("LlamaConfig", GQA),
     "qwen2": ("Qwen2Config", GQA | dict(tie_word_embeddings=True)),
     "mistral": ("MistralConfig", GQA | dict(sliding_window=5, head_dim=6)),
     "bert": ("BertConfig", dict(intermediate_size=24)),
 }
-TASKS = {  # PEFT's names, and transformers'
+TASKS = {  # PEFT's name: transformers'
     "CAUSAL_LM": "CausalLM",
     "MASKED_LM": "MaskedLM",
     "SEQ_CLS": "SequenceClassification",
@@ -21,7 +21,7 @@ TASKS = {  # PEFT's names, and transformers'
     "FEATURE_EXTRACTION": "",
 }
 HEADS = ["score", "classifier", "qa_outputs"]
-PARTS = {  # what a family's modules are called, where a method needs to know
+PARTS = {  # names of a family's modules that methods need
     "gpt2": dict(
         embeddings=["wte", "wpe"],
         linear=["c_attn", "c_fc"],
@@ -63,7 +63,7 @@ PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
 
 
 def configurations(part, task=None):
-    """{name: (the class of PEFT's configuration, its settings)} for a family's parts"""
+    """Return {name: (class of PEFT's configuration, its settings)}, for the PARTS of a family."""
     prompt = lambda **more: ("PromptTuningConfig", {"num_virtual_tokens": NV} | more)
     ptuning = lambda **more: ("PromptEncoderConfig", {"num_virtual_tokens": NV} | more)
     prefix = lambda **more: ("PrefixTuningConfig", {"num_virtual_tokens": NV} | more)
@@ -103,30 +103,30 @@ def configurations(part, task=None):
 
 
 METHODS = [*configurations(PARTS["bert"])]
-PROMPTS = ("prompt", "ptuning-*")  # virtual tokens before the text; PEFT drops its positions
+PROMPTS = ("prompt", "ptuning-*")  # virtual tokens before the text; PEFT drops position ids
 ROWS = (*PROMPTS, "prefix*")
-ENCODED = ("ptuning-*", "prefix-*")  # whose network PEFT's file leaves out
+ENCODED = ("ptuning-*", "prefix-*")  # whose reparametrisation network PEFT does not save
 
 IMPOSSIBLE = [  # family, task, method, why
-    ("bert", "CAUSAL_LM", "*", "it reads both ways"),
-    ("[!b]*", "MASKED_LM", "*", "they read one way"),
+    ("bert", "CAUSAL_LM", "*", "it is bidirectional"),
+    ("[!b]*", "MASKED_LM", "*", "they are causal"),
     *(("*", "MASKED_LM", method, "PEFT has no such task") for method in ROWS),
     ("*", "TOKEN_CLS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
     ("*", "QUESTION_ANS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
-    ("[!b]*", "FEATURE_EXTRACTION", "lora-layers", "PEFT finds no layers in their bare names"),
+    ("[!b]*", "FEATURE_EXTRACTION", "lora-layers", "PEFT finds no block numbers in their names"),
 ]
 LEFT_OUT = [  # family, task, method, case, why
     ("mistral", "*", "prefix*", "left", "the window counts padding between prefix and text"),
     *(("*", "FEATURE_EXTRACTION", method, "types", "PEFT drops them") for method in ROWS),
     *(("*", "QUESTION_ANS", method, "types", "PEFT drops them") for method in PROMPTS),
 ]
-UNASKED = [  # family, task, method, case: no loss, and why; padding may be an answer
+NO_LOSS = [  # family, task, method, case, why the loss is not compared
     *(("*", "TOKEN_CLS", m, "*", "PEFT has too few labels: ValueError") for m in PROMPTS),
-    ("mistral", "QUESTION_ANS", "[!p]*", "right", "the window of padding is of columns"),
-    ("mistral", "QUESTION_ANS", "prefix*", "right", "the window of padding is of columns"),
+    ("mistral", "QUESTION_ANS", "[!p]*", "right", "for padding, the window counts columns"),
+    ("mistral", "QUESTION_ANS", "prefix*", "right", "for padding, the window counts columns"),
     ("*", "QUESTION_ANS", "lora-embeddings", "right", "padding has no gradient"),
 ]
-WRONG = [  # family, task, method, case, what PEFT has wrong; where it is right, we are by default
+WRONG = [  # family, task, method, case, in what PEFT is wrong; elsewhere we agree without compat
     ("*", "*", "prompt", "left", "padding stands between prompt and text and has positions"),
     ("*", "*", "ptuning-*", "left", "padding stands between prompt and text and has positions"),
     ("*", "SEQ_CLS", "prompt", "*", "a virtual token or the padding is pooled"),
@@ -136,14 +136,15 @@ WRONG = [  # family, task, method, case, what PEFT has wrong; where it is right,
 
 
 def like(name, patterns):
+    """Return whether a name matches one of several patterns, with * for any text."""
     return any(fnmatch(name, p) for p in patterns)
 
 
 def listed(table, *names):
-    """Whether a row of the table is of these names."""
+    """Return whether a row of the table matches these names."""
     return any(all(map(fnmatch, names, row)) for row in table)
 
 
 def possible(family, task):
-    """The methods that PEFT has for them."""
+    """Return the methods that PEFT has for a family and a task."""
     return [m for m in METHODS if not listed(IMPOSSIBLE, family, task, m)]
