@@ -1,4 +1,4 @@
-"""What the settings of a folder say of a network, and what they can't say."""
+"""Settings of config.json as a Config, and back."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.families import BERT, GPT2, LLAMA
 
 ROTARY = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu", "eps": 1e-6}
 SEVEN = (32000, 4096, 32, 32, 2048)
-LEFT_OUT = {  # as transformers has them
+DEFAULTS = {  # of transformers
     "gpt2": Config(50257, 768, 12, 12, 1024),
     "llama": Config(*SEVEN, ffn_width=11008, **ROTARY, tied_head=False, biases=()),
     "qwen2": Config(
@@ -38,7 +38,7 @@ LEFT_OUT = {  # as transformers has them
     "bert": BertConfig(30522, 768, 12, 12, 512),
 }
 SLIDING, FULL = "sliding_attention", "full_attention"
-LLAMA3 = {  # as Llama 3.1 has it
+LLAMA3 = {  # of Llama 3.1
     "factor": 8.0,
     "high_freq_factor": 4.0,
     "low_freq_factor": 1.0,
@@ -46,19 +46,18 @@ LLAMA3 = {  # as Llama 3.1 has it
 }
 
 
-def config(model_type, **said):
-    """The configuration that a folder's settings tell of."""
-    settings = Settings({"model_type": model_type} | said, Path("config.json"))
+def config(model_type, **fields):
+    settings = Settings({"model_type": model_type} | fields, Path("config.json"))
     return FAMILIES[model_type].to_config(settings)
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
-def test_what_is_left_out_is_as_transformers_has_it(model_type):
-    assert config(model_type) == LEFT_OUT[model_type]
+def test_missing_settings_have_the_defaults_of_transformers(model_type):
+    assert config(model_type) == DEFAULTS[model_type]
 
 
 @pytest.mark.parametrize(
-    ("model_type", "said", "fields"),
+    ("model_type", "settings", "fields"),
     [
         ("llama", {"num_key_value_heads": 32, "head_dim": 128}, {"head_width": None}),
         ("llama", {"num_key_value_heads": 32}, {"key_heads": None}),
@@ -116,16 +115,16 @@ def test_what_is_left_out_is_as_transformers_has_it(model_type):
     ],
     ids=str,
 )
-def test_what_is_said_is_so(model_type, said, fields):
-    found = config(model_type, **said)
-    assert {name: getattr(found, name) for name in fields} == fields
+def test_settings_become_fields(model_type, settings, fields):
+    read = config(model_type, **settings)
+    assert {name: getattr(read, name) for name in fields} == fields
 
 
-SLIDES = {"use_sliding_window": True, "sliding_window": 3}
+UPPER_LAYERS = {"use_sliding_window": True, "sliding_window": 3}
 
 
 @pytest.mark.parametrize(
-    ("model_type", "said", "says"),
+    ("model_type", "settings", "message"),
     [
         ("gpt2", {"activation_function": "gelu"}, "activation_function='gelu'"),  # the exact one
         ("gpt2", {"scale_attn_weights": 1}, "scale_attn_weights=1 is not supported"),
@@ -136,16 +135,32 @@ SLIDES = {"use_sliding_window": True, "sliding_window": 3}
         ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rotary_factor=0.5"),
         ("llama", {"rope_parameters": {"rope_type": "llama3"}}, "needs factor, low_freq_factor"),
-        ("mistral", {"layer_types": [FULL] * 32}, "sliding_window=4096 is not of all"),
-        ("mistral", {"layer_types": [FULL, SLIDING] * 16}, "sliding_window=4096 is not of all"),
-        ("qwen2", SLIDES, "sliding_window=3 is not of all"),  # but from layer 28 on
-        ("qwen2", SLIDES | {"max_window_layers": 31}, "sliding_window=3 is not of all"),
+        (
+            "mistral",
+            {"layer_types": [FULL] * 32},
+            "sliding_window=4096 applies to some",
+        ),
+        (
+            "mistral",
+            {"layer_types": [FULL, SLIDING] * 16},
+            "sliding_window=4096 applies to some",
+        ),
+        (
+            "qwen2",
+            UPPER_LAYERS,
+            "sliding_window=3 applies to some",
+        ),  # default: from layer 28
+        (
+            "qwen2",
+            UPPER_LAYERS | {"max_window_layers": 31},
+            "sliding_window=3 applies to some",
+        ),
     ],
     ids=str,
 )
-def test_what_we_do_not_compute_is_refused_by_name(model_type, said, says):
-    with pytest.raises(CheckpointError, match=f"config.json.*{says}"):
-        config(model_type, **said)
+def test_settings_that_are_not_supported_are_refused_by_name(model_type, settings, message):
+    with pytest.raises(CheckpointError, match=f"config.json.*{message}"):
+        config(model_type, **settings)
 
 
 WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "biases": ()}
@@ -168,16 +183,19 @@ WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "
         (Config(**WIDE | {"biases": LINEARS[:3]}), "qwen2"),
         (BertConfig(11, 12, 3, 4, 20, ffn_width=10, token_types=3, eps=1e-5), "bert"),
         (Config(11, 12, 3, 4, 20, ffn_width=10, tied_head=False, eps=1e-6), "gpt2"),
-        (Config(11, 12, 3, 4, 20, key_heads=4, head_width=3, ffn_width=48), "gpt2"),  # says no more
+        (
+            Config(11, 12, 3, 4, 20, key_heads=4, head_width=3, ffn_width=48),
+            "gpt2",
+        ),  # defaults
     ],
 )
-def test_settings_say_what_a_network_is(c, model_type):
-    told = json.loads(json.dumps(family_of(c).to_settings(c)))
-    again = config(**told)
-    same = ("key_heads", "head_width", "ffn_width")
-    assert told["model_type"] == model_type
+def test_a_configuration_is_read_back_from_its_settings(c, model_type):
+    settings = json.loads(json.dumps(family_of(c).to_settings(c)))
+    again = config(**settings)
+    derived = ("key_heads", "head_width", "ffn_width")
+    assert settings["model_type"] == model_type
     special = ["pad_token_id"] if model_type == "bert" else ["bos_token_id", "eos_token_id"]
-    assert all(told[name] is None for name in special)  # left out, they would be others
-    assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in same)
+    assert all(settings[name] is None for name in special)  # transformers has other defaults
+    assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in derived)
     assert again.d == c.d and (again.key_heads or again.heads) == (c.key_heads or c.heads)
     assert (again.ffn_width or 4 * again.width) == (c.ffn_width or 4 * c.width)
