@@ -75,7 +75,7 @@ CORRECTIONS = {
     "X11": Correction(
         f"{ADAPTATION}, §11.2.3.4",
         "prompts and prefixes have no effect if the weights of the language model are 0",
-        "this needs all weights to be 0; with W_q = W_k = W_v = 0 and W_o ≠ 0 a prefix has an effect",
+        "this needs all weights to be 0; if W_q = W_k = W_v = 0 and W_o ≠ 0 a prefix has an effect",
         "EQ-LIGHT",
     ),
     "X12": Correction(
