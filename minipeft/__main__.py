@@ -1,4 +1,4 @@
-"""python -m minipeft"""
+"""Run the command line: python -m minipeft."""
 
 from .cli import main
 

@@ -1,1 +1,1 @@
-"""The commands, one file each; `minipeft.cli` makes one program of them."""
+"""The commands of `minipeft`, one file each."""

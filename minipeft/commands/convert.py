@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from .. import hf
 from ..adaptation.merge import merge
 from ..autograd.nn import size
+from ..hf.pretrained import ADAPTATION_FILES, MODEL_FILES
 from ..storage.folders import replace_folder
 from . import evaluation
 from .common import Command, Config, Json, optional, print_line
@@ -42,7 +43,7 @@ class Convert(Command):
             )
         if self.model and not is_adaptation:
             raise ValueError(f"--model is the base of an adaptation, and {source} is not one")
-        with replace_folder(self.out, *(hf.ADAPTATION if is_adaptation else hf.MODEL)) as new:
+        with replace_folder(self.out, *(ADAPTATION_FILES if is_adaptation else MODEL_FILES)) as new:
             thing = self.load_adaptation(source) if is_adaptation else self.load_model(source)
             dtype = np.dtype(self.dtype or thing.parameters()[0].dtype)
             has_tokenizer = (source / "tokenizer.json").is_file()

@@ -77,7 +77,7 @@ class Evaluate(Command):
     def on_examples(self, model, tokenizer):
         """Return the report on examples, and write the predictions."""
         columns = self.text_column, self.label_column
-        examples = read_examples(self.data, *columns, labels_labels_needed=self.predictions is None)
+        examples = read_examples(self.data, *columns, labels_needed=self.predictions is None)
         texts, labels = zip(*examples)
         rows, truncated = evaluation.tokenize(texts, tokenizer, model)
         results = []

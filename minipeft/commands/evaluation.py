@@ -80,7 +80,7 @@ def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarra
             return float(model.loss(ids[batch], labels[batch], adaptation)) * len(ids[batch])
 
     pool = Pool()
-    with pool.alone(), progress("evaluating", len(batches)) as track:
+    with pool.one_blas_thread(), progress("evaluating", len(batches)) as track:
         return sum(track(pool.map(total, batches))) / len(ids)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..hf.models.family import DEFAULT_POOL, HEAD_SUFFIXES, HEADLESS
-from ..hf.peft.folder import TASKS
+from ..hf.peft.folder import TASK_TYPES
+from ..hf.pretrained import BUILT_IN
 from ..model.heads import Classifier, Features, SpanClassifier
 from ..model.transformer import Transformer
 from ..storage.headers import read_shapes
@@ -14,13 +15,13 @@ from ..storage.json import read_json
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
-NETWORKS = {task: network for network, task in TASKS.items() if network in HEAD_SUFFIXES}
+NETWORKS = {task: network for network, task in TASK_TYPES.items() if network in HEAD_SUFFIXES}
 NETWORKS |= {network.__name__: network for network in HEAD_SUFFIXES}  # as minipeft notes it itself
 
 
 def folder_path(name: str | None) -> Path:
     """Return the path of a folder, or of the built-in model of that name."""
-    return Path(hf.BUILT_IN.get(name, name))
+    return Path(BUILT_IN.get(name, name))
 
 
 def holds_adaptation(folder: Path) -> bool:

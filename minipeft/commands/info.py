@@ -13,9 +13,9 @@ from tyro.conf import Positional, arg
 from .. import hf
 from ..autograd.nn import size
 from ..hf.models import FAMILIES
-from ..hf.peft.folder import KINDS
-from ..hf.peft.lora import PLAIN
-from ..hf.peft.native import made
+from ..hf.peft.folder import PEFT_TYPES
+from ..hf.peft.lora import SUPPORTED
+from ..hf.peft.native import method_from_json
 from ..methods import DoRA
 from ..storage.headers import read_shapes
 from ..storage.json import parse_json, read_json
@@ -83,7 +83,7 @@ def describe_model(folder):
     """Return the report on a folder of a model."""
     settings = read_json(folder / "config.json")
     tensors, _ = read_shapes(folder / "model.safetensors")
-    network, unsupported = try_call(hf.outline, folder)
+    network, unsupported = try_call(hf.load_outline, folder)
     model_type = settings.field("model_type", "", str)
     dtypes = count_dtypes(tensors)
     return {
@@ -145,12 +145,12 @@ def method_of(settings, record):
     record: the method as minipeft notes it in the metadata of the tensors, or None.
     """
     if record:
-        return repr(made(parse_json(record, settings.path)))
+        return repr(method_from_json(parse_json(record, settings.path)))
     peft_type = settings.field("peft_type", "", str)
-    if peft_type not in KINDS:
-        return repr(made(settings, KINDS))
-    settings.check_supported(PLAIN if peft_type == "LORA" else {})
-    return (DoRA if settings.get("use_dora") else KINDS[peft_type][0]).__name__
+    if peft_type not in PEFT_TYPES:
+        return repr(method_from_json(settings, PEFT_TYPES))
+    settings.check_supported(SUPPORTED if peft_type == "LORA" else {})
+    return (DoRA if settings.get("use_dora") else PEFT_TYPES[peft_type][0]).__name__
 
 
 def count_dtypes(tensors):

@@ -166,9 +166,9 @@ class Train(Command):
             job.model,
             job.adaptation,
             AdamW(job.adaptation.parameters(), lr),
-            schedule(self.lr_scheduler, self.steps, self.warmup_steps),
+            schedule=schedule(self.lr_scheduler, self.steps, self.warmup_steps),
             seed=self.seed,
-            slices=self.micro_batches,
+            micro_batches=self.micro_batches,
         )
         part.mkdir(parents=True, exist_ok=True)
         if (part / FILE).exists():

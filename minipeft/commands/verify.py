@@ -14,7 +14,7 @@ STATUS = {True: "ok", False: "fails", None: "open"}
 
 @dataclass
 class Verify(Command):
-    """Check every equation, written as in its paper, against the library on random draws."""
+    """Check every equation of the papers against the library on random draws."""
 
     draws: int = 5
     """Random draws of each equation's inputs."""

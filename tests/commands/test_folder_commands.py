@@ -1,4 +1,4 @@
-"""minipeft info, convert and layers, on folders of every family, with and without a head."""
+"""info, convert and layers on folders of every family, with and without a head."""
 
 import json
 from dataclasses import replace
@@ -30,136 +30,117 @@ HEADS = {
     "spans": mp.SpanClassifier,
     "none": mp.Features,
 }
-families = pytest.mark.parametrize("kind", LMS)
-heads = pytest.mark.parametrize("head", HEADS)
+each_family = pytest.mark.parametrize("kind", LMS)
+each_head = pytest.mark.parametrize("head", HEADS)
 
 
-@pytest.fixture
-def labelled_positions(run, capsys):
-    """asked("info", folder): the JSON that a command prints."""
-
-    def call(*args):
-        assert run(*args, "--json") == 0
-        return json.loads(capsys.readouterr().out)
-
-    return call
-
-
-@families
-@heads
-def test_a_model_is_told_of_as_it_loads(tmp_path, labelled_positions, kind, head):
+@each_family
+@each_head
+def test_info_describes_a_model_as_it_loads(tmp_path, json_of, kind, head):
     mp.save(HEADS[head](LMS[kind]), tmp_path / "m")
-    told, model = labelled_positions("info", tmp_path / "m"), mp.load(tmp_path / "m")
-    assert told["holds"] == "model" and told["model_type"] == kind and not told["tokenizer"]
-    assert told["loads_as"] == type(model).__name__ and told["not_supported"] is None
-    assert told["parameters"] == size(model) == told["stored_as"]["float32"]
-    assert told["fields"]["width"] == 8 and {*told["files"]} == {"config.json", "model.safetensors"}
+    report, model = json_of("info", tmp_path / "m"), mp.load(tmp_path / "m")
+    assert report["type"] == "model" and report["model_type"] == kind and not report["tokenizer"]
+    assert report["loads_as"] == type(model).__name__ and report["not_supported"] is None
+    assert report["params"] == size(model) == report["dtypes"]["float32"]
+    assert report["config"]["width"] == 8
+    assert {*report["files"]} == {"config.json", "model.safetensors"}
 
 
-@families
-@heads
-def test_layers_have_the_names_that_are_in_the_file(tmp_path, labelled_positions, kind, head):
+@each_family
+@each_head
+def test_layers_have_the_names_in_the_file(tmp_path, json_of, kind, head):
     mp.save(HEADS[head](LMS[kind]), tmp_path / "m")
-    layers = labelled_positions("layers", "--model", tmp_path / "m")
+    layers = json_of("layers", "--model", tmp_path / "m")
     names = {f"{x['hugging_face']}.{PARAMETERS[n]}" for x in layers for n in x["shapes"]}
     tied_head = {"lm_head.weight", "cls.predictions.weight"}
-    there = {*load_file(tmp_path / "m/model.safetensors")}
-    assert names - tied_head == there - tied_head
+    in_file = {*load_file(tmp_path / "m/model.safetensors")}
+    assert names - tied_head == in_file - tied_head
     blocks = [x["hugging_face"] for x in layers if x["path"] in ("blocks.0", "blocks.1")]
-    assert len(blocks) == 2 and all(any(n.startswith(f"{b}.") for n in there) for b in blocks)
+    assert len(blocks) == 2 and all(any(n.startswith(f"{b}.") for n in in_file) for b in blocks)
 
 
-@families
-def test_info_takes_no_number_of_a_model(tmp_path, labelled_positions, monkeypatch, kind):
+@each_family
+def test_info_reads_no_tensor_of_a_model(tmp_path, json_of, monkeypatch, kind):
     mp.save(LMS[kind], tmp_path / "m")
     monkeypatch.setattr("minipeft.storage.safetensors.StoredTensor.read", None)
-    assert labelled_positions("info", tmp_path / "m")["not_supported"] is None
+    assert json_of("info", tmp_path / "m")["not_supported"] is None
 
 
-def test_info_sums_up_shards(tmp_path, labelled_positions, run, capsys):
+def test_info_sums_up_shards(tmp_path, json_of, run, capsys):
     mp.save(LMS["llama"], tmp_path / "m")
     path = tmp_path / "m/model.safetensors"
-    whole, parts = labelled_positions("info", tmp_path / "m"), load_file(path)
+    single, tensors = json_of("info", tmp_path / "m"), load_file(path)
     path.unlink()
     names = [f"model-{i}-of-2.safetensors" for i in (1, 2)]
-    where = {name: names[i % 2] for i, name in enumerate(parts)}
+    shard_of = {name: names[i % 2] for i, name in enumerate(tensors)}
     for file in names:
-        save_file({n: x for n, x in parts.items() if where[n] == file}, tmp_path / "m" / file)
+        save_file({n: x for n, x in tensors.items() if shard_of[n] == file}, tmp_path / "m" / file)
     index = path.with_name("model.safetensors.index.json")
-    index.write_text(json.dumps({"weight_map": where}))
-    told = labelled_positions("info", tmp_path / "m")
-    assert {*told.pop("files")} == {"config.json", index.name, *names}
-    assert whole.pop("files") and told == whole
+    index.write_text(json.dumps({"weight_map": shard_of}))
+    report = json_of("info", tmp_path / "m")
+    assert {*report.pop("files")} == {"config.json", index.name, *names}
+    assert single.pop("files") and report == single
     index.write_text(json.dumps({"weight_map": {"x": "../m/model-1-of-2.safetensors"}}))
-    assert (
-        run("info", tmp_path / "m") == 3
-        and "not in a .safetensors beside it" in capsys.readouterr().err
-    )
+    assert run("info", tmp_path / "m") == 3
+    assert "which is not a .safetensors file of the same folder" in capsys.readouterr().err
 
 
-def test_what_is_not_supported_is_told_beside_what_is_there(
-    tmp_path, labelled_positions, run, capsys
-):
+def test_info_names_an_unsupported_field_and_shows_the_rest(tmp_path, json_of, run, capsys):
     mp.save(LMS["gpt2"], tmp_path / "m")
     path = tmp_path / "m/config.json"
     settings = json.loads(path.read_text())
     for field, value in {"model_type": "mamba", "activation_function": "relu"}.items():
         path.write_text(json.dumps(settings | {field: value}))
-        told = labelled_positions("info", tmp_path / "m")
-        assert f"{field}={value!r} is not supported" in told["not_supported"]
-        assert told["parameters"] == size(LMS["gpt2"]) and told["loads_as"] is None
-        assert told["fields"]["n_embd"] == 8 and told["fields"][field] == value
+        report = json_of("info", tmp_path / "m")
+        assert f"{field}={value!r} is not supported" in report["not_supported"]
+        assert report["params"] == size(LMS["gpt2"]) and report["loads_as"] is None
+        assert report["config"]["n_embd"] == 8 and report["config"][field] == value
     path.write_text(json.dumps(settings | {"n_embd": 12}))
-    assert "wte.weight is (13, 8)" in labelled_positions("info", tmp_path / "m")["not_supported"]
+    assert "wte.weight has shape (13, 8)" in json_of("info", tmp_path / "m")["not_supported"]
     assert run("info", tmp_path / "m") == 0 and "not supported" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
-def test_an_adaptation_is_told_of_and_written_anew(tmp_path, labelled_positions, name):
+def test_an_adaptation_is_described_and_converted(tmp_path, json_of, name):
     model = mp.load()
     adaptation = METHODS[name]().attach(model, np.random.default_rng(0))
     mp.save(adaptation, tmp_path / "a")
-    told = labelled_positions("info", tmp_path / "a", "--model", "decoder")
-    alone = labelled_positions("info", tmp_path / "a")
-    assert (
-        told["trained"] == size(fold(adaptation)) <= alone["numbers"] and alone["trained"] is None
-    )
-    assert alone["loads_as"] == repr(adaptation) and told["loads_as"] == repr(fold(adaptation))
-    assert alone["made_for"]["width"] == 128 and told["fits"] == "decoder, as Decoder"
-    again = labelled_positions("convert", tmp_path / "a", tmp_path / "b", "--dtype", "float64")
-    assert again["holds"] == "adaptation" and again["numbers"] == told["trained"]
-    assert "reparametrization.safetensors" not in again["files"]
-    one, other = (mp.load_adaptation(tmp_path / x, model).parameters() for x in "ab")
-    assert all(np.array_equal(p.data, q.data) for p, q in zip(one, other, strict=True))
+    report = json_of("info", tmp_path / "a", "--model", "decoder")
+    alone = json_of("info", tmp_path / "a")
+    assert report["trained_params"] == size(fold(adaptation)) <= alone["params"]
+    assert alone["trained_params"] is None
+    assert alone["loads_as"] == repr(adaptation) and report["loads_as"] == repr(fold(adaptation))
+    assert alone["made_for"]["width"] == 128 and report["checked_with"] == "decoder, as Decoder"
+    converted = json_of("convert", tmp_path / "a", tmp_path / "b", "--dtype", "float64")
+    assert converted["type"] == "adaptation"
+    assert converted["params"] == report["trained_params"]
+    assert "reparametrization.safetensors" not in converted["files"]
+    before, after = (mp.load_adaptation(tmp_path / x, model).parameters() for x in "ab")
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(before, after, strict=True))
 
 
-def test_what_stands_in_a_folder_of_pefts_is_told(tmp_path, labelled_positions):
+def test_info_describes_a_folder_of_peft(tmp_path, json_of):
     mp.save(mp.LoRA(2).attach(LMS["llama"], np.random.default_rng(0)), tmp_path / "a")
-    path, own = tmp_path / "a/adapter_model.safetensors", tmp_path / "a/adapter_config.json"
-    save_file(load_file(path), path)  # without what we wrote beside
-    settings = json.loads(own.read_text()) | {"base_model_name_or_path": "some/llama"}
-    own.write_text(json.dumps(settings | {"use_dora": True}))
-    told = labelled_positions("info", tmp_path / "a")
-    assert (told["peft_type"], told["task_type"], told["base"]) == (
-        "LORA",
-        "CAUSAL_LM",
-        "some/llama",
-    )
-    assert told["loads_as"] == "DoRA" and told["ranks"] == [2] and told["made_for"] is None
-    assert told["fields"]["target_modules"] == ["self_attn.q_proj", "self_attn.v_proj"]
+    tensors, config = tmp_path / "a/adapter_model.safetensors", tmp_path / "a/adapter_config.json"
+    save_file(load_file(tensors), tensors)  # without minipeft's metadata
+    settings = json.loads(config.read_text()) | {"base_model_name_or_path": "some/llama"}
+    config.write_text(json.dumps(settings | {"use_dora": True}))
+    report = json_of("info", tmp_path / "a")
+    assert report["peft_type"] == "LORA" and report["task_type"] == "CAUSAL_LM"
+    assert report["base_model"] == "some/llama"
+    assert report["loads_as"] == "DoRA" and report["ranks"] == [2] and report["made_for"] is None
+    assert report["config"]["target_modules"] == ["self_attn.q_proj", "self_attn.v_proj"]
     for wrong in ({"peft_type": "VERA"}, {"lora_bias": True}):
-        own.write_text(json.dumps(settings | wrong))
-        told = labelled_positions("info", tmp_path / "a")
+        config.write_text(json.dumps(settings | wrong))
+        report = json_of("info", tmp_path / "a")
         ((field, value),) = wrong.items()
-        assert f"{field}={value!r} is not supported" in told["not_supported"]
-        assert told["loads_as"] is None and told["numbers"] == 112
+        assert f"{field}={value!r} is not supported" in report["not_supported"]
+        assert report["loads_as"] is None and report["params"] == 112
 
 
-@families
+@each_family
 @pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
-def test_an_adaptation_with_a_head_is_checked_converted_and_merged(
-    tmp_path, labelled_positions, kind, head
-):
+def test_an_adaptation_with_a_head_is_checked_converted_and_merged(tmp_path, json_of, kind, head):
     network, rng = HEADS[head](LMS[kind]), np.random.default_rng(0)
     adaptation = mp.Chain(mp.LoRA(2), mp.Probe()).attach(network, rng)
     for p in adaptation.parameters():
@@ -168,64 +149,60 @@ def test_an_adaptation_with_a_head_is_checked_converted_and_merged(
     mp.save(adaptation, tmp_path / "a")
     (tmp_path / "a/labels.json").write_text(json.dumps(["x", "y", "z"]))
     name = type(network).__name__
-    told = labelled_positions("info", tmp_path / "a", "--model", tmp_path / "m")
-    assert told["fits"].endswith(f", as {name}") and told["labels"] == ["x", "y", "z"]
-    labelled_positions("convert", tmp_path / "a", tmp_path / "b", "--model", tmp_path / "m")
+    report = json_of("info", tmp_path / "a", "--model", tmp_path / "m")
+    assert report["checked_with"].endswith(f", as {name}")
+    assert report["labels"] == ["x", "y", "z"]
+    json_of("convert", tmp_path / "a", tmp_path / "b", "--model", tmp_path / "m")
     assert (tmp_path / "b/labels.json").exists()
-    merged = labelled_positions(
-        "convert", tmp_path / "m", tmp_path / "n", "--adaptation", tmp_path / "b"
-    )
-    assert merged["kind"] == name
+    merged = json_of("convert", tmp_path / "m", tmp_path / "n", "--adaptation", tmp_path / "b")
+    assert merged["class"] == name
     ids = rng.integers(0, V, (2, 5))
     z = mp.load(tmp_path / "n")(ids).data
     np.testing.assert_allclose(z, network(ids, adaptation).data, atol=1e-4)
 
 
 @pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
-def test_ours_with_a_head_says_of_which_network_it_is(tmp_path, labelled_positions, head):
+def test_an_adaptation_with_a_head_in_our_format_names_its_network(tmp_path, json_of, head):
     network = HEADS[head](LMS["gpt2"])
     mp.save(LMS["gpt2"], tmp_path / "m")
     adaptation = mp.Chain(mp.Adapter(3), mp.Probe()).attach(network, np.random.default_rng(0))
     mp.save(adaptation, tmp_path / "a")
-    told = labelled_positions("info", tmp_path / "a", "--model", tmp_path / "m")
-    assert told["fits"].endswith(f", as {type(network).__name__}")
+    report = json_of("info", tmp_path / "a", "--model", tmp_path / "m")
+    assert report["checked_with"].endswith(f", as {type(network).__name__}")
 
 
-@families
+@each_family
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_a_model_is_written_anew_with_its_tokenizer(tmp_path, labelled_positions, kind, dtype):
+def test_a_model_is_converted_with_its_tokenizer(tmp_path, json_of, kind, dtype):
     mp.save(LMS[kind], tmp_path / "m", tokenizer=mp.load_tokenizer())
-    told = labelled_positions("convert", tmp_path / "m", tmp_path / "n", "--dtype", dtype)
-    assert told["dtype"] == dtype and told["numbers"] == size(LMS[kind])
-    assert {*told["files"]} == {p.name for p in (tmp_path / "m").iterdir()}
-    assert labelled_positions("info", tmp_path / "n")["stored_as"] == {dtype: told["numbers"]}
-    one, other = (mp.load(tmp_path / x).parameters() for x in "mn")
-    for t, u in zip(one, other, strict=True):
-        np.testing.assert_allclose(
-            t.data, u.data, *((1e-3, 1e-6) if dtype == "float16" else (0, 0))
-        )
+    report = json_of("convert", tmp_path / "m", tmp_path / "n", "--dtype", dtype)
+    assert report["dtype"] == dtype and report["params"] == size(LMS[kind])
+    assert {*report["files"]} == {p.name for p in (tmp_path / "m").iterdir()}
+    assert json_of("info", tmp_path / "n")["dtypes"] == {dtype: report["params"]}
+    before, after = (mp.load(tmp_path / x).parameters() for x in "mn")
+    rtol, atol = (1e-3, 1e-6) if dtype == "float16" else (0, 0)
+    for t, u in zip(before, after, strict=True):
+        np.testing.assert_allclose(t.data, u.data, rtol, atol)
 
 
-def test_without_a_dtype_no_digit_is_lost_and_old_names_become_the_present_ones(
-    tmp_path, labelled_positions
-):
+def test_convert_keeps_float64_and_replaces_old_names_of_tensors(tmp_path, json_of):
     model = LMS["bert"].astype("float64")
     mp.save(model, tmp_path / "m", dtype="float64")
     path = tmp_path / "m/model.safetensors"
-    now = load_file(path)
-    save_file({n.replace("LayerNorm.weight", "LayerNorm.gamma"): x for n, x in now.items()}, path)
-    assert (
-        labelled_positions("convert", tmp_path / "m", tmp_path / "m")["dtype"] == "float64"
-    )  # in its place
-    again = load_file(path)
-    assert again.keys() == now.keys() and all(np.array_equal(now[n], again[n]) for n in now)
+    new = load_file(path)
+    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma"): x for n, x in new.items()}
+    save_file(old, path)
+    assert json_of("convert", tmp_path / "m", tmp_path / "m")["dtype"] == "float64"
+    converted = load_file(path)
+    assert converted.keys() == new.keys()
+    assert all(np.array_equal(new[n], converted[n]) for n in new)
 
 
-def test_what_can_not_be_written_leaves_what_is_there(tmp_path, run, labelled_positions, capsys):
+def test_a_failed_conversion_leaves_the_folder_as_it_was(tmp_path, run, json_of, capsys):
     rng = np.random.default_rng(0)
     mp.save(LMS["gpt2"].map(lambda t: mp.Tensor(t.data + 1e6)), tmp_path / "m")
     mp.save(mp.PromptTuning(2).attach(mp.load(tmp_path / "m"), rng), tmp_path / "p")
-    labelled_positions("convert", "decoder", tmp_path / "n")
+    json_of("convert", "decoder", tmp_path / "n")
     before = (tmp_path / "n/model.safetensors").read_bytes()
     convert = ["convert", tmp_path / "m", tmp_path / "n"]
     assert run(*convert, "--dtype", "float16") == 3
@@ -236,9 +213,9 @@ def test_what_can_not_be_written_leaves_what_is_there(tmp_path, run, labelled_po
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m", "n", "p"]
 
 
-def test_the_built_in_base_is_told_of_and_fits_80_columns(run, capsys, monkeypatch):
+def test_info_describes_the_built_in_base_in_80_columns(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert run("info") == 0
     rows = capsys.readouterr().out.splitlines()
     assert max(map(len, rows)) <= 80
-    assert any(row.split() == ["│", "parameters", "│", "1,088,256", "│"] for row in rows)
+    assert any(row.split() == ["│", "params", "│", "1,088,256", "│"] for row in rows)

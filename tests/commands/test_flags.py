@@ -1,0 +1,120 @@
+"""Flags: in a TOML file, in the help, and under the names that they had before."""
+
+import re
+
+import pytest
+
+import minipeft as mp
+from minipeft.cli import COMMANDS
+
+CONFIGS = {
+    "steps = 'many'": "run.toml: steps = 'many' must be an integer",
+    "steps = true": "run.toml: steps = True must be an integer",
+    "lr = []": "run.toml: lr = [] must be a number",
+    "json = 1": "run.toml: json = 1 must be true or false",
+    "data = 3": "run.toml: data = 3 must be a string",
+    "lr-scheduler = 'linar'": "lr-scheduler = 'linar' must be one of linear, cosine, constant",
+    "stepz = 3": "unknown key 'stepz'; did you mean 'steps'? (keys: method, data, out",
+    "text_colum = 'x'": "did you mean 'text-column'?",
+    "config = 'x'": "run.toml: unknown key 'config'",
+    "method = 'lora'": "run.toml: method = 'lora' must be a table of its fields",
+    "[lora]\nrnak = 3": "run.toml: lora: unknown key 'rnak'; did you mean 'rank'? (keys: rank, ",
+    "[lora]\nrank = 'x'": "run.toml: lora: rank = 'x' must be an integer",
+    "[lora]\nrank = 0": "LoRA: rank=0 must be an integer of at least 1",
+    "[lorra]\nrank = 3": "unknown key 'lorra'; did you mean 'lora'?",
+    "lora = 3": "run.toml: lora must be a table of fields, not 3",
+    "[lora]\n[prefix]": "run.toml must have one method, not prefix and lora",
+    "[prefix]\nwords = ['a']": "run.toml: prefix: words = ['a'] must be a list",
+}
+TEXT = ["--data", "text.txt", "--out", "new"]
+
+
+@pytest.mark.parametrize("text, message", CONFIGS.items())
+def test_an_error_in_a_configuration_names_the_file_and_the_key(faulty, refused, text, message):
+    (faulty / "run.toml").write_text(text)
+    code, error = refused(["train", "--config", "run.toml", *TEXT])
+    assert code == 2 and message in error and len(error.splitlines()) == 1
+
+
+def test_a_configuration_holds_flags_of_any_command(faulty, base, capsys, run):
+    (faulty / "run.toml").write_text(f'model = "{base}"\nmethod = "lora"\njson = true\n')
+    assert run("layers", "--config", "run.toml") == 0 and capsys.readouterr().out[0] == "["
+    text = base.parent / "world.txt"
+    (faulty / "run.toml").write_text(f'adaptation = ["one", "two"]\ndata = "{text}"\n')
+    assert run("evaluate", "--config", "run.toml", "--model", base) == 3
+    assert "there is no folder one" in capsys.readouterr().err
+
+
+RENAMED = [  # command, old flag, new flag
+    ("compare", "batch", "batch-size"),
+    ("compare", "rates", "lrs"),
+    ("compare", "full", "long"),
+    ("train", "batch", "batch-size"),
+    ("train", "passage", "block-size"),
+    ("train", "rate", "lr"),
+    ("train", "schedule", "lr-scheduler"),
+    ("train", "warmup", "warmup-steps"),
+    ("train", "slices", "micro-batches"),
+    ("train", "every", "save-steps"),
+    ("evaluate", "passage", "block-size"),
+    ("generate", "tokens", "max-new-tokens"),
+]
+NEEDED = {
+    "train": ["lora", *TEXT],
+    "evaluate": ["--data", "text.txt"],
+    "generate": ["--prompt", "x"],
+}
+
+
+@pytest.mark.parametrize("command, old, new", RENAMED)
+def test_an_old_flag_is_refused_with_the_name_of_the_new(faulty, refused, command, old, new):
+    fields = COMMANDS[command].__dataclass_fields__
+    assert new.replace("-", "_") in fields and old not in fields
+    for flag in ([f"--{old}", "1"], [f"--{old}=1"]):
+        code, error = refused([command, *NEEDED.get(command, []), *flag])
+        assert code == 2 and error == f"minipeft: --{old} was renamed: use --{new}\n"
+    (faulty / "run.toml").write_text(f"{old} = 1\n")
+    code, error = refused([command, *NEEDED.get(command, []), "--config", "run.toml"])
+    assert code == 2 and error == f"minipeft: run.toml: {old} was renamed: use {new}\n"
+
+
+def test_the_renamed_flags_are_those_of_the_table():
+    renamed = [(name, *pair) for name, c in COMMANDS.items() for pair in c.renamed.items()]
+    assert sorted(renamed) == sorted(RENAMED)
+
+
+POSITIONAL = {  # how the help shows what is not a flag
+    ("train", "method"): "{",
+    ("info", "folder"): "[FOLDER]",
+    ("convert", "source"): "SOURCE OUT",
+    ("convert", "out"): "SOURCE OUT",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_flag(capsys, monkeypatch, run, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    for name in COMMANDS[command].__dataclass_fields__:
+        assert POSITIONAL.get((command, name), f"--{name.replace('_', '-')} ") in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_every_flag_is_in_80_columns(capsys, monkeypatch, run, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(command, "--help") == 0
+    usage, *lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(re.sub("[─│╭╮╰╯]", " ", " ".join(lines)).split())
+    assert not re.search(
+        r"--[\w-]+ (\S+ )?\((default|required)", text
+    )  # a flag without a help text
+
+
+@pytest.mark.parametrize("method", mp.METHODS)
+def test_help_of_a_method_names_its_fields(capsys, run, method):
+    assert run("train", method, "--help") == 0
+    text = capsys.readouterr().out
+    fields = mp.METHODS[method].__dataclass_fields__
+    assert all(f"-{name.replace('_', '-')} " in text for name in fields)
