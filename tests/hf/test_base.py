@@ -1,4 +1,4 @@
-"""The built-in base: small, whole, and what Transformers reads too."""
+"""The built-in base model: its size, its loss, and that transformers reads it."""
 
 from itertools import islice
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft import hf
+from minipeft.hf.pretrained import BASE
 from minipeft.world.corpus import documents
 
 
-def test_the_base_is_small_and_has_read_the_world():
-    assert sum(path.stat().st_size for path in hf.BASE.iterdir()) <= 4_000_000
+def test_the_base_is_small_and_knows_its_world():
+    assert sum(path.stat().st_size for path in BASE.iterdir()) <= 4_000_000
     model, tokenizer = mp.load(), mp.load_tokenizer()
     assert 0.8e6 < sum(t.data.size for t in model.parameters()) < 1.2e6
     assert model.dtype == np.float32 and tokenizer.get_vocab_size() == model.config.vocabulary
@@ -28,8 +28,8 @@ def test_the_base_is_small_and_has_read_the_world():
 
 def test_transformers_reads_the_base():
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(hf.BASE, dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(hf.BASE)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
     text = "Tamsin saw The Velvet Comet. Zwölf 🍎!"
     ids = tokenizer(text)["input_ids"]
     assert ids == mp.load_tokenizer().encode(text).ids

@@ -1,4 +1,4 @@
-"""examples/llama2c.py: what it writes says what llama2.c says, of a real model and of others."""
+"""examples/llama2c.py: converted models and tokenizers compute what llama2.c computes."""
 
 import runpy
 import struct
@@ -11,11 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minipeft as mp
-from tests.support import run_c as theirs
+from tests.support import run_c
+from tests.support.folders import assert_same
 from tests.support.real import real
 
 SCRIPT = Path(__file__).parents[2] / "examples/llama2c.py"
-ours = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+llama2c = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 SIZES = (24, 20, 2, 4, 2, 265, 12)
 WORDS = {" a": -0.5, "ab": -1.0, " ab": -2.0, " ": -3.0, "a": -4.0, "b": -5.0}
 PUBLISHED = """\
@@ -30,18 +31,18 @@ Her mom said, "Don't worry, Lily. We can help you."""  # llama2.c, doc/stories26
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory):
-    """The folder of the real model."""
+    """The converted folder of the real model."""
     folder = tmp_path_factory.mktemp("real") / "stories"
-    ours.convert(real("stories260k/stories260K.bin"), real("stories260k/tok512.bin"), folder)
+    llama2c.convert(real("stories260k/stories260K.bin"), real("stories260k/tok512.bin"), folder)
     return folder
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A small random model and its tokens."""
+    """The files of a small random model and its tokenizer."""
     model, tokens = tmp_path / "m.bin", tmp_path / "t.bin"
-    model.write_bytes(theirs.model_file(np.random.default_rng(0), SIZES))
-    tokens.write_bytes(theirs.tokens_file(WORDS))
+    model.write_bytes(run_c.model_file(np.random.default_rng(0), SIZES))
+    tokens.write_bytes(run_c.tokens_file(WORDS))
     return model, tokens
 
 
@@ -51,50 +52,49 @@ def files(tmp_path):
 @pytest.mark.parametrize(
     "sizes", [SIZES, (16, 12, 1, 2, 2, -7, 9), (12, 64, 3, 6, 1, 30, 10), (8, 8, 2, 1, 1, -20, 8)]
 )
-def test_any_model_says_what_it_said(tmp_path, sizes):
+def test_any_model_has_the_logits_of_run_c(tmp_path, sizes):
     rng = np.random.default_rng(1)
-    raw, ids = theirs.model_file(rng, sizes), rng.integers(0, abs(sizes[5]), 8)
+    raw, ids = run_c.model_file(rng, sizes), rng.integers(0, abs(sizes[5]), 8)
     (tmp_path / "m.bin").write_bytes(raw)
-    mp.save(ours.read_model(tmp_path / "m.bin"), tmp_path / "m")
+    mp.save(llama2c.read_model(tmp_path / "m.bin"), tmp_path / "m")
     model = mp.load(tmp_path / "m").astype(np.float64)
-    z = theirs.logits(raw, ids)
+    z = run_c.logits(raw, ids)
     assert np.abs(model(ids[None]).data[0] - z).max() < 1e-12 * np.abs(z).max()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_published_story_comes_out_to_the_last_letter(stories, dtype):
+def test_the_published_story_is_generated_letter_by_letter(stories, dtype):
     model, tokenizer = mp.load(stories).astype(dtype), mp.load_tokenizer(stories)
     assert sum(t.data.size for t in model.parameters()) == 260_032
     new = mp.generate(model, [[1]], max_new_tokens=256)[0]
     assert len(new) == 256 and tokenizer.decode([1, *new]) == PUBLISHED
-    whole = model([[1, *new[:-1]]]).data[0]  # without a memory, all at once
-    assert whole.dtype == dtype and np.array_equal(whole.argmax(1), new)
+    z = model([[1, *new[:-1]]]).data[0]  # without a cache, all tokens at once
+    assert z.dtype == dtype and np.array_equal(z.argmax(1), new)
 
 
-def test_the_command_goes_on_with_a_space(stories, run, capsys):
-    own = "--model", stories, "--temperature", 0, "--tokens", 60
-    assert run("generate", *own, "--prompt", "Once upon") == 0
+def test_the_command_continues_with_a_space(stories, run, capsys):
+    options = "--model", stories, "--temperature", 0, "--max-new-tokens", 60
+    assert run("generate", *options, "--prompt", "Once upon") == 0
     assert PUBLISHED.startswith(capsys.readouterr().out.rstrip("\n"))
 
 
-def test_the_real_model_says_what_it_said(stories):
+def test_the_real_model_has_the_logits_of_run_c(stories):
     ids = [1, *mp.load_tokenizer(stories).encode("The king and the thief").ids]
-    z = theirs.logits(real("stories260k/stories260K.bin").read_bytes(), ids)
+    z = run_c.logits(real("stories260k/stories260K.bin").read_bytes(), ids)
     assert np.abs(mp.load(stories).astype(np.float64)([ids]).data[0] - z).max() < 1e-11
 
 
-def test_the_real_model_comes_back(stories, tmp_path):
+def test_the_real_model_is_saved_as_it_was_loaded(stories, tmp_path):
     model, tokenizer = mp.load(stories), mp.load_tokenizer(stories)
     mp.save(model, tmp_path / "again", tokenizer)
     for file in stories.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
     again = mp.load(tmp_path / "again")
     assert again.config == model.config
-    for (name, t), (same, u) in zip(model.named_parameters(), again.named_parameters()):
-        assert name == same and np.array_equal(t.data, u.data)
+    assert_same(again, model)
 
 
-@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.filterwarnings("ignore")  # of transformers
 def test_transformers_reads_the_folder(stories):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     network = transformers.AutoModelForCausalLM.from_pretrained(stories)
@@ -108,22 +108,24 @@ def test_transformers_reads_the_folder(stories):
     assert tokenizer.decode(new, skip_special_tokens=True) == PUBLISHED
 
 
-# -- the tokens
+# -- the tokenizer
 
 
-def agree(text, tokenizer, found):
+def check_text(text, tokenizer, vocabulary):
+    """Raise AssertionError unless run_c has the same ids of a text, and the same text of these."""
     ids = tokenizer.encode(text).ids
-    assert ids == theirs.encode(text, found), text
-    assert tokenizer.decode(ids) == text == theirs.decode(ids, found).decode()
+    assert ids == run_c.encode(text, vocabulary), text
+    assert tokenizer.decode(ids) == text == run_c.decode(ids, vocabulary).decode()
 
 
 @pytest.fixture(scope="module")
-def tokens():
+def tokenizers():
+    """The real tokenizer, converted and as run_c reads it."""
     path = real("stories260k/tok512.bin")
-    return ours.read_tokenizer(path), theirs.tokens(path.read_bytes())
+    return llama2c.read_tokenizer(path), run_c.tokens(path.read_bytes())
 
 
-def test_shakespeare_is_cut_as_it_was(tokens):
+def test_shakespeare_has_the_ids_of_run_c(tokenizers):
     text = real("tinyshakespeare/input.txt").read_text(encoding="utf-8")
     pieces = [text[at : at + 97] for at in range(0, len(text), 2003)]
     assert len(pieces) > 500
@@ -139,93 +141,99 @@ def test_shakespeare_is_cut_as_it_was(tokens):
         "ééñ😀中",
         "\t",
     ]:
-        agree(piece, *tokens)
+        check_text(piece, *tokenizers)
 
 
 @given(st.data())
-def test_any_text_is_cut_as_it_was(tokens, data):
-    tokenizer, found = tokens
-    known = [token.decode() for _, token in found[259:]]
+def test_any_text_has_the_ids_of_run_c(tokenizers, data):
+    tokenizer, vocabulary = tokenizers
+    known = [token.decode() for _, token in vocabulary[259:]]
     for texts in st.text(), st.lists(st.sampled_from(known)).map("".join):
         text = data.draw(texts)
-        assume(not any(special in text for special in ours.SPECIAL))
-        agree(text, tokenizer, found)
+        assume(not any(special in text for special in llama2c.SPECIAL_TOKENS))
+        check_text(text, tokenizer, vocabulary)
 
 
-def in_bytes(c):
+def byte_tokens(c):
     return [byte + 3 for byte in c.encode()]
 
 
-ONE = st.integers(259, 511).map(lambda n: [n])
-SPELT = st.characters(exclude_characters=" ", exclude_categories=["Cs"]).map(in_bytes)
+ONE_TOKEN = st.integers(259, 511).map(lambda n: [n])
+IN_BYTES = st.characters(exclude_characters=" ", exclude_categories=["Cs"]).map(byte_tokens)
 
 
-@given(st.lists(ONE | SPELT).map(lambda parts: sum(parts, [1])))
-def test_any_tokens_read_as_they_did(tokens, ids):
-    tokenizer, found = tokens
-    assert tokenizer.decode(ids) == theirs.decode(ids, found).decode()
+@given(st.lists(ONE_TOKEN | IN_BYTES).map(lambda parts: sum(parts, [1])))
+def test_any_tokens_have_the_text_of_run_c(tokenizers, ids):
+    tokenizer, vocabulary = tokenizers
+    assert tokenizer.decode(ids) == run_c.decode(ids, vocabulary).decode()
 
 
-def test_small_tokens_are_cut_as_they_were(files):
-    tokenizer, found = ours.read_tokenizer(files[1]), theirs.tokens(files[1].read_bytes())
+def test_a_small_tokenizer_has_the_ids_of_run_c(files):
+    tokenizer = llama2c.read_tokenizer(files[1])
+    vocabulary = run_c.tokens(files[1].read_bytes())
     for text in "ab", "abab", "aab b", "a\x00b", "é", " ab ab", "c":
-        agree(text, tokenizer, found)
+        check_text(text, tokenizer, vocabulary)
 
 
-# -- what is no such file
+# -- malformed files
 
 
-def rewritten(path, at, content):
-    raw = path.read_bytes()
-    path.write_bytes(raw[:at] + content + raw[at + len(content) :])
+def edit(change):
+    """Replace the bytes of a file by change(bytes)."""
+    return lambda path: path.write_bytes(change(path.read_bytes()))
 
 
-def number(n):
-    return struct.pack("<i", n)
+def overwrite(offset, content):
+    return edit(lambda raw: raw[:offset] + content + raw[offset + len(content) :])
 
 
-def nan(path):
-    rewritten(path, 28, struct.pack("<f", float("nan")))
+def set_integer(offset, n):
+    return overwrite(offset, struct.pack("<i", n))
 
 
+SIZE, TOO_SMALL = "bytes; its header implies", "every size must be at least 1"
+INVALID = "is not a tokenizer of llama2.c"
 MODELS = {
-    "empty": (lambda path: path.write_bytes(b""), "0 bytes are no llama2.c model"),
-    "only a header": (lambda path: path.write_bytes(path.read_bytes()[:28]), "28 bytes, but"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, but"),
-    "too long": (lambda path: path.write_bytes(path.read_bytes() + b"1234"), "bytes, but"),
-    "version 1": (lambda path: rewritten(path, 0, b"24ka\x01\0\0\0"), "version 0"),
-    "text": (lambda path: path.write_bytes(b"Once upon a time, there was a model."), "version 0"),
-    "no layers": (lambda path: rewritten(path, 8, number(0)), "less than 1"),
-    "a negative width": (lambda path: rewritten(path, 0, number(-24)), "less than 1"),
-    "no hidden": (lambda path: rewritten(path, 4, number(0)), "less than 1"),
-    "5 heads of 24": (lambda path: rewritten(path, 12, number(5)), "multiple of heads"),
-    "3 key heads of 4": (lambda path: rewritten(path, 16, number(3)), "key_heads 3"),
-    "odd heads": (lambda path: rewritten(path, 12, number(8)), "turn pairs"),
-    "a huge vocabulary": (lambda path: rewritten(path, 20, number(2**31 - 1)), "bytes, but"),
-    "huge layers": (lambda path: rewritten(path, 8, number(2**31 - 1)), "bytes, but"),
-    "NaN": (nan, "NaN"),
+    "empty": (edit(lambda raw: b""), "0 bytes; a llama2.c model begins with"),
+    "only a header": (edit(lambda raw: raw[:28]), f"28 {SIZE}"),
+    "truncated": (edit(lambda raw: raw[:-1]), SIZE),
+    "too long": (edit(lambda raw: raw + b"1234"), SIZE),
+    "version 1": (overwrite(0, b"24ka\x01\0\0\0"), "version 0"),
+    "text": (edit(lambda raw: b"Once upon a time, there was a model."), "version 0"),
+    "no layers": (set_integer(8, 0), TOO_SMALL),
+    "a negative width": (set_integer(0, -24), TOO_SMALL),
+    "no MLP": (set_integer(4, 0), TOO_SMALL),
+    "5 heads of 24": (set_integer(12, 5), "multiple of heads"),
+    "3 key heads of 4": (set_integer(16, 3), "key_heads 3"),
+    "odd heads": (set_integer(12, 8), "rotary positions need an even head width"),
+    "a huge vocabulary": (set_integer(20, 2**31 - 1), SIZE),
+    "huge layers": (set_integer(8, 2**31 - 1), SIZE),
+    "NaN": (overwrite(28, struct.pack("<f", float("nan"))), "NaN"),
 }
 TOKENS = {
-    "empty": (lambda path: path.write_bytes(b""), "no tokens of llama2.c's"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "no whole file of tokens"),
-    "a huge length": (lambda path: rewritten(path, 8, number(-1)), "no whole file of tokens"),
-    "no UTF-8": (lambda path: rewritten(path, 12, b"\xff"), "no whole file of tokens"),
-    "another byte": (lambda path: rewritten(path, 66, b"#"), "<0x00> to <0xFF>"),
-    "one twice": (lambda path: rewritten(path, len(path.read_bytes()) - 1, b"a"), "<0x00>"),
-    "one more": (lambda path: path.write_bytes(theirs.tokens_file(WORDS | {"c": 0})), "266 tokens"),
+    "empty": (edit(lambda raw: b""), INVALID),
+    "truncated": (edit(lambda raw: raw[:-1]), f"{INVALID}.*, at byte"),
+    "a huge length": (set_integer(8, -1), f"{INVALID}.*, at byte"),
+    "not UTF-8": (overwrite(12, b"\xff"), f"{INVALID}.*, at byte"),
+    "another byte": (overwrite(66, b"#"), "must be <0x00> to <0xFF>"),
+    "one twice": (edit(lambda raw: raw[:-1] + b"a"), "no token may come twice"),
+    "one more": (
+        edit(lambda raw: run_c.tokens_file(WORDS | {"c": 0})),
+        "has 266 tokens, and the model has 265",
+    ),
 }
-HOSTILE = [(0, *case) for case in MODELS.values()] + [(1, *case) for case in TOKENS.values()]
+MALFORMED = [(0, *case) for case in MODELS.values()] + [(1, *case) for case in TOKENS.values()]
 
 
-@pytest.mark.parametrize("which,spoil,told", HOSTILE, ids=[*MODELS, *TOKENS])
-def test_another_file_is_one_clear_error(files, tmp_path, which, spoil, told):
-    spoil(files[which])
-    with pytest.raises(mp.CheckpointError, match=told):
-        ours.convert(*files, tmp_path / "m")
+@pytest.mark.parametrize("which, change, message", MALFORMED, ids=[*MODELS, *TOKENS])
+def test_malformed_files_are_refused(files, tmp_path, which, change, message):
+    change(files[which])
+    with pytest.raises(mp.CheckpointError, match=message):
+        llama2c.convert(*files, tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
 
-def test_and_a_whole_one_is_none(files, tmp_path):
-    ours.convert(*files, tmp_path / "m")
+def test_valid_files_are_converted(files, tmp_path):
+    llama2c.convert(*files, tmp_path / "m")
     V = mp.load(tmp_path / "m").config.vocabulary
     assert V == mp.load_tokenizer(tmp_path / "m").get_vocab_size() == SIZES[5]

@@ -1,16 +1,16 @@
-"""Real files, which are no part of the project: where they are, or a skip that says so."""
+"""Paths of real files, which are not part of the project; tests that need them are skipped."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-BESIDE = Path(__file__).parents[3] / "shared/data"
-DATA = Path(os.environ.get("MINIPEFT_REAL_DATA", BESIDE)).resolve()
+DEFAULT = Path(__file__).parents[3] / "shared/data"
+FOLDER = Path(os.environ.get("MINIPEFT_REAL_DATA", DEFAULT)).resolve()
 
 
 def real(name):
-    """The path of one, if it is there."""
-    if not (DATA / name).exists():
-        pytest.skip(f"no {DATA / name}; MINIPEFT_REAL_DATA says where the real files are")
-    return DATA / name
+    """Return the path of a real file, or skip the test if it does not exist."""
+    if not (FOLDER / name).exists():
+        pytest.skip(f"no {FOLDER / name}; set MINIPEFT_REAL_DATA to the folder of the real files")
+    return FOLDER / name

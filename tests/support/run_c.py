@@ -1,4 +1,4 @@
-"""llama2.c's run.c, word for word: what its files mean, read with nothing of ours."""
+"""llama2.c's run.c in Python, line by line, without minipeft: the reference for its files."""
 
 import math
 import struct
@@ -9,9 +9,9 @@ BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 def logits(raw, ids):
-    """Logits (T, V) of tokens ids, one at a time, in float64: its `forward`.
+    """Return logits (T, V) of ids in float64, one token at a time, as `forward` in run.c.
 
-    As it does since 2023, it computes the angles, of which the file has a table.
+    The rotary angles are computed, although the file has a table of them: run.c does so, too.
     """
     D, F, L, H, K, V, S = struct.unpack_from("<7i", raw)
     floats, at, d = np.frombuffer(raw, "<f4", offset=28).astype(np.float64), 0, D // H
@@ -58,18 +58,18 @@ def logits(raw, ids):
 
 
 def tokens(raw):
-    """[(score, bytes)]: its `build_tokenizer`."""
-    at, found = 4, []
-    while at < len(raw):
-        score, length = struct.unpack_from("<fi", raw, at)
-        found.append((score, raw[at + 8 : at + 8 + length]))
-        at += 8 + length
-    return found
+    """Return [(score, bytes)] of all tokens, as `build_tokenizer` in run.c."""
+    offset, vocabulary = 4, []
+    while offset < len(raw):
+        score, length = struct.unpack_from("<fi", raw, offset)
+        vocabulary.append((score, raw[offset + 8 : offset + 8 + length]))
+        offset += 8 + length
+    return vocabulary
 
 
-def encode(text, found):
-    """Its `encode`, with the <s> in front."""
-    index = {token: n for n, (_, token) in enumerate(found)}
+def encode(text, vocabulary):
+    """Return the ids of a text, <s> in front, as `encode` in run.c."""
+    index = {token: n for n, (_, token) in enumerate(vocabulary)}
     ids = [1]
     if text:
         ids.append(index[b" "])
@@ -79,27 +79,27 @@ def encode(text, found):
     while True:
         best_score, best_id, best_at = -1e10, -1, -1
         for i in range(len(ids) - 1):
-            n = index.get(found[ids[i]][1] + found[ids[i + 1]][1], -1)
-            if n != -1 and found[n][0] > best_score:
-                best_score, best_id, best_at = found[n][0], n, i
+            n = index.get(vocabulary[ids[i]][1] + vocabulary[ids[i + 1]][1], -1)
+            if n != -1 and vocabulary[n][0] > best_score:
+                best_score, best_id, best_at = vocabulary[n][0], n, i
         if best_at == -1:
             return ids
         ids[best_at : best_at + 2] = [best_id]
 
 
-def decode(ids, found):
-    """Its `decode`, of all tokens after the first."""
-    whole = b""
+def decode(ids, vocabulary):
+    """Return the text of all ids after the first, as `decode` in run.c."""
+    text = b""
     for before, token in zip(ids, ids[1:]):
-        piece = found[token][1]
+        piece = vocabulary[token][1]
         if before == 1 and piece[:1] == b" ":
             piece = piece[1:]
-        whole += bytes([BYTES.index(piece.decode())]) if piece.decode() in BYTES else piece
-    return whole
+        text += bytes([BYTES.index(piece.decode())]) if piece.decode() in BYTES else piece
+    return text
 
 
 def model_file(rng, sizes):
-    """A random model, as a file: sizes are D, F, L, H, K, V, T; V < 0: with a head of its own."""
+    """Return the file of a random model of these sizes; V < 0 if its head is not tied."""
     D, F, L, H, K, V, S = sizes
     d = D // H
     counts = abs(V) * D, L * D, L * D * (D + 2 * K * d + D), L * D, 3 * L * D * F, D
@@ -111,7 +111,7 @@ def model_file(rng, sizes):
 
 
 def tokens_file(more):
-    """A file of the bytes and some more tokens, {token: score}."""
+    """Return the file of a tokenizer: all bytes, and more tokens, {token: score}."""
     first = dict.fromkeys(["<unk>", "\n<s>\n", "\n</s>\n", *BYTES], 0.0)
     raw = struct.pack("<i", max(map(len, more)))
     for token, score in (first | more).items():
