@@ -40,8 +40,8 @@ class Methods(Command):
         table.add_column("trained params", justify="right")
         table.add_column("%", justify="right")
         for row in report["methods"]:
-            start, where = f"start: {row['starts as']}", f"layers: {row['where']}"
-            text = "\n".join([row["equation"], start, where, row["paper"]])
+            start, layers = f"start: {row['start']}", f"layers: {row['layers']}"
+            text = "\n".join([row["equation"], start, layers, row["paper"]])
             table.add_row(row["name"], escape(text), *format_counts(row))
         table.caption = (
             f"trained parameters of each method with its default fields, and their share of the "
