@@ -99,7 +99,7 @@ class Task:
         ]
 
     def as_input(self, text):
-        """Return a text, or a pair of texts: one text for a decoder, two segments for an encoder."""
+        """Return a text as it is, and a pair as one text for a decoder, two for an encoder."""
         if isinstance(text, str):
             return text
         first, second = text[0], f" {text[1]}"

@@ -14,7 +14,7 @@ from ..methods import method
 from ..model.bert import Encoder
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
-from ..training.trainer import BATCH, NonFinite, Trainer
+from ..training.trainer import NonFinite, Trainer
 from .base import Task
 
 
@@ -95,15 +95,15 @@ class Comparison:
         )
         optimizer = AdamW(adaptation.parameters(), lr)
         decay = schedule("linear", plan.steps, plan.steps // 10)
-        return Trainer(model, adaptation, optimizer, decay, seed=seed), batches
+        return Trainer(model, adaptation, optimizer, schedule=decay, seed=seed), batches
 
     def train(self, name: str, lr: float, seed: int) -> tuple:
         """Return a trained adaptation, the loss of each step, and the seconds it took."""
         start, losses = time.perf_counter(), []
         trainer, batches = self.make_trainer(name, lr, seed)
         with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
-            for _, batch in zip(range(self.plan.steps), batches):
-                losses.append(trainer.step(**dict(zip(BATCH, batch))))
+            for _, (ids, labels, mask, token_types) in zip(range(self.plan.steps), batches):
+                losses.append(trainer.step(ids, labels, mask=mask, token_types=token_types))
         return trainer.adaptation, losses, time.perf_counter() - start
 
     def peak_memory(self, name: str) -> int:
@@ -113,7 +113,8 @@ class Comparison:
         """
         tracemalloc.start()
         trainer, batches = self.make_trainer(name, self.plan.lrs[0], seed=0)
-        trainer.step(**dict(zip(BATCH, next(batches))))
+        ids, labels, mask, token_types = next(batches)
+        trainer.step(ids, labels, mask=mask, token_types=token_types)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak

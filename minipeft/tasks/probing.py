@@ -81,8 +81,9 @@ def train_probes(
     probes, y = stack([Probe().attach(head)] * len(x)), head.labels_of_states(x, y)
     batches = shuffled_batches(range(y.shape[1]), size, np.random.default_rng(seed))
     optimizer = AdamW(probes.parameters(), lr)
-    # no clipping: it scales by the norm of all gradients, so each probe would depend on the others
-    trainer = Trainer(head, probes, optimizer, schedule("linear", steps), clip=np.inf)
+    # clipping would scale by the norm of all gradients, so each probe would depend on the others
+    decay = schedule("linear", steps)
+    trainer = Trainer(head, probes, optimizer, schedule=decay, clip=np.inf)
     trainer.fit(((x[:, rows], y[:, rows]) for rows in batches), steps, progress=False)
     return probes
 

@@ -1,6 +1,6 @@
 """A small world of text from our own grammars: pretraining text, and tasks.  See README.md.
 
-Grammar: `domains`, `language`.  Pretraining: `corpus`, `vocabulary`, `pretrain`; `entropy` measures
-how predictable the text is.  Tasks: `sentiment`, `nli` with `quantifiers`, `table`, `topic`, `tags`,
-`style`; each has `splits()`.  Nothing is computed on import.
+Grammar: `domains`, `language`.  Pretraining: `corpus`, `vocabulary`, `pretrain`.  Predictability:
+`entropy`.  Tasks: `sentiment`, `nli` (with `quantifiers`), `table`, `topic`, `tags`, `style`; each
+has `splits()`.  Nothing is computed on import.
 """

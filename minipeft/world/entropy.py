@@ -1,7 +1,7 @@
 """How predictable is the world's text?  python -m minipeft.world.entropy
 
-Prints the perplexity per token, e to the mean loss, of documents that the bases were not trained on:
-of unigrams, of bigrams, of the built-in decoder and, on opinions and tales, of the grammar itself.
+Prints the perplexity per token (e to the mean loss) of documents that the bases were not trained
+on: of unigrams, of bigrams, of the built-in decoder and, on opinions, of the grammar itself.
 """
 
 from itertools import islice

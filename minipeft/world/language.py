@@ -52,7 +52,7 @@ place: Tarnwick, Ostrel, Larkhaven, Brindlow, Merrowby, Quillport, Hasken, Dunma
 time: on Monday, on Friday, last week, in the spring, after work, on Sunday
 """
 
-# An opinion compares two aspects: the winner decides; the other agrees, or is the opposite and loses.
+# An opinion compares two aspects.  The winner decides; the other agrees, or disagrees and loses.
 OPINIONS = (
     "{wins}",
     "{wins} and {agrees}",

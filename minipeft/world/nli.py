@@ -1,7 +1,7 @@
-"""The task `nli`: does a premise about coloured things entail a hypothesis, contradict it, or neither?
+"""The task `nli`: does a premise entail a hypothesis, contradict it, or neither?
 
-Labels are computed from the meaning of the statements (see `quantifiers`), so the ceiling is 1.  One
-of the cases: to have never seen an apple that is not red does not entail to have never seen an
+Labels are computed from the meaning of the statements (see `quantifiers`), so the ceiling is 1.
+One of the cases: to have never seen an apple that is not red does not entail to have never seen an
 apple; the reverse does.
 
 "ood" pairs quantifiers, and things with a place or with who has seen them, that neither the other

@@ -54,7 +54,7 @@ def train(model, batches, steps, seed, **options):
     not_matrices = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
     optimizer = AdamW(θ.parameters(), weight_decay=0.01, no_decay=not_matrices, **options)
     decay = schedule("cosine", steps, warmup=min(WARMUP, steps // 4))
-    Trainer(model, θ, optimizer, decay, seed=seed).fit(batches, steps)
+    Trainer(model, θ, optimizer, schedule=decay, seed=seed).fit(batches, steps)
     return merge(model, θ)
 
 
@@ -135,7 +135,7 @@ class Sentences:
     def mask_words(self, ids, rng):
         """Return ids with masked words, and labels.
 
-        15 % of the words have a label: 80 % of these are [MASK], 10 % a random word, 10 % unchanged.
+        15 % of words have a label.  Of these 80 % are [MASK], 10 % a random word, 10 % unchanged.
         """
         random = rng.integers(1, self.words, ids.shape)
         chosen = (rng.random(ids.shape) < 0.15) & (0 < ids) & (ids < self.words)
