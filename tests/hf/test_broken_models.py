@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minipeft import PLAIN, Classifier, Config, Each, Encoder, LoRA, Tensor, stack
+from minipeft import PLAIN, Chain, Classifier, Config, Each, Encoder, LoRA, Tensor, stack
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from tests.support import families
 from tests.support.families import NONE, ROTARY, C, attached, decoder, encoder
@@ -234,7 +234,8 @@ def test_what_has_no_format_is_refused(tmp_path):
     huge = GPT2.map(lambda t: Tensor(t.data + 1e6))
     refused = [
         (stack(users), {}, "a bank of several users can't be saved"),
-        (Each(users), {}, "can't be saved"),
+        (Each(users), {}, "an Each can't be saved"),
+        (Chain(Each(users), attached("ia3", GPT2)), {}, "an Each can't be saved"),
         (PLAIN, {}, "no parameters to save"),
         (GPT2, {"dtype": "int32"}, "dtype=int32 must be float16"),
         (GPT2, {"dtype": "bfloat16"}, "dtype=bfloat16 must be float16"),

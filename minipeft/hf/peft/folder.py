@@ -16,6 +16,7 @@ import numpy as np
 
 from ...adaptation.adaptation import Adaptation
 from ...adaptation.chain import Chain, MethodChain
+from ...adaptation.each import Each
 from ...adaptation.merge import fold
 from ...autograd.nn import Fingerprint, Module
 from ...methods import (
@@ -60,6 +61,7 @@ from .modules_to_save import (
 from .naming import PeftNames
 from .native import (
     NotInPeft,
+    as_checkpoint_error,
     flatten,
     has_network,
     method_from_json,
@@ -107,6 +109,8 @@ def adaptation_files(γ: Adaptation) -> dict:
     """Return {file name: JSON, or (arrays, metadata)} of the folder of an adaptation."""
     if γ.made_for is None:
         raise CheckpointError(f"{γ!r} has no parameters to save")
+    if contains_each(γ):
+        raise CheckpointError("an Each can't be saved: save each of its parts")
     if any(m.users and type(m.method) is not MultitaskPrompt for m in γ.leaves()):
         raise CheckpointError(
             "a bank of several users can't be saved: save the adaptation of each, γ.user(i)"
@@ -120,6 +124,11 @@ def adaptation_files(γ: Adaptation) -> dict:
     config, arrays, metadata = to_folder_format(folded)
     files = {CONFIG: config, ADAPTER: (arrays, metadata | record)}
     return files | ({NETWORK: named_arrays(γ)} if has_network(γ.method) else {})
+
+
+def contains_each(γ: Adaptation) -> bool:
+    """Return whether an adaptation, or a part of it, is an Each."""
+    return isinstance(γ, Each) or any(map(contains_each, getattr(γ, "parts", ())))
 
 
 def base_fields(base: Fingerprint) -> dict:
@@ -222,11 +231,13 @@ def read_adaptation(
     record = file.metadata.get("minipeft")
     method = method_from_json(parse_json(record, file.path), (), methods) if record else None
     if resume and method and has_network(method):
-        return read_parameters(method, SafetensorsFile(folder / NETWORK), model)
+        return read_parameters(method, file.path, SafetensorsFile(folder / NETWORK), model)
     if settings.field("peft_type", None, str) not in PEFT_TYPES:
-        return read_parameters(method_from_json(settings, PEFT_TYPES, methods), file, model)
+        method = method_from_json(settings, PEFT_TYPES, methods)
+        return read_parameters(method, settings.path, file, model)
     forget = not method or as_peft and settings["peft_type"] in PROMPT_LEARNING
-    γs = from_peft(settings, file, model, [] if forget else [*flatten(method)])
+    with as_checkpoint_error(file.path):  # a pattern in the metadata may be malformed
+        γs = from_peft(settings, file, model, [] if forget else [*flatten(method)])
     file.check_all_used()
     return regroup(γs, method)
 

@@ -147,7 +147,7 @@ def custom_class(settings, custom):
 def value_from_json(settings, name, annotation, nested):
     """Return the value of a field, which must be of the annotated type."""
     value = settings[name]
-    if annotation is Method or isinstance(value, dict):
+    if annotation is Method or isinstance(value, dict) and annotation not in CHECKED:
         return nested(value)
     value = settings.field(name, None, annotation) if annotation in CHECKED else tupled(value)
     if name == "words" and not are_token_ids(value):
@@ -226,11 +226,14 @@ class ZerosGenerator(np.random.Generator):
         return self.zeros(size, int)
 
 
-def read_parameters(method: Method, file: SafetensorsFile, model) -> Adaptation:
-    """Return the method attached to the model, with the parameters in the file."""
+def read_parameters(method: Method, source, file: SafetensorsFile, model) -> Adaptation:
+    """Return the method attached to the model, with the parameters in the file.
+
+    source: the path of the file that describes the method, for errors.
+    """
     if any(getattr(m, "length", 0) > file.size for m in flatten(method)):
         raise CheckpointError(f"{file.path}: {method!r} would be far larger than the file")
-    with as_checkpoint_error(f"{file.path} does not fit this model"):
+    with as_checkpoint_error(f"{source} does not fit this model"):
         adaptation = method.attach(model, ZerosGenerator(2**16 + 8 * file.size))
     shared = parse_json(file.metadata.get("shared", "{}"), file.path)
     names, read, new = {*file, *shared}, {}, {}
