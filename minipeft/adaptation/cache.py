@@ -1,5 +1,7 @@
 """KV cache: the adaptation of a text, and the keys and values computed so far."""
 
+from typing import Any
+
 import numpy as np
 
 from ..autograd.nn import replace
@@ -18,9 +20,9 @@ class Cache:
     def __init__(self, adaptation: Adaptation | None = None, rng=None, keep: bool = True):
         self.adaptation, self.keep = as_adaptation(adaptation).resolve(rng), keep
         self.kv = {}  # path of an attention -> Front([k, v], which rows are real)
-        self.real = None  # (B, S): of the rows so far, prompt first, which are not padding
-        self.shift = None  # (B,): by how many positions prefixes move the text
-        self.position_ids = None  # (B, S): those that were given, if they were
+        self.real: Any = None  # (B, S): of the rows so far, prompt first, which are not padding
+        self.shift: Any = None  # (B,): by how many positions prefixes move the text
+        self.position_ids: Any = None  # (B, S): those that were given, if they were
 
     def of(self, rows) -> "Cache":
         """Return the cache of these rows of the batch, as beam search needs it."""

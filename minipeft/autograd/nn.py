@@ -4,7 +4,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class Fingerprint:
 class Module(Parameters):
     """A layer or a network."""
 
+    config: Any  # of a network
     path = ""  # where the module is in its network, as "blocks.0.attn.q"
     composite = False  # called with (x, forward), through which it calls the layers inside it
 
@@ -104,7 +105,7 @@ class Module(Parameters):
         trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
         with np.errstate(over="ignore"):
             heads = [backend.host(t.data.reshape(-1)[:64]).astype("f4").astype("f2") for t in trunk]
-        return hashlib.sha256(np.concatenate(heads)).hexdigest()[:16] if heads else None
+        return hashlib.sha256(np.concatenate(heads).tobytes()).hexdigest()[:16] if heads else None
 
     def fingerprint(self) -> Fingerprint:
         """Return what an adaptation of this model keeps of it."""

@@ -16,6 +16,17 @@ class Tensor:
 
     __slots__ = ("data", "node", "grad", "__weakref__")
     __array_ufunc__ = None  # array * tensor calls Tensor.__rmul__
+    __add__: Callable[..., "Tensor"]  # the operators are set in ops.py
+    __sub__: Callable[..., "Tensor"]
+    __mul__: Callable[..., "Tensor"]
+    __truediv__: Callable[..., "Tensor"]
+    __matmul__: Callable[..., "Tensor"]
+    __radd__: Callable[..., "Tensor"]
+    __rsub__: Callable[..., "Tensor"]
+    __rmul__: Callable[..., "Tensor"]
+    __rtruediv__: Callable[..., "Tensor"]
+    __rmatmul__: Callable[..., "Tensor"]
+    __neg__: Callable[..., "Tensor"]
 
     def __init__(self, data, requires_grad: bool = False, edges=()):
         self.data, self.grad = data, None
@@ -140,7 +151,7 @@ def no_grad():
         recording.reset(token)
 
 
-def op(forward: Callable) -> Callable:
+def op(forward: Callable) -> Callable[..., Tensor]:
     """Return a differentiable operation, from `forward(*arrays) -> (y, vjp, vjp, ...)`.
 
     `forward` returns one vjp for each array argument, in order.  A vjp of a broadcast argument

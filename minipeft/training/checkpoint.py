@@ -155,5 +155,5 @@ def read_arrays(file, part, adaptation):
 def checksum(arrays, before: int = 0) -> int:
     """Return the CRC-32 of arrays that follow others; None is skipped."""
     for x in arrays:
-        before = before if x is None else crc32(np.ascontiguousarray(host(x)), before)
+        before = before if x is None else crc32(np.ascontiguousarray(host(x)).data, before)
     return before

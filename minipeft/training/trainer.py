@@ -78,7 +78,7 @@ class Trainer:
         self.t, self.best = 0, Best()
         self.batches_checksum = 0  # of all batches so far
         self.log_size = None  # bytes of the log at the last save
-        self.saved = None  # (folder, step) of the last save
+        self.saved: tuple[Path, int] | None = None  # folder and step of the last save
         self.resumed = False
 
     def lr(self, t: int) -> float:
