@@ -6,7 +6,10 @@ import pytest
 from minipeft import (
     PLAIN,
     AdamW,
+    Cache,
     Chain,
+    Classifier,
+    Decoder,
     Each,
     FullFineTuning,
     LoRA,
@@ -15,6 +18,7 @@ from minipeft import (
     stack,
 )
 from minipeft.adaptation.merge import fold
+from minipeft.adaptation.method import as_adaptation
 from tests.support.families import (
     CLASSIFIERS,
     DECODERS,
@@ -88,6 +92,24 @@ def test_merging_follows_a_chain(model):
 def test_what_is_no_change_of_weights_says_so(model, name):
     with pytest.raises(ValueError, match="can't be merged into .*; keep it beside the model"):
         merge(model, attached(name, model))
+
+
+@networks
+def test_no_adaptation_is_merged_and_called_as_the_model(model):
+    """None is no adaptation everywhere: in calls, losses, caches, merging and heads."""
+    ids, labels, mask = batch(model, 3)
+    z = model(ids, mask=mask).data
+    assert np.array_equal(merge(model, None)(ids, mask=mask).data, z)
+    if isinstance(model, Decoder):
+        assert np.array_equal(model(ids, None, mask=mask, cache=Cache(None)).data, z)
+    assert float(model.loss(ids, labels, None, mask=mask)) == float(
+        model.loss(ids, labels, mask=mask)
+    )
+    assert fold(as_adaptation(None)).parameters() == []
+    if isinstance(model, Classifier):
+        head = model.features_head(model.score, model.config)
+        features = model.features(ids, None, mask=mask)[0].data
+        assert np.array_equal(head(features, None).data, head(features).data)
 
 
 @networks
