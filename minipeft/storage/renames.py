@@ -1,4 +1,6 @@
-"""What parameters and settings were called in folders saved before version 0.2."""
+"""Parameters and settings: what they were called in folders saved before version 0.2."""
+
+from collections.abc import Container
 
 RENAMED = {
     "P_key": "P_k",
@@ -17,7 +19,7 @@ RENAMED = {
 }
 
 
-def stored_name(name: str, names) -> str:
+def stored_name(name: str, names: Container[str]) -> str:
     """Return `name`, or what it was called before if only that is among `names`."""
     front, dot, last = name.rpartition(".")
     before = front + dot + RENAMED.get(last, last)

@@ -45,6 +45,7 @@ from ...model.heads import (
 )
 from ...model.transformer import Decoder
 from ...storage.json import CheckpointError, parse_json, read_json
+from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile, named_arrays
 from ..models import family_of
 from .ia3 import read_ia3, write_ia3
@@ -67,7 +68,6 @@ from .native import (
     method_from_json,
     method_to_json,
     read_parameters,
-    stored_name,
 )
 from .prompts import read_prompt, write_prompt
 

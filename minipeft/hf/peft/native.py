@@ -17,6 +17,7 @@ from ...adaptation.chain import MethodChain
 from ...adaptation.method import Method, NoMethod, tupled
 from ...methods import Reparametrised
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
+from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile
 
 CHAIN, CUSTOM = "MINIPEFT_CHAIN", "MINIPEFT_CUSTOM"
@@ -26,30 +27,10 @@ CLASSES = {
 PEFT_TYPES = {c: peft_type for peft_type, c in CLASSES.items()}
 CHECKED = int, float, bool, str, tuple  # types of fields; others take any JSON value
 MAX_DEPTH = 16  # of methods in methods
-RENAMED = {  # parameters and fields: what they were called in folders saved before version 0.2
-    "P_key": "P_k",
-    "P_value": "P_v",
-    "delta": "δ",
-    "mlp_width": "hidden",
-    "ffn_width": "hidden",
-    "rope_theta": "theta",
-    "rope_scaling": "stretch",
-    "tied_head": "tied",
-    "post_norm": "post",
-    "token_types": "types",
-    "biases": "biased",
-}
 
 
 class NotInPeft(Exception):
     """PEFT has no format for an adaptation, which is then saved in minipeft's own."""
-
-
-def stored_name(name: str, names) -> str:
-    """Return `name`, or what it was called before if only that is among `names`."""
-    front, dot, last = name.rpartition(".")
-    before = front + dot + RENAMED.get(last, last)
-    return before if name not in names and before in names else name
 
 
 # -- methods
