@@ -1,11 +1,11 @@
-"""How the bases come to be: what is hidden, what is a pair, and that it is learnt from."""
+"""Pretraining: masked words, pairs of texts, weight decay, and that a base learns."""
 
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from minipeft import load, load_tokenizer
+import minipeft as mp
 from minipeft.world import pretrain
 from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import for_encoder, train_tokenizer
@@ -21,57 +21,71 @@ def tokenizer(texts):
     return for_encoder(train_tokenizer(texts, 400))
 
 
-def test_an_encoder_s_tokenizer_frames_texts_and_pairs(tokenizer):
-    one, two = tokenizer.encode("A plot."), tokenizer.encode("A plot.", "It was thin.")
-    assert one.tokens[0] == "[CLS]" and one.tokens[-1] == "[SEP]" and set(one.type_ids) == {0}
-    middle = two.tokens.index("[SEP]")
-    assert two.ids[: middle + 1] == one.ids and two.tokens[-1] == "[SEP]"
-    assert two.type_ids == [0] * (middle + 1) + [1] * (len(two.ids) - middle - 1)
-    added = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
-    assert [tokenizer.id_to_token(tokenizer.get_vocab_size() - 4 + i) for i in range(4)] == added
-
-
-def test_what_is_hidden(tokenizer, texts):
-    """Devlin et al. 2019, §3.1: 15 % of the words, 80 / 10 / 10, and all can be told again."""
+def test_masked_words(tokenizer, texts):
+    """15 % of the words, of which 80 / 10 / 10 %: Devlin et al. 2019, §3.1."""
     sentences, rng = pretrain.Sentences(texts, tokenizer), np.random.default_rng(0)
     ids = np.tile(sentences.ids[:5000], (10, 1))
     ids[:, 0], words = sentences.cls, (ids > 0) & (ids < sentences.words)
     words[:, 0] = False
-    seen, labels = sentences.hide(ids, rng)
-    told = labels >= 0
-    assert np.array_equal(np.where(told, labels, seen), ids) and not told[~words].any()
-    assert abs(told[words].mean() - 0.15) < 0.01
-    share = lambda is_so: (is_so & told).sum() / told.sum()
-    assert abs(share(seen == sentences.mask) - 0.8) < 0.02
-    assert abs(share((seen != ids) & (seen != sentences.mask)) - 0.1) < 0.02
+    masked, labels = sentences.mask_words(ids, rng)
+    chosen = labels >= 0
+    assert np.array_equal(np.where(chosen, labels, masked), ids) and not chosen[~words].any()
+    assert abs(chosen[words].mean() - 0.15) < 0.01
+    share = lambda condition: (condition & chosen).sum() / chosen.sum()
+    assert abs(share(masked == sentences.mask) - 0.8) < 0.02
+    assert abs(share((masked != ids) & (masked != sentences.mask)) - 0.1) < 0.02
 
 
-def test_a_pair_is_two_texts_of_which_one_follows_the_other_or_not(tokenizer, texts):
+def test_the_second_text_of_a_pair_follows_the_first_if_its_label_is_0(tokenizer, texts):
     sentences, rng = pretrain.Sentences(texts, tokenizer), np.random.default_rng(0)
-    whole, others = " ".join("<|endoftext|>".join(texts).split()), []
+    all_text, pairs = " ".join("<|endoftext|>".join(texts).split()), []
     for _ in range(100):
-        ids, token_types, other = sentences.pair(96, rng)
+        ids, token_types, label = sentences.pair(96, rng)
         assert len(ids) == len(token_types) == 96 and ids[0] == sentences.cls
-        one, two = (np.array(ids)[token_types == kind] for kind in (0, 1))
-        assert one[-1] == sentences.sep and sentences.sep in two
-        a, b = (tokenizer.decode([*x[x < sentences.words]], False).strip() for x in (one, two))
-        together = f"{a} {b}" in whole or f"{a}{b}" in whole
-        assert together or other
-        others.append((other, together))
-    assert 30 < sum(other for other, _ in others) < 70
-    assert sum(together for other, together in others if other) < 5
+        first, second = (np.array(ids)[token_types == kind] for kind in (0, 1))
+        assert first[-1] == sentences.sep and sentences.sep in second
+        a, b = (tokenizer.decode([*x[x < sentences.words]], False).strip() for x in (first, second))
+        follows = f"{a} {b}" in all_text or f"{a}{b}" in all_text
+        assert follows or label
+        pairs.append((label, follows))
+    assert 30 < sum(label for label, _ in pairs) < 70
+    assert sum(follows for label, follows in pairs if label) < 5
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
-def test_a_base_is_pretrained_and_comes_back(family, tmp_path, monkeypatch):
-    small = {"width": 16, "layers": 1, "heads": 2, "length": 256}
-    for name, value in {"DOCUMENTS": 400, "HELD": 100, "TOKENS": 768, "SIZE": small}.items():
+def test_biases_and_gains_of_norms_do_not_decay(family, monkeypatch):
+    class NoTrainer:
+        def __init__(self, model, adaptation, optimizer, **options):
+            decays = dict(zip(map(id, optimizer.parameters), optimizer.decays))
+            self.decays = {path: decays[id(p)] for path, p in adaptation.named_parameters()}
+            trainers.append(self)
+
+        def fit(self, batches, steps):
+            pass
+
+    trainers = []
+    monkeypatch.setattr(pretrain, "Trainer", NoTrainer)
+    model = mp.load("encoder") if family == "bert" else mp.load()
+    pretrain.train(model, [], steps=4, seed=0)
+    tensors, decays = dict(model.named_parameters()), trainers[0].decays
+    assert decays == {path: 0.01 if t.ndim == 2 else 0 for path, t in tensors.items()}
+    assert {*decays.values()} == {0.01, 0}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_a_base_learns_and_is_loaded(family, tmp_path, monkeypatch):
+    size = {"width": 16, "layers": 1, "heads": 2, "length": 256}
+    small = {"DOCUMENTS": 400, "HELD_OUT": 100, "BATCH_TOKENS": 768, "SIZE": size}
+    for name, value in small.items():
         monkeypatch.setattr(pretrain, name, value)
-    untrained, trained = (
+    after_1, after_100 = (
         pretrain.pretrain(tmp_path / f"{steps}", family, steps) for steps in (1, 100)
     )
-    assert np.ravel(trained)[0] < np.ravel(untrained)[0] - 0.3
-    model, tokenizer = load(tmp_path / "100"), load_tokenizer(tmp_path / "100")
+    assert np.ravel(after_100)[0] < np.ravel(after_1)[0] - 0.3
+    model, tokenizer = mp.load(tmp_path / "100"), mp.load_tokenizer(tmp_path / "100")
     assert model.config.vocabulary == tokenizer.get_vocab_size()
-    with pytest.raises(ValueError, match="family='t5': there is gpt2, bert"):
+
+
+def test_an_unknown_family_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="family='t5' must be one of gpt2, bert"):
         pretrain.pretrain(tmp_path / "t5", family="t5")
