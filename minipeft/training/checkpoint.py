@@ -108,9 +108,9 @@ def in_new_names(text):
     """Return the text of a configuration or method with the names of version 0.2."""
     if not isinstance(text, str):
         return text
-    hidden = "mlp_width" if "Encoded(" in text else "ffn_width"
-    for new, old in {**RENAMED, hidden: "hidden"}.items():
-        if old != "hidden" or new == hidden:
+    encoded = "Encoded(" in text  # elsewhere `hidden` was the FFN width of a configuration
+    for new, old in RENAMED.items():
+        if encoded or new != "mlp_width":
             text = re.sub(rf"\b{old}=", f"{new}=", text)
     return text
 

@@ -19,6 +19,7 @@ from tests.support.trainings import (
     DECODER,
     HERE,
     METHODS,
+    ROOT,
     STEPS,
     WHOLE,
     fit,
@@ -343,3 +344,15 @@ def test_a_broken_checkpoint_is_one_clear_error_and_changes_nothing(what, tmp_pa
     with pytest.raises(mp.CheckpointError, match=says) as caught:
         trainer.resume(tmp_path)
     assert numbers(trainer) == before and FILE in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lora", "encoded prefix", "classifier"])
+def test_a_training_saved_before_version_0_2_is_resumed(name):
+    """The file has other names for parameters and settings, and no moments of the best step."""
+    trainer = made(name)
+    trainer.resume(ROOT / "tests/support/saved_before/trainings" / name.replace(" ", "-"))
+    assert trainer.t == 3 and trainer.best.t == 2
+    parameters = [p.data for p in fit(trainer).optimizer.parameters]
+    whole = [p.data for p in fit(made(name)).optimizer.parameters]
+    for p, q in zip(parameters, whole, strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-6)
