@@ -132,9 +132,11 @@ class Compare(Plan, Command):
         """Return the table of the results so far, with a line for the method in training."""
         titles, *body = rows(report)
         caption = f"{escape(report['task'])}, {report['seconds']:.0f} s"
-        table = Table(caption=caption, box=box.SIMPLE_HEAD)
+        table = Table(caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
         for title in titles:
-            table.add_column(title, justify="left" if title == "method" else "right")
+            justify = "left" if title == "method" else "right"
+            title = title.replace("trained ", "trained\n").replace("peak ", "peak\n")
+            table.add_column(title, justify=justify, no_wrap=True)
         for row in body:
             table.add_row(*row)
         for name in methods[len(report["results"]) :][:1]:

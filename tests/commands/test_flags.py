@@ -1,12 +1,14 @@
-"""Flags: in a TOML file, in the help, and under the names that they had before."""
+"""Flags: in a TOML file, in the help, in the manual, and under the names that they had before."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 import minipeft as mp
 from minipeft.cli import COMMANDS
 
+MANUAL = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 CONFIGS = {
     "steps = 'many'": "run.toml: steps = 'many' must be an integer",
     "steps = true": "run.toml: steps = True must be an integer",
@@ -118,3 +120,43 @@ def test_help_of_a_method_names_its_fields(capsys, run, method):
     text = capsys.readouterr().out
     fields = mp.METHODS[method].__dataclass_fields__
     assert all(f"-{name.replace('_', '-')} " in text for name in fields)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_manual_names_every_flag_and_no_other(command):
+    section = re.search(rf"^## {command}\n(.*?)^## ", MANUAL, re.M | re.S)[1]
+    fields = COMMANDS[command].__dataclass_fields__.keys() - {"model", "config", "json"}
+    flags = {name.replace("_", "-") for name in fields if (command, name) not in POSITIONAL}
+    named = {
+        flag
+        for row in re.findall(r"^\| (`--.*?) \|", section, re.M)
+        for flag in re.findall(r"--([\w-]+)", row)
+    }
+    assert named == flags
+
+
+@pytest.mark.parametrize("command, old, new", RENAMED)
+def test_the_manual_names_the_renamed_flags(command, old, new):
+    (row,) = re.findall(rf"^\| `{command}` \| (`--.*)", MANUAL, re.M)
+    before, now = (re.findall(r"--([\w-]+)", cell) for cell in row.split("|")[:2])
+    assert (old, new) in zip(before, now, strict=True)
+
+
+JSON = {
+    "generate": ["--prompt", "The", "--max-new-tokens", 1],
+    "methods": [],
+    "layers": [],
+    "info": [],
+    "convert": ["decoder", "new"],
+    "verify": ["--draws", 1],
+}
+
+
+@pytest.mark.parametrize("command", JSON)
+def test_the_manual_names_every_key_of_the_json(tmp_path, monkeypatch, json_of, command):
+    monkeypatch.chdir(tmp_path)
+    report = json_of(command, *JSON[command])
+    keys = {*(report[0] if isinstance(report, list) else report)}
+    section = MANUAL[MANUAL.index("## JSON") :]
+    row = re.search(rf"^\| `{command}` \| (.*) \|$", section, re.M)[1]
+    assert keys <= {*re.findall(r"`(\w+)`", row)}
