@@ -92,7 +92,7 @@ def test_virtual_tokens_have_no_logits(load_both, model):
 
 def test_the_first_token_is_not_predicted_from_a_prompt(load_both):
     """PEFT's loss includes the prediction of the text's first token by the last virtual token,
-    unless the label is -100. In minipeft the first token is not predicted, with or without a prompt.
+    unless the label is -100. In minipeft nothing predicts the first token, also with a prompt.
     """
     γ, peft_model = load_both(mp.PromptTuning(NV), MODEL)
     labels = np.hstack([IDS[:, :1] * 0 - 100, IDS[:, 1:]])  # without the first token
@@ -112,7 +112,7 @@ def test_token_classification_has_labels_with_a_prompt(load_both):
     model = nudged(mp.TokenClassifier(MODEL, C))
     γ, peft_model = load_both(mp.PromptTuning(NV), model)
     assert np.isfinite(model.loss(IDS, IDS % C, γ).data)
-    with pytest.raises(ValueError, match=rf"must have the shape \(3, {NV + T}\)"):
+    with pytest.raises(ValueError, match=rf"shape \(3, {T}\), .* \(3, {NV + T}\)"):
         peft_model.loss(IDS, IDS % C)
 
 
@@ -172,8 +172,8 @@ def test_padding_is_not_pooled(load_both):
 
 def test_padding_has_no_positions(load_both):
     """Without `position_ids`, a forward pass of GPT-2 or BERT in transformers gives positions to
-    padding, so with any method of PEFT the logits of a text depend on left padding. In minipeft they
-    do not. With prompts `compat="peft"` is as PEFT; with other methods it computes what PEFT
+    padding, so with any method of PEFT the logits of a text depend on left padding. In minipeft
+    they do not. With prompts `compat="peft"` is as PEFT; with other methods it computes what PEFT
     computes if `position_ids` count tokens only, as `generate` passes them.
     """
     γ, lora = load_both(mp.LoRA(2), MODEL)
@@ -341,53 +341,6 @@ def test_a_peft_model_has_prompts_of_one_length(load_both):
     prompt, _ = load_both(mp.PromptTuning(NV), MODEL)
     with pytest.raises(ValueError, match="read them alone"):
         PeftModel(MODEL, mp.Each([lora, prompt, None]))(IDS)
-
-
-@pytest.mark.parametrize("method", [mp.DoRA(2), mp.PromptTuning(NV)])
-def test_a_peft_model_is_saved_as_it_was_loaded(load_both, tmp_path, method):
-    γ, peft_model = load_both(method, MODEL)
-    mp.save(peft_model, tmp_path / "b", dtype=np.float64)
-    again = mp.load_adaptation(tmp_path / "b", MODEL)
-    assert again.method == γ.method
-    assert np.array_equal(MODEL(IDS, again).data, MODEL(IDS, γ).data)
-
-
-@pytest.mark.parametrize("model", [MODEL, WINDOWED], ids=["gpt2", "llama"])
-def test_a_peft_model_generates_with_a_cache_what_it_computes_without(load_both, model):
-    _, peft_model = load_both(mp.PromptTuning(NV), model)
-    new = peft_model.generate(LEFT, mask=LEFT_MASK, max_new_tokens=8)
-    ids, mask = LEFT, LEFT_MASK
-    for _ in range(8):
-        token = peft_model(ids, mask=mask).data[:, -1].argmax(-1)[:, None]
-        ids, mask = np.hstack([ids, token]), np.hstack([mask, np.ones_like(token)])
-    assert np.array_equal(new, ids[:, -8:])
-
-
-def test_rows_with_adaptations_of_their_own_in_one_peft_model(load_both):
-    first, second = (load_both(mp.PromptTuning(NV), MODEL)[1] for _ in range(2))
-    users = [first, second, first]
-    z = PeftModel(MODEL, mp.Each([user.adaptation for user in users]))(LEFT, mask=LEFT_MASK).data
-    for i, user in enumerate(users):
-        alone = user(LEFT[i : i + 1], mask=LEFT_MASK[i : i + 1]).data[0]
-        assert distance(z[i], alone) < 1e-12
-
-
-def test_a_chain_in_a_peft_model(load_both):
-    lora, _ = load_both(mp.LoRA(2), MODEL)
-    prompt, peft_model = load_both(mp.PromptTuning(NV), MODEL)
-    z = PeftModel(MODEL, mp.Chain(prompt, lora))(LEFT, mask=LEFT_MASK).data
-    merged = PeftModel(mp.merge(MODEL, lora), prompt)
-    assert z.shape[1] == NV + T + 2 and distance(z, peft_model(LEFT, mask=LEFT_MASK).data) > 1e-2
-    assert distance(z, merged(LEFT, mask=LEFT_MASK).data) < 1e-12
-
-
-def test_texts_of_users_are_classified_in_one_peft_model(load_both):
-    model = nudged(mp.Classifier(MODEL, C))
-    first, second = (load_both(mp.LoRA(2), model)[1] for _ in range(2))
-    mask, users = np.arange(T) < [[3], [T], [5]], [first, second, first]
-    z = PeftModel(model, mp.Each([user.adaptation for user in users]))(IDS, mask=mask).data
-    for i, user in enumerate(users):
-        assert distance(z[i], user(IDS[i : i + 1], mask=mask[i : i + 1]).data[0]) < 1e-12
 
 
 # -- the page

@@ -57,7 +57,7 @@ class PeftModel:
         return PeftModel(self.model, self.adaptation.of(rows))
 
     def __call__(self, ids, *, mask=None, token_types=None, rng=None) -> Tensor:
-        """Return logits, (B, P + T, V) or (B, C), or hidden states; for the arguments see the model."""
+        """Return logits, (B, P + T, V) or (B, C), or hidden states; arguments as of the model."""
         model, inputs, γ = self.with_prompt(ids, mask, token_types, rng)
         h, forward = model.run(inputs, Cache(γ, keep=False))
         if isinstance(model, Classifier):
@@ -96,6 +96,8 @@ class PeftModel:
         front, γ = γ.prepended(model.tokens, B), change_leaves(γ, without_prompt)
         if front is None:
             return model, inputs, γ
+        if γ.prepended(model.blocks[0].attn, B):
+            raise ValueError("PEFT has no adaptation with a prompt and a prefix: leave out compat")
         if not front.real.all():
             raise ValueError(
                 "rows with prompts of different lengths have outputs of different lengths with "

@@ -47,9 +47,9 @@ def read_modules(file, names, modules: list[str], infix="", tensors="Wgb") -> di
 
 
 def changed_embeddings(file, names) -> list[str]:
-    """Return the embeddings and heads of language models whose weights in the file are not the base's.
+    """Return the token embedding and the head, if the file has other weights than the base.
 
-    PEFT saves them, without being asked, if it takes them for resized.
+    PEFT saves them, without being asked, if it takes the vocabulary for resized.
     """
     changed, listed = [], names.modules_to_save()
     for module, (path, *_) in names.modules.items():

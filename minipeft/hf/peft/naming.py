@@ -128,7 +128,7 @@ class PeftNames:
         return layer.shape
 
     def pattern(self, paths: Iterable[str]) -> str:
-        """Return `targets` that match these paths and no others, without block numbers if it can."""
+        """Return `targets` that match these paths alone, without block numbers if possible."""
         short = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", path) for path in paths)
         pattern = f"({'|'.join(map(re.escape, short))})$"
         if {p for p in self.layers if re.search(pattern, p)} == {*paths}:

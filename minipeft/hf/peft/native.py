@@ -144,7 +144,7 @@ def are_token_ids(value):
 
 @contextmanager
 def as_checkpoint_error(where):
-    """Raise CheckpointError, naming the file, for a ValueError that the content of a file causes."""
+    """Raise CheckpointError, naming the file, for a ValueError that its content causes."""
     try:
         yield
     except CheckpointError:

@@ -102,7 +102,7 @@ class Pair:
         return z, [np.pad(pull, ((0, 0), (front, 0), (0, 0))).astype(z.dtype)]
 
     def gradient_errors(self, peft_model, kind):
-        """Compare directional derivatives: a step of a tensor in the file, and of our parameters."""
+        """Compare derivatives along a step of a tensor in the file, and of our parameters."""
         cases = [case for case in self.cases if f"{case}.loss64" in self.expected]
         gradients = {case: self.peft_gradients(case) for case in cases}
         steps = self.steps({name for gs in gradients.values() for name in gs})
@@ -205,7 +205,7 @@ ENCODERS = {  # for any number of rows, and any width
 
 
 def encoder_groups(tensors):
-    """Return the names of PEFT's encoder in the order of ours; each of ours is the sum of a group."""
+    """Return PEFT's names in the order of ours; each tensor of ours is the sum of a group."""
     groups = [["embedding.weight"]]
     for n in count():
         if f"lstm_head.weight_ih_l{n}" not in tensors:
