@@ -1,4 +1,4 @@
-"""Folders of models and of adaptations: which of them it is, and what network it was made for."""
+"""Folders of models and of adaptations, and the network that an adaptation was made for."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..storage.json import read_json
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
 NETWORKS = {task: network for network, task in TASK_TYPES.items() if network in HEAD_SUFFIXES}
-NETWORKS |= {network.__name__: network for network in HEAD_SUFFIXES}  # as minipeft notes it itself
+NETWORKS |= {network.__name__: network for network in HEAD_SUFFIXES}  # minipeft's metadata
 
 
 def folder_path(name: str | None) -> Path:
@@ -30,9 +30,10 @@ def holds_adaptation(folder: Path) -> bool:
 
 
 def network_for(folder: Path, model: Transformer) -> Transformer:
-    """Return the network that the adaptation in a folder was made for: the model, or with a head.
+    """Return the network that the adaptation in a folder was made for.
 
-    The head is read from the shapes of the tensors, so the network has as many classes.
+    It is the model, with a head if the adaptation has one: of the kind that `task_type` says, and
+    with as many classes as the adaptation's head.
     """
     task = read_json(folder / CONFIG).field("task_type", None, str)
     if task == "FEATURE_EXTRACTION":

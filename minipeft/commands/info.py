@@ -142,7 +142,7 @@ def try_call(f, *args):
 def method_of(settings, record):
     """Return the method of an adaptation as text, as far as its configuration says.
 
-    record: the method as minipeft notes it in the metadata of the tensors, or None.
+    record: the method as minipeft's metadata has it, or None.
     """
     if record:
         return repr(method_from_json(parse_json(record, settings.path)))
