@@ -588,7 +588,7 @@ HF = {
         ],
     },
     "hf/outline.py": {
-        "test_folder_commands.py -k 'takes_no_number or told'": [
+        "test_folder_commands.py -k 'reads_no_tensor or describe'": [
             ("        x = self.there[name]", "        x = self.there[name]\n        x.floats()"),
             ("np.zeros((), self.dtype), x.shape", "np.zeros((), self.dtype), x.shape[:1]"),
             ("(x.dtype, x.shape) for name", "(x.dtype, x.shape[::-1]) for name"),
