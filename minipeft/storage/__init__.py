@@ -1,0 +1,1 @@
+"""Files on disk: untrusted when they are read, atomic when they are written."""
