@@ -17,6 +17,7 @@ from minipeft import (
     Encoded,
     FullFineTuning,
     LoRA,
+    Method,
     MultiHeadAdapter,
     MultitaskPrompt,
     ParallelAdapter,
@@ -202,6 +203,18 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         Each([])
     with pytest.raises(ValueError, match="pool='max' must be one of last, mean"):
         Classifier(model, 3, pool="max")
+
+
+@pytest.mark.parametrize("name", ["x", "layer", "rng", "self"])
+def test_a_reserved_name_of_a_parameter_is_refused(name):
+    class Own(Method):
+        targets = r"attn\.q$"
+
+        def start(self, layer, rng):
+            return {name: np.zeros((1, 1))}
+
+    with pytest.raises(ValueError, match=rf"blocks\.0\.attn\.q is called '{name}', .* reserved"):
+        Own().attach(DECODERS["gpt2"])
 
 
 def test_a_model_reads_only_what_is_attached_to_its_like():

@@ -41,6 +41,15 @@ def test_adamw_is_its_formula():
         np.testing.assert_allclose(p.data, want, rtol=1e-12)
 
 
+def test_weight_decay_leaves_out_the_parameters_of_no_decay():
+    p, q = (mp.Tensor(np.array([1.0, -2.0]), requires_grad=True) for _ in range(2))
+    mp.AdamW([p, q], lr=0.1, weight_decay=0.5, no_decay=[q]).step([np.zeros(2)] * 2)
+    np.testing.assert_allclose(p.data, [0.95, -1.9], rtol=1e-12)
+    assert np.array_equal(q.data, [1.0, -2.0])
+    with pytest.raises(ValueError, match="no_decay has a tensor that is not one of"):
+        mp.AdamW([p], no_decay=[q])
+
+
 def test_step_takes_and_clears_what_backward_left():
     p = mp.Tensor(np.array([1.0, 2.0]), requires_grad=True)
     optimizer = mp.AdamW([p], lr=0.1)
