@@ -1,6 +1,7 @@
 """Which errors of load_adaptation are about the file, and which are not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
 from minipeft.hf import CheckpointError
-from tests.support.families import BERT, GPT2, ROTARY, C, decoder, encoder
+from tests.support.families import BERT, GPT2, C, decoder, encoder
 
 MODEL = decoder(GPT2)
 
@@ -38,7 +39,7 @@ def test_a_file_for_other_layers_is_at_fault(tmp_path, method):
     file = tmp_path / "a/adapter_model.safetensors"
     save_file(load_file(file), file)  # without metadata, so that the base is not compared
     with pytest.raises(CheckpointError, match=r"/a/adapter_"):
-        mp.load_adaptation(tmp_path / "a", decoder(ROTARY))
+        mp.load_adaptation(tmp_path / "a", decoder(replace(GPT2, width=16)))
 
 
 @pytest.mark.parametrize("words", [["a"], [[1, "a"]], [1.5], [[[1]]], [None], [True]])
