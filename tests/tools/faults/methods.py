@@ -1,0 +1,305 @@
+"""Faults in the equations of the methods, in how they start, and in templates."""
+
+FAULTS = {
+    "methods/lora.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_details.py -k 'test_holds and LO or (lora or merg or "
+            "dropout) and gpt2 and not device'"
+        ): [
+            ("self.scale * A) @ B", "A) @ B"),
+            ("self.scale * A) @ B", "self.scale * self.scale * A) @ B"),
+            ("layer(x) + self.branch(", "layer(x) - self.branch("),
+            ("return layer(x) + self.branch(", "return self.branch("),
+            ("self.rank**0.5 if", "self.rank**2 if"),
+            (
+                "if self.rank_stabilised else self.rank",
+                "if not self.rank_stabilised else self.rank",
+            ),
+            ("dropout(x, p=self.dropout", "dropout(x, p=1 - 2 * self.dropout"),
+            ("layer.W + self.scale", "layer.W - self.scale"),
+            ("layer.W + self.scale * A @ B", "layer.W + A @ B"),
+            ('r"attn\\.[qkv]$", "attn.qkv"', 'r"attn\\.[qkvo]$", "attn.qkv"'),
+            ("np.zeros((self.rank, O))", "np.ones((self.rank, O))"),
+            ("if rng and isinstance(x, Tensor):", "if False:"),
+            ('            start["A"] = shared.setdefault', "            shared.setdefault"),
+        ],
+        (
+            "equations/test_equations.py methods/test_starts.py -k 'test_holds and LO "
+            "or (lora or identity or slip) and gpt2 and not device'"
+        ): [
+            ("I**-0.5", "I**0.5"),
+            ('r"attn\\.[qv]$"', 'r"attn\\.[qk]$"'),
+            ('(I, self.rank)), "B"', '(I, self.rank)) * 0, "B"'),
+            ("if self.fused and len(shared) == len(at):", "if False:"),
+        ],
+    },
+    "methods/adapter.py": {
+        (
+            "equations/test_equations.py methods/test_starts.py "
+            "methods/test_method_equations.py -k 'test_holds and AD or (adapter or "
+            "near) and gpt2 and not device'"
+        ): [
+            ("return h + gelu(h @ D + b) @ U + c", "return h + gelu(h @ D) @ U + c"),
+            ("return h + gelu(h @ D + b) @ U + c", "return h + gelu(h @ D + b) @ U"),
+            ("return h + gelu(h @ D + b) @ U + c", "return gelu(h @ D + b) @ U + c"),
+            ("return h + gelu(h @ D + b) @ U + c", "return h + (h @ D + b) @ U + c"),
+            ("return h + gelu(h @ D + b) @ U + c", "return h + gelu(h) @ D @ U + b @ U + c"),
+            ("rng.normal(0, 1e-2, (r, O))", "rng.normal(0, 1, (r, O))"),
+            ("rng.normal(0, 1e-2, (r, O))", "np.zeros((r, O))"),
+            ("np.zeros((1, O)),", "np.ones((1, O)),"),
+            ('HOULSBY = r"attn\\.o$|mlp\\.down$"', 'HOULSBY = r"attn\\.q$|mlp\\.down$"'),
+            ('HOULSBY = r"attn\\.o$|mlp\\.down$"', 'HOULSBY = r"mlp\\.down$"'),
+        ],
+    },
+    "methods/prefix.py": {
+        (
+            "equations/test_equations.py methods/test_starts.py "
+            "methods/test_method_equations.py -k 'test_holds and (PF-1 or PF-3) or "
+            "(prefix or start or slip) and gpt2 and not device'"
+        ): [
+            ("rng.normal(0, 0.02,", "rng.normal(0, 0.2,"),
+            ("rng.integers(0, model", "rng.integers(1, model"),
+            ("return P_key, P_value", "return P_value, P_key"),
+            ("return P_key, P_value", "return P_key * 2.0, P_value"),
+            (
+                '{"P_key": k.data[0], "P_value": v.data[0]}',
+                '{"P_key": v.data[0], "P_value": k.data[0]}',
+            ),
+            ('{"P_key": k.data[0], "P_value"', '{"P_key": k.data[0][::-1], "P_value"'),
+            ('object.__setattr__(self, "length", len(self.words))', "pass"),
+            ("if len(words) > longest:", "if len(words) > longest + 1:"),
+            ('if self.words and self.init == "normal":', "if False:"),
+        ],
+    },
+    "methods/prompt.py": {
+        (
+            "equations/test_equations.py methods/test_starts.py "
+            "methods/test_method_equations.py methods/test_details.py -k 'test_holds "
+            "and PR or (prompt or slip) and gpt2 and not device or nearest'"
+        ): [
+            ("rng.uniform(-0.5, 0.5", "rng.uniform(0, 0.5"),
+            ("rng.uniform(-0.5, 0.5", "rng.uniform(-0.25, 0.25"),
+            ("W[list(ids)].mean(0)", "W[list(ids)].sum(0)"),
+            ("np.resize(words, k)", "np.resize(words[::-1], k)"),
+            ("np.argsort(-cosines", "np.argsort(cosines"),
+            ("for x in (P, W))\n    cosines", "for x in (P, W))\n    P = P * 2\n    cosines"),
+            ("replace=k > population", "replace=True"),
+            ("return [P]", "return [P * 2.0]"),
+            ("np.concatenate([labels, ", "np.concatenate([labels[::-1], "),
+            (".max() >= len(W)", ".max() > len(W)"),
+            ("population = min(method.frequent, len(W))", "population = len(W) - 1"),
+            ('if words and init in ("uniform", "vocabulary"):', "if False:"),
+            ('if nested != {init == "labels"}:', "if False:"),
+            ("np.hstack(words).min() < 0 or", "np.hstack(words).min() < -1 or"),
+        ],
+    },
+    "methods/encoded.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_method_equations.py methods/test_starts.py -k 'test_holds "
+            "and (PF-8 or PF-9 or P2) or (encoded or slip or folded) and gpt2 and not "
+            "device'"
+        ): [
+            ("return tanh(E @ W1 + b1) @ W2 + b2", "return (E @ W1 + b1) @ W2 + b2"),
+            ("return tanh(E @ W1 + b1) @ W2 + b2", "return tanh(E @ W1) @ W2 + b2"),
+            ("return tanh(E @ W1 + b1) @ W2 + b2", "return tanh(E @ W1 + b1) @ W2"),
+            ("ends = np.cumsum(", "ends = np.max("),
+            ("zip(rows, ends)}", "zip(rows[::-1], ends)}"),
+            ("if not adds or len", "if len"),
+            ("or len({p.shape[0] for p in rows}) != 1:", ":"),
+            (
+                "*linear(rng, D, h), *linear(rng, h, O)",
+                "*linear(rng, D, h), *linear(rng, h, O)[:1]",
+            ),
+        ],
+        ("laws/test_laws.py -k 'says_which_float and gpt2 and not device and encoded'"): [
+            ("np.array(p, model.dtype, like", "np.array(p, like"),
+        ],
+    },
+    "methods/fine_tuning.py": {
+        (
+            "methods/test_merging.py methods/test_starts.py laws/test_laws.py -k "
+            "'(tied or one_copy) or (merg or training or float or starts_as) and (full "
+            "or norms) and gpt2 and not device'"
+        ): [
+            (
+                "{name: θ[id(t)] for name, t in ts.items()}",
+                "{name: θ[id(t)].copy() for name, t in ts.items()}",
+            ),
+            ("return layer.replace(**θ)(x)", "return layer(x)"),
+            ("        return θ\n", "        return {}\n"),
+        ],
+        "model/test_transformer.py -k 'probe and last'": [
+            ('targets: str = r"^score$"', 'targets: str = r"ln$"'),
+        ],
+    },
+    "methods/pseudo.py": {
+        (
+            "equations/test_equations.py methods/test_template.py -k 'test_holds and "
+            "(PT-1 or PT-4 or PR-6) or pseudo'"
+        ): [
+            ("T + ids - V)", "T + ids - V - 1)"),
+            ("np.where(ids < V, np.arange(T),", "np.where(ids < V, 0,"),
+            ("np.where(ids < V,", "np.where(ids <= V,"),
+            ("concat(layer(ids), broadcast_to", "concat(layer(ids) * 0.0, broadcast_to"),
+            ("return Template(self.template).length", "return Template(self.template).length + 1"),
+        ],
+        "methods/test_merging.py -k 'first_or_last and gpt2'": [
+            ("    outermost = True\n", "    outermost = False\n"),
+        ],
+    },
+    "methods/ptuning.py": {
+        "equations/test_equations.py -k 'test_holds and PT'": [
+            ('"lstm-half": 2', '"lstm-half": 1'),
+            ("1 if part else self.layers - 1", "1 if part else self.layers"),
+            ('x = relu(x) @ θ[f"W{n}"] + θ[f"b{n}"]', 'x = x @ θ[f"W{n}"] + θ[f"b{n}"]'),
+            ('x = relu(x) @ θ[f"W{n}"] + θ[f"b{n}"]', 'x = relu(x) @ θ[f"W{n}"]'),
+            (
+                'for way in ("forth", "back"))\n            )',
+                'for way in ("back", "forth"))\n            )',
+            ),
+            (
+                'for way in ("forth", "back"))\n            )',
+                'for way in ("forth", "forth"))\n            )',
+            ),
+            ("range(2, 3 if part else self.layers + 1)", "range(2, 3 if part else self.layers)"),
+        ],
+    },
+    "methods/lstm.py": {
+        "autograd/test_ops.py -k 'not rejects and lstm'": [
+            ("c = f * c + i * g", "c = f * c + g"),
+            ("h = o * np.tanh(c)", "h = o * c"),
+            ("i, f, g, o = np.split(", "i, g, f, o = np.split("),
+            ("dh = dh + dy", "dh = dy"),
+            ("dc = dc + dh * o", "dc = dh * o"),
+            ("(1 - tanh_c * tanh_c)", "(1 - tanh_c)"),
+            ("dc * g, dc * cells[t], dc * i", "dc * g, dc * cells[t + 1], dc * i"),
+            ("steps[-1] @ swap(U), dc * f", "steps[-1] @ swap(U), dc"),
+            ("steps[-1] @ swap(U), dc * f", "steps[-1] @ swap(U) * 0, dc * f"),
+            ("np.concatenate(steps[::-1], -2)", "np.concatenate(steps, -2)"),
+            ("lambda g: swap(before) @ da(g)", "lambda g: swap(x) @ da(g)[..., : U.shape[-1]] * 0"),
+            ("np.concatenate(hs[:-1], -2)", "np.concatenate(hs[1:], -2)"),
+            ("dg * (1 - g * g)", "dg * (1 + g * g)"),
+        ],
+        "equations/test_equations.py -k 'test_holds and PT-2'": [
+            ("flip(lstm(flip(x), *back))", "lstm(flip(x), *back)"),
+            ("flip(lstm(flip(x), *back))", "lstm(x, *back)"),
+            ("concat(lstm(x, *forth), flip", "concat(lstm(x, *back), flip"),
+        ],
+    },
+    "methods/deep.py": {
+        (
+            "equations/test_equations.py methods/test_method_equations.py -k "
+            "'test_holds and PF or from_words and gpt2 or from_words and llama'"
+        ): [
+            ("layer.norm(reshape", "(reshape"),
+            ("layer.k(x)), layer.v(x)", "layer.v(x)), layer.v(x)"),
+            ("layer.k(x)), layer.v(x)", "layer.k(x)), layer.k(x)"),
+            ("layer.positions.turn_front(layer.k(x))", "layer.k(x)"),
+            (
+                "x[0] for n, x in enumerate(recorder.states)",
+                "x[0][::-1] for n, x in enumerate(recorder.states)",
+            ),
+        ],
+    },
+    "methods/recorder.py": {
+        "methods/test_method_equations.py -k 'from_words and gpt2'": [
+            ("if self.states else [x.data, y.data]", "if self.states else [y.data, y.data]"),
+        ],
+    },
+    "methods/multitask.py": {
+        "methods/test_details.py methods/test_starts.py -k 'multitask or task'": [
+            ("P * (c @ r)", "P + (c @ r)"),
+            ("P * (c @ r)", "c @ r"),
+            ("c[..., 0], r[:, 0] = 1, 1", "c[..., 0], r[:, 0] = 1, 0"),
+            ("replace(γ.user(t), method", "replace(γ.user(0), method"),
+            ("method=dataclasses.replace(γ.method, tasks=1))", "method=γ.method)"),
+            ("if not 0 <= t < γ.method.tasks:", "if not t < γ.method.tasks:"),
+        ],
+    },
+    "methods/parallel.py": {
+        "equations/test_equations.py -k 'test_holds and (AD or HE)'": [
+            ("relu(x @ W_down) @ (self.scale * W_up)", "relu(x @ W_down) @ W_up"),
+            ("layer(x) + relu(x", "layer(x) - relu(x"),
+            ("relu(x @ W_down) @ (", "(x @ W_down) @ ("),
+            ("return layer(x) + relu(x @ W_down)", "return layer(x) + relu(layer(x) @ W_down)"),
+            ("split_heads(relu(x @ W_down), H, r)", "split_heads(x @ W_down, H, r)"),
+            ("join_heads(heads) @ layer.o.W", "join_heads(heads)"),
+            ("layer(x) + join_heads(heads)", "layer(x) - join_heads(heads)"),
+        ],
+    },
+    "methods/dora.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_starts.py -k 'test_holds and LO or dora and gpt2 and not "
+            "device or slip and last'"
+        ): [
+            ("axis=-2)", "axis=-1)"),
+            ("m / sqrt(sum_over(V * V, axis=-2))", "m / sum_over(V * V, axis=-2)"),
+            ("axis=0, keepdims=True)", "axis=0, keepdims=True) * 2"),
+            ("- b + self.branch", "+ self.branch"),
+            ("* scale + b", "* scale"),
+            ('{"W": V * scale}', '{"W": V}'),
+            ("        if not m.all():\n", "        if False:\n"),
+            ("    innermost = True\n", "    innermost = False\n"),
+        ],
+    },
+    "methods/ia3.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_starts.py -k 'test_holds and IA or (ia3 or slip) and gpt2 "
+            "and not device'"
+        ): [
+            ("layer(x * l) if", "layer(x) if"),
+            ("else layer(x) * l", "else layer(x * l)"),
+            ("np.ones((1, I", "np.zeros((1, I"),
+            ("transpose(l) * layer.W", "layer.W"),
+            ("name: t * l for", "name: (t * l if name == 'W' else t) for"),
+            ('r"attn\\.[kv]$|mlp', 'r"attn\\.[qv]$|mlp'),
+            ("if self.scales_input(layer) and isinstance(layer, Embedding):", "if False:"),
+        ],
+    },
+    "methods/bitfit.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_details.py -k 'test_holds and BF or (bitfit or random) and "
+            "gpt2 and not device or biases'"
+        ): [
+            ("np.zeros((1, layer.b.shape[-1]))", "np.ones((1, layer.b.shape[-1]))"),
+            ("{name: W + scatter", "{name: W - scatter"),
+            ('"intermediate": r"mlp\\.up$"', '"intermediate": r"mlp\\.down$"'),
+            ('"query": r"attn\\.q$"', '"query": r"attn\\.[qk]$"'),
+            ("return layer(x) + delta", "return layer(x) - delta"),
+            ('{"b": layer.b + delta}', '{"b": layer.b}'),
+            ('{"b": host(layer.b.data)[None]}', '{"b": 0 * host(layer.b.data)[None]}'),
+            (
+                "rng.choice(np.prod(shape), layer.b.shape[-1], replace=False)",
+                "rng.choice(np.prod(shape), layer.b.shape[-1] - 1, replace=False)",
+            ),
+            ("replace=False)\n        return np.stack", "replace=True)\n        return np.stack"),
+            ('r"^(?!head$)"', 'r""'),
+            ("    innermost = True\n", "    innermost = False\n"),
+        ],
+        "methods/test_details.py -k 'bias'": [
+            ("return layer(x) + (b - layer.b)", "return layer(x) + b"),
+            ('return {"b": b}', 'return {"b": layer.b + b}'),
+        ],
+    },
+    "methods/template.py": {
+        "methods/test_template.py -k 'not slip'": [
+            ("piece[4:] or 1", "piece[4:] or 2"),
+            ("self.length += many", "self.length += many + 1"),
+            ("ids += [V + i for i in piece]", "ids += [V for i in piece]"),
+            ("row[:n] + front", "front + row[:n]"),
+            ("add_special_tokens=False", "add_special_tokens=True"),
+            ("self([IGNORED, *row[1:]], IGNORED)", "self(row, IGNORED)"),
+            (
+                "[filler] * len(front), [filler] * len(back)",
+                "[filler] * len(back), [filler] * len(front)",
+            ),
+            ("end = max(n, len(row) - n)", "end = len(row) - n"),
+            ("self.special, at = int(not model.causal)", "self.special, at = int(model.causal)"),
+        ],
+    },
+}

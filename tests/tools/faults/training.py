@@ -1,0 +1,172 @@
+"""Faults in the optimizer, in the training loop, and in what continues a training."""
+
+FAULTS = {
+    "training/optim.py": {
+        "training/test_trainer.py -k 'adamw or backward_left or no_decay'": [
+            ("m += (1 - b1) * (g - m)", "m += b1 * (g - m)"),
+            ("m += (1 - b1) * (g - m)", "m += (1 - b1) * g"),
+            ("(g * g - v)", "(g - v)"),
+            ("c1, c2 = 1 - b1**self.t", "c1, c2 = 1 - b2**self.t"),
+            ("(1 - b2**self.t) ** 0.5", "1 - b2**self.t"),
+            ("        self.t += 1\n", "        self.t = 1\n"),
+            ("d = np.sqrt(v)", "d = v.copy()"),
+            ("d += self.eps * c2", "d += self.eps"),
+            ("d *= lr * c2 / c1", "d *= lr * c2"),
+            ("p.data -= d", "p.data += d"),
+            ("                p.grad = None\n", "                pass\n"),
+            ("p.data *= 1 - lr * λ", "p.data *= 1 - λ"),
+            ("p.data *= 1 - lr * λ", "pass"),
+            ("0.0 if id(p) in exempt else weight_decay", "weight_decay"),
+            (
+                "0.0 if id(p) in exempt else weight_decay",
+                "weight_decay if id(p) in exempt else 0.0",
+            ),
+            ("if exempt - {id(p) for p in self.parameters}:", "if False:"),
+        ],
+        "training/test_trainer.py -k 'clip or schedule'": [
+            ("sum(squares) ** 0.5", "sum(squares)"),
+            ("limit / norm", "norm / limit"),
+            ("if limit < norm < np.inf", "if norm < limit"),
+            ("lambda done: 1 - done", "lambda done: done"),
+            ("np.cos(np.pi * done)", "np.cos(np.pi / 2 * done)"),
+            ("(t + 1) / (warmup + 1)", "t / warmup"),
+            ("(t - warmup) / max(1, steps - warmup)", "t / max(1, steps)"),
+        ],
+    },
+    "training/parallel.py": {
+        "methods/test_merging.py -k 'as_many_rows and lora'": [
+            ("    adaptation.check_batch(sum(map(len, shards)))\n", ""),
+        ],
+        "training/test_trainer.py -k 'shards or micro or workers'": [
+            ("sums[i] = sums[i] + x", "sums[i] = x"),
+            (
+                "grad(resolved.parameters(), adaptation.parameters(), sums)",
+                "grad(resolved.parameters(), adaptation.parameters())",
+            ),
+            ("min(B, at_least))", "at_least)"),
+            ("leaves if len(shards) == 1 else leaves.of(shards[s])", "leaves"),
+            (
+                "return np.array_split(np.arange(B), shards)",
+                "return np.array_split(np.arange(B - 1), shards)",
+            ),
+        ],
+    },
+    "training/trainer.py": {
+        (
+            "training/test_trainer.py -k 'micro or shards or fit or workers or batch "
+            "or finite or optimizer'"
+        ): [
+            (
+                "rng = np.random.default_rng([self.seed, self.t, s])",
+                "rng = np.random.default_rng()",
+            ),
+            ("count = max(1, (targets >= 0).sum())", "count = None"),
+            ("shard = {name: x[rows] for name, x in options.items()}", "shard = {}"),
+            ("if not np.isfinite(value + self.norm):", "if False:"),
+            ("any(x.shape != ids.shape[:2] for x in options.values())", "False"),
+            ("if len(ids) != len(labels) or", "if"),
+            ("        if micro_batches < 1:\n", "        if False:\n"),
+            (
+                "!= list(map(id, adaptation.parameters())):",
+                "!= list(map(id, adaptation.parameters())) and False:",
+            ),
+            ("clip_by_norm(grads, self.clip, self.norm)", "grads"),
+            ("if not finite[p]]", "if finite[p]]"),
+            ('"lr": self.lr(self.t - 1)', '"lr": self.lr(self.t)'),
+            ("self.t % every == 0:", "self.t % every == 1:"),
+        ],
+        ("training/test_trainer.py -k 'best or early or goes_back or second or never'"): [
+            ("if -np.inf < value < self.best.value:", "if -np.inf < value <= self.best.value:"),
+            ("if -np.inf < value < self.best.value:", "if value < self.best.value or self.best.t:"),
+            ("            self.best.since += 1\n", "            pass\n"),
+            (
+                "if patience and self.best.since >= patience:",
+                "if patience and self.best.since > patience:",
+            ),
+            ("            self.restore_best()\n", "            pass\n"),
+            ("            optimizer.t = best.adam_t\n", "            pass\n"),
+            (
+                "now = [p.data for p in optimizer.parameters], optimizer.m, optimizer.v",
+                "now = [p.data for p in optimizer.parameters], [], []",
+            ),
+            ("(best.arrays, best.m, best.v)):", "(best.arrays, best.v, best.m)):"),
+            ("[x.copy() for x in xs]", "[x for x in xs]"),
+            ("        if not self.resumed:\n            self.best = Best()\n", ""),
+            ("not 1 <= every <= steps or patience", "not 1 <= every or patience"),
+            ("or save_every < 1:", ":"),
+        ],
+        (
+            "training/test_checkpoint.py -k 'uninterrupted or other_batches or stopped "
+            "or goes_on or written_over or resumed'"
+        ): [
+            ("        if checksum != self.batches_checksum:\n", "        if False:\n"),
+            ("for batch in islice(batches, self.t):", "for batch in islice(batches, 0):"),
+            ("(self.saved is None or self.saved[0] != folder):", "False:"),
+            ("            if self.log_size is not None:\n", "            if False:\n"),
+            (
+                "(ids, labels, mask, token_types), self.batches_checksum",
+                "(ids, labels, mask, token_types), 0",
+            ),
+            (
+                "self.saved, self.resumed = (Path(folder).resolve(), self.t), True",
+                "self.saved, self.resumed = (Path(folder).resolve(), self.t), False",
+            ),
+            ("            save()\n        if evaluate:", "        if evaluate:"),
+        ],
+    },
+    "training/checkpoint.py": {
+        (
+            "training/test_checkpoint.py -k 'uninterrupted or resumed or goes_on or "
+            "stopped or other or another or broken'"
+        ): [
+            ('"m": optimizer.m, "v": optimizer.v}', '"m": optimizer.v, "v": optimizer.m}'),
+            ('"adam": optimizer.t,', '"adam": trainer.t + 1,'),
+            ("        p.data[...] = x\n", "        pass\n"),
+            (
+                "optimizer.m, optimizer.v, optimizer.t = m, v, adam_t",
+                "optimizer.m, optimizer.v, optimizer.t = m, v, 0",
+            ),
+            (
+                "optimizer.m, optimizer.v, optimizer.t = m, v, adam_t",
+                "optimizer.v, optimizer.m, optimizer.t = m, v, adam_t",
+            ),
+            ('"since": best.since,', '"since": 0,'),
+            ("    check_settings(trainer, stored, file.path)\n", "    pass\n"),
+            (
+                "    check_learning_rates(trainer, file, t)\n",
+                "    file.require('learning_rates', (t,))\n",
+            ),
+            ("    file.check_all_used()\n", "    pass\n"),
+            ("if type(value) is not int or value < 0:", "if type(value) is not int:"),
+            ("        if x.dtype != p.dtype:\n", "        if False:\n"),
+            ('"clip": float(trainer.clip),\n', ""),
+            ('"seed": int(trainer.seed),\n', ""),
+            ("before if x is None else crc32", "0 if x is None else crc32"),
+            (
+                'best.arrays = read_arrays(file, "best", adaptation)',
+                "best.arrays = [x.copy() for x in parameters]",
+            ),
+            (
+                '(read_arrays(file, part, adaptation) for part in ("best_m", "best_v"))',
+                '(read_arrays(file, part, adaptation) for part in ("best_v", "best_m"))',
+            ),
+            ('best.adam_t = count(stored, "best_adam")', "best.adam_t = adam_t"),
+        ],
+    },
+    "training/interrupt.py": {
+        (
+            "training/test_interrupt.py -k 'second or as_ever or ignored or "
+            "other_threads or (any_point and SIGINT) or exits'"
+        ): [
+            ("        restore()\n\n    if threading", "\n    if threading"),
+            ("    finally:\n        restore()\n", "    finally:\n        pass\n"),
+            ("not in (signal.SIG_IGN, None)", "not in (None,)"),
+            ("if threading.current_thread() is threading.main_thread():", "if True:"),
+            ("    if got:\n        raise", "    if False:\n        raise"),
+            (
+                "self.code, self.folder = 128 + number, folder",
+                "self.code, self.folder = number, folder",
+            ),
+        ],
+    },
+}
