@@ -1,4 +1,4 @@
-"""What we save of every family, head and method, transformers and PEFT load: equal logits."""
+"""transformers and PEFT load what minipeft saves, for every family, head and method."""
 
 import re
 import warnings
@@ -18,9 +18,9 @@ import transformers
 import minipeft as mp
 from minipeft import hf
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
+pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and transformers
 V, NV, C = 61, 5, 3
-IDS = np.random.default_rng(0).integers(1, V, (3, 7))  # 0 is for padding
+IDS = np.random.default_rng(0).integers(1, V, (3, 7))  # 0 is padding
 
 SIZES = {"vocabulary": V, "width": 16, "layers": 2, "heads": 4, "length": 40}
 LLAMA = partial(
@@ -64,8 +64,8 @@ METHODS = {
 }
 
 
-def made(family, head):
-    """Our network, with no number at 0 or 1."""
+def random_model(family, head):
+    """Return a model of ours whose parameters are all random."""
     config, rng = FAMILIES[family], np.random.default_rng(1)
     trunk = mp.Decoder(config, rng) if config.causal else mp.MaskedLM(config, rng)
     if head == "classifier":
@@ -81,8 +81,8 @@ def made(family, head):
     return model.map(lambda t: mp.Tensor(noise(t)))
 
 
-def theirs(folder, family, head):
-    """The network that transformers makes of a folder."""
+def load_in_transformers(folder, family, head):
+    """Return the model in a folder, as transformers loads it."""
     kinds = {
         "lm": transformers.AutoModelForCausalLM
         if FAMILIES[family].causal
@@ -95,8 +95,8 @@ def theirs(folder, family, head):
     return kinds[head].from_pretrained(folder, pad_token_id=0, attn_implementation="eager")
 
 
-def said(network):
-    """The logits, or states, that a network of theirs gives IDS."""
+def logits(network):
+    """Return the logits, or hidden states, that a model of transformers computes for IDS."""
     with torch.no_grad():
         out = network.eval()(input_ids=torch.tensor(IDS), attention_mask=torch.ones(IDS.shape))
     if "start_logits" in out:
@@ -104,16 +104,18 @@ def said(network):
     return (out.logits if "logits" in out else out.last_hidden_state).numpy()
 
 
-def apart(a, b):
+def distance(a, b):
     return np.abs(a - b).max() / max(1, np.abs(b).max() / 10)
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_is_theirs_and_comes_back(tmp_path, family, head):
-    model = made(family, head)
+def test_transformers_and_minipeft_load_a_saved_model(tmp_path, family, head):
+    model = random_model(family, head)
     hf.save(model, tmp_path / "m")
-    assert apart(said(theirs(tmp_path / "m", family, head)), model(IDS).data) < 1e-4
+    assert (
+        distance(logits(load_in_transformers(tmp_path / "m", family, head)), model(IDS).data) < 1e-4
+    )
     again = hf.load(tmp_path / "m")
     assert type(again) is type(model) and again.config == model.config
     for (name, t), (other, u) in zip(model.named_parameters(), again.named_parameters()):
@@ -121,101 +123,106 @@ def test_a_model_is_theirs_and_comes_back(tmp_path, family, head):
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
-def test_a_lora_of_the_words_head_is_theirs_and_ours(tmp_path, family):
-    model = made(family, "lm")
+def test_a_lora_of_the_head_of_a_language_model_is_exchanged(tmp_path, family):
+    model = random_model(family, "lm")
     hf.save(model, tmp_path / "m")
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["lm_head", "q_proj"])
-    network = peft.get_peft_model(theirs(tmp_path / "m", family, "lm"), config)
+    network = peft.get_peft_model(load_in_transformers(tmp_path / "m", family, "lm"), config)
     for p in network.parameters():
         p.data += 0.1 * p.requires_grad
     network.save_pretrained(tmp_path / "a")  # with lm_head.base_layer.weight
     γ = hf.load_adaptation(tmp_path / "a", model)
-    assert apart(said(network), model(IDS, γ).data) < 1e-4
+    assert distance(logits(network), model(IDS, γ).data) < 1e-4
     hf.save(γ, tmp_path / "b")
-    again = peft.PeftModel.from_pretrained(theirs(tmp_path / "m", family, "lm"), tmp_path / "b")
-    assert apart(said(again), model(IDS, γ).data) < 1e-4
+    again = peft.PeftModel.from_pretrained(
+        load_in_transformers(tmp_path / "m", family, "lm"), tmp_path / "b"
+    )
+    assert distance(logits(again), model(IDS, γ).data) < 1e-4
 
 
 @pytest.mark.parametrize(
     "family, head, name", [("bert", "classifier", "pooler"), ("llama", "lm", "mlp")]
 )
-def test_what_holds_layers_may_be_kept_whole(tmp_path, family, head, name):
-    model = made(family, head)
+def test_modules_that_contain_layers_may_be_saved(tmp_path, family, head, name):
+    model = random_model(family, head)
     hf.save(model, tmp_path / "m")
     config = peft.LoraConfig(r=3, modules_to_save=[name])
-    network = peft.get_peft_model(theirs(tmp_path / "m", family, head), config)
+    network = peft.get_peft_model(load_in_transformers(tmp_path / "m", family, head), config)
     for p in network.parameters():
         p.data += 0.1 * p.requires_grad
     network.save_pretrained(tmp_path / "a")
     γ = hf.load_adaptation(tmp_path / "a", model)
-    assert apart(said(network), model(IDS, γ).data) < 1e-4
+    assert distance(logits(network), model(IDS, γ).data) < 1e-4
 
 
 def pairs():
-    """Every method on a language model, or BERT's classifier, and three on every head."""
+    """Yield every method on a language model or BERT's classifier, and three on every head."""
     for family, c in FAMILIES.items():
         for head in HEADS:
             main = head == ("lm" if c.causal else "classifier")
-            few = [] if head == "lm" else ["prompt", "lora and norms", "ia3"]
-            for name in METHODS if main else few:
-                lacks = "bias" in name and not c.biases or "tokens" in name and not c.token_types
-                if not lacks:
+            some = [] if head == "lm" else ["prompt", "lora and norms", "ia3"]
+            for name in METHODS if main else some:
+                missing = "bias" in name and not c.biases
+                missing |= "tokens" in name and not c.token_types
+                if not missing:
                     yield family, head, name
 
 
 @pytest.mark.parametrize("family, head, name", [*pairs()])
-def test_an_adaptation_is_theirs(tmp_path, family, head, name):
-    model, rng = made(family, head), np.random.default_rng(3)
+def test_peft_loads_an_adaptation(tmp_path, family, head, name):
+    model, rng = random_model(family, head), np.random.default_rng(3)
     hf.save(model, tmp_path / "m")
-    γ = METHODS[name]()
-    γ = mp.Chain(γ, mp.Probe()) if hasattr(model, "score") else γ
-    γ = γ.attach(model, rng)
+    method = METHODS[name]()
+    method = mp.Chain(method, mp.Probe()) if hasattr(model, "score") else method
+    γ = method.attach(model, rng)
     for p in γ.parameters():
         p.data = p.data + rng.normal(0, 0.2, p.shape).astype(p.dtype)
     hf.save(γ, tmp_path / "a")
-    network = theirs(tmp_path / "m", family, head)
+    network = load_in_transformers(tmp_path / "m", family, head)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         network = peft.PeftModel.from_pretrained(network, tmp_path / "a")
     assert not [w for w in warned if re.search("adapter keys|keyword", str(w.message))]
-    z, as_peft = said(network), hf.load_adaptation(tmp_path / "a", model, compat="peft")
-    assert apart(z, model(IDS, as_peft).data) < 1e-4
+    z, peft_model = logits(network), hf.load_adaptation(tmp_path / "a", model, compat="peft")
+    assert distance(z, peft_model(IDS).data) < 1e-4
     again = hf.load_adaptation(tmp_path / "a", model, resume=True)
     assert repr(again) == repr(γ)
     if "p-tuning" != name:
         assert np.array_equal(model(IDS, again).data, model(IDS, γ).data)
-    if head in ("lm", "tags") and "p-tuning" != name:  # where PEFT's faults don't show
-        assert apart(z[:, -IDS.shape[1] :], model(IDS, γ).data) < 1e-4
-        assert apart(z[:, -IDS.shape[1] :], model(IDS).data) > 1e-2
+    if head in ("lm", "tags") and "p-tuning" != name:  # where PEFT computes the same
+        assert distance(z[:, -IDS.shape[1] :], model(IDS, γ).data) < 1e-4
+        assert distance(z[:, -IDS.shape[1] :], model(IDS).data) > 1e-2
 
 
 @pytest.mark.parametrize("head", ["lm", "classifier"])
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_prompt_of_several_tasks_is_theirs(tmp_path, family, head):
-    """Row i of the batch is of task who[i], which PEFT is told beside the text."""
-    model, who = made(family, head), [1, 0, 2]
-    γ = mp.MultitaskPrompt(NV, tasks=3, rank=2)
-    γ = mp.Chain(γ, mp.Probe()) if head == "classifier" else γ
-    γ = γ.attach(model, np.random.default_rng(3))
+def test_peft_loads_a_prompt_of_several_tasks(tmp_path, family, head):
+    """Row i of the batch has task tasks[i]."""
+    model, tasks = random_model(family, head), [1, 0, 2]
+    method = mp.MultitaskPrompt(NV, tasks=3, rank=2)
+    method = mp.Chain(method, mp.Probe()) if head == "classifier" else method
+    γ = method.attach(model, np.random.default_rng(3))
     for p in γ.parameters():
         p.data = p.data + np.random.default_rng(4).normal(0, 0.2, p.shape).astype(p.dtype)
     hf.save(model, tmp_path / "m")
     hf.save(γ, tmp_path / "a")
-    network = peft.PeftModel.from_pretrained(theirs(tmp_path / "m", family, head), tmp_path / "a")
+    network = peft.PeftModel.from_pretrained(
+        load_in_transformers(tmp_path / "m", family, head), tmp_path / "a"
+    )
     with torch.no_grad():
-        z = network.eval()(input_ids=torch.tensor(IDS), task_ids=torch.tensor(who)).logits.numpy()
-    as_peft = hf.load_adaptation(tmp_path / "a", model, compat="peft")
-    assert apart(z, model(IDS, as_peft.of(who)).data) < 1e-4
+        z = network.eval()(input_ids=torch.tensor(IDS), task_ids=torch.tensor(tasks)).logits.numpy()
+    peft_model = hf.load_adaptation(tmp_path / "a", model, compat="peft")
+    assert distance(z, peft_model.of(tasks)(IDS).data) < 1e-4
     again = hf.load_adaptation(tmp_path / "a", model)
     assert repr(again) == repr(γ)
-    assert np.array_equal(model(IDS, again.of(who)).data, model(IDS, γ.of(who)).data)
+    assert np.array_equal(model(IDS, again.of(tasks)).data, model(IDS, γ.of(tasks)).data)
 
 
 @pytest.mark.parametrize("method", [mp.Adapter(3), mp.BitFit(), mp.FullFineTuning()], ids=repr)
-def test_what_they_lack_they_refuse(tmp_path, method):
-    model = made("gpt2", "lm")
+def test_peft_refuses_what_it_does_not_have(tmp_path, method):
+    model = random_model("gpt2", "lm")
     hf.save(model, tmp_path / "m")
     hf.save(method.attach(model, np.random.default_rng(0)), tmp_path / "a")
-    network = theirs(tmp_path / "m", "gpt2", "lm")
+    network = load_in_transformers(tmp_path / "m", "gpt2", "lm")
     with pytest.raises((KeyError, ValueError), match="MINIPEFT_"):
         peft.PeftModel.from_pretrained(network, tmp_path / "a")

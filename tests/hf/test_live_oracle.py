@@ -1,4 +1,4 @@
-"""Against transformers and PEFT themselves: the same folders, the same logits, both ways."""
+"""transformers, PEFT and minipeft compute the same logits with the same folders, both ways."""
 
 import warnings
 
@@ -19,13 +19,13 @@ from tokenizers.pre_tokenizers import Whitespace
 import minipeft as mp
 from minipeft import hf
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
+pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and transformers
 V, D, L, NV = 61, 32, 2, 5
 IDS = np.random.default_rng(0).integers(0, V, (3, 7))
 
 
-def randomised(network):
-    """What is trained is no longer as it was made: no zero and no one hides a mistake."""
+def add_noise(network):
+    """Change every trained number, since zeros and ones could hide a mistake."""
     torch.manual_seed(1)
     with torch.no_grad():
         for p in network.parameters():
@@ -34,75 +34,75 @@ def randomised(network):
     return network.eval()
 
 
-def theirs(kind=transformers.GPT2LMHeadModel, **settings):
+def gpt2(kind=transformers.GPT2LMHeadModel, **settings):
     config = transformers.GPT2Config(
         vocab_size=V, n_positions=40, n_embd=D, n_layer=L, n_head=4, pad_token_id=0, **settings
     )
-    return randomised(kind(config))
+    return add_noise(kind(config))
 
 
 @pytest.fixture
 def base(tmp_path):
-    theirs().save_pretrained(tmp_path / "base")
+    gpt2().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
 
 
-def their_logits(network, dtype=torch.float64):
+def logits(network, dtype=torch.float64):
     with torch.no_grad():
         z = network.to(dtype)(input_ids=torch.tensor(IDS)).logits
     return (z[:, -IDS.shape[1] :] if z.ndim == 3 else z).numpy()
 
 
-def apart(a, b):
+def distance(a, b):
     return np.abs(a - b).max()
 
 
-def agree(network, model, folder=None):
-    """Their logits are ours, in float32 and in float64; with the adaptation in a folder, if any."""
+def assert_same_logits(network, model, folder=None):
+    """Compare in float32 and float64; ours with the adaptation in a folder, if it is given."""
     worst = []
-    for dtype, single in ((torch.float32, model), (torch.float64, model.astype(np.float64))):
-        γ = hf.load_adaptation(folder, single) if folder else mp.PLAIN
-        z = single(IDS, γ).data
-        worst.append(apart(their_logits(network, dtype), z))
-        if folder:  # and the comparison is not empty
-            assert apart(z, single(IDS).data) > 1e-2
+    for dtype, ours in ((torch.float32, model), (torch.float64, model.astype(np.float64))):
+        γ = hf.load_adaptation(folder, ours) if folder else None
+        z = ours(IDS, γ).data
+        worst.append(distance(logits(network, dtype), z))
+        if folder:  # the adaptation has an effect
+            assert distance(z, ours(IDS).data) > 1e-2
     print(f"differ by {worst[0]:.1e} in float32, {worst[1]:.1e} in float64")
     assert worst[0] < 1e-4 and worst[1] < 1e-9
 
 
 @pytest.mark.parametrize("settings", [{}, {"n_inner": 48, "tie_word_embeddings": False}], ids=str)
-def test_their_model_is_ours_and_ours_theirs(tmp_path, settings):
-    network = theirs(**settings)
-    network.save_pretrained(tmp_path / "theirs")
-    model = hf.load(tmp_path / "theirs")
-    agree(network, model)
-    hf.save(model, tmp_path / "ours", dtype=np.float32)
-    agree(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours"), model)
+def test_a_gpt2_is_exchanged(tmp_path, settings):
+    network = gpt2(**settings)
+    network.save_pretrained(tmp_path / "in")
+    model = hf.load(tmp_path / "in")
+    assert_same_logits(network, model)
+    hf.save(model, tmp_path / "out", dtype=np.float32)
+    assert_same_logits(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out"), model)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_halves_are_read_exactly(tmp_path, dtype):
-    network = theirs().to(dtype)
+def test_half_precision_is_read_exactly(tmp_path, dtype):
+    network = gpt2().to(dtype)
     network.save_pretrained(tmp_path / "half")
     model = hf.load(tmp_path / "half")
     assert model.dtype == np.float32
-    agree(network, model)
+    assert_same_logits(network, model)
 
 
 def test_a_base_model_without_head_is_read(tmp_path):
-    network = theirs()
+    network = gpt2()
     network.transformer.save_pretrained(tmp_path / "bare")  # its names lack "transformer."
     states = hf.load(tmp_path / "bare")(IDS).data
-    theirs_too = network.transformer(input_ids=torch.tensor(IDS)).last_hidden_state
-    assert apart(theirs_too.detach().numpy(), states) < 1e-4
+    want = network.transformer(input_ids=torch.tensor(IDS)).last_hidden_state
+    assert distance(want.detach().numpy(), states) < 1e-4
 
 
-def test_our_tokenizer_is_theirs(base, tmp_path):
+def test_transformers_loads_our_tokenizer(base, tmp_path):
     words = Tokenizer(WordLevel({"a": 0, "good": 1, "film": 2}, unk_token="a"))
     words.pre_tokenizer = Whitespace()
-    hf.save(hf.load(base), tmp_path / "ours", words)
-    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
-    assert theirs("film a good")["input_ids"] == words.encode("film a good").ids == [2, 0, 1]
+    hf.save(hf.load(base), tmp_path / "out", words)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("film a good")["input_ids"] == words.encode("film a good").ids == [2, 0, 1]
 
 
 # -- BERT ---------------------------------------------------------------------
@@ -112,8 +112,8 @@ MASK = np.random.default_rng(2).random(IDS.shape) < 0.7
 MASK[:, 0] = True
 
 
-def their_bert(kind, **settings):
-    return randomised(
+def bert(kind, **settings):
+    return add_noise(
         kind(
             transformers.BertConfig(
                 vocab_size=V,
@@ -127,41 +127,40 @@ def their_bert(kind, **settings):
     )
 
 
-def same_bert(network, model):
-    """Equal in float32 and float64, at the real tokens."""
-    for dtype, ours, most in ((torch.float32, model, 1e-4), (torch.float64, None, 1e-9)):
-        ours = ours or model.astype(np.float64)
-        given = {"attention_mask": MASK, "token_type_ids": TYPES}
-        position = np.maximum(MASK.cumsum(1) - 1, 0)  # theirs counts padding as a position
-        given = {name: torch.tensor(x.astype(int)) for name, x in given.items()}
+def assert_same_bert(network, model):
+    """Compare logits at tokens that are not padding, in float32 and float64."""
+    exact = model.astype(np.float64)
+    for dtype, ours, limit in ((torch.float32, model, 1e-4), (torch.float64, exact, 1e-9)):
+        inputs = {"attention_mask": MASK, "token_type_ids": TYPES}
+        position = np.maximum(MASK.cumsum(1) - 1, 0)  # BERT's default counts padding
+        inputs = {name: torch.tensor(x.astype(int)) for name, x in inputs.items()}
         with torch.no_grad():
-            said = network.to(dtype)(
-                input_ids=torch.tensor(IDS), position_ids=torch.tensor(position), **given
+            out = network.to(dtype)(
+                input_ids=torch.tensor(IDS), position_ids=torch.tensor(position), **inputs
             )
-        theirs = said[0].numpy()
-        z = ours(IDS, mask=MASK, token_types=TYPES).data
-        assert apart(z[MASK] if z.ndim == 3 else z, theirs[MASK] if z.ndim == 3 else theirs) < most
+        want, z = out[0].numpy(), ours(IDS, mask=MASK, token_types=TYPES).data
+        assert distance(z[MASK] if z.ndim == 3 else z, want[MASK] if z.ndim == 3 else want) < limit
 
 
 @pytest.mark.parametrize("settings", [{}, {"intermediate_size": 4 * D, "type_vocab_size": 3}])
-def test_their_masked_words_are_ours_and_ours_theirs(tmp_path, settings):
-    network = their_bert(transformers.BertForMaskedLM, **settings)
-    network.save_pretrained(tmp_path / "theirs")
-    model = hf.load(tmp_path / "theirs")
+def test_a_masked_language_model_is_exchanged(tmp_path, settings):
+    network = bert(transformers.BertForMaskedLM, **settings)
+    network.save_pretrained(tmp_path / "in")
+    model = hf.load(tmp_path / "in")
     assert isinstance(model, mp.MaskedLM)
-    same_bert(network, model)
-    hf.save(model, tmp_path / "ours")
-    same_bert(transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "ours"), model)
+    assert_same_bert(network, model)
+    hf.save(model, tmp_path / "out")
+    assert_same_bert(transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out"), model)
 
 
-def test_their_encoder_is_ours_and_ours_theirs(tmp_path):
-    network = their_bert(transformers.BertModel)
-    network.save_pretrained(tmp_path / "theirs")  # without "bert." in its names
-    model = hf.load(tmp_path / "theirs")
+def test_an_encoder_is_exchanged(tmp_path):
+    network = bert(transformers.BertModel)
+    network.save_pretrained(tmp_path / "in")  # without "bert." in its names
+    model = hf.load(tmp_path / "in")
     assert type(model) is mp.Encoder
-    same_bert(network, model)
-    hf.save(model, tmp_path / "ours")
-    same_bert(transformers.AutoModel.from_pretrained(tmp_path / "ours"), model)
+    assert_same_bert(network, model)
+    hf.save(model, tmp_path / "out")
+    assert_same_bert(transformers.AutoModel.from_pretrained(tmp_path / "out"), model)
 
 
 @pytest.mark.parametrize(
@@ -171,19 +170,19 @@ def test_their_encoder_is_ours_and_ours_theirs(tmp_path):
         (transformers.BertForTokenClassification, lambda m: mp.TokenClassifier(m, 3)),
     ],
 )
-def test_their_heads_on_bert_are_ours(tmp_path, kind, head):
-    network = their_bert(kind, num_labels=3)
+def test_heads_on_bert_are_read(tmp_path, kind, head):
+    network = bert(kind, num_labels=3)
     network.classifier.bias.data.zero_()  # ours has none
-    network.save_pretrained(tmp_path / "theirs")
-    model = head(hf.load(tmp_path / "theirs"))
+    network.save_pretrained(tmp_path / "in")
+    model = head(hf.load(tmp_path / "in"))
     score = mp.Tensor(network.classifier.weight.detach().numpy().T.copy())
-    same_bert(network, model.map(lambda t: score if t is model.score.W else t))
+    assert_same_bert(network, model.map(lambda t: score if t is model.score.W else t))
 
 
-def test_bert_for_pretraining_is_read_without_its_pairs(tmp_path):
-    network = their_bert(transformers.BertForPreTraining)
-    network.save_pretrained(tmp_path / "theirs")
-    same_bert(network, hf.load(tmp_path / "theirs"))
+def test_bert_for_pretraining_is_read_without_its_head_for_pairs(tmp_path):
+    network = bert(transformers.BertForPreTraining)
+    network.save_pretrained(tmp_path / "in")
+    assert_same_bert(network, hf.load(tmp_path / "in"))
 
 
 LORAS = {
@@ -213,30 +212,30 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_their_adaptation_is_ours(name, base, tmp_path):
+def test_an_adaptation_of_peft_is_exchanged(name, base, tmp_path):
     network = transformers.GPT2LMHeadModel.from_pretrained(base)
-    adapted = randomised(peft.get_peft_model(network, CONFIGS[name]("CAUSAL_LM")))
-    adapted.save_pretrained(tmp_path / "theirs")
+    adapted = add_noise(peft.get_peft_model(network, CONFIGS[name]("CAUSAL_LM")))
+    adapted.save_pretrained(tmp_path / "in")
     model = hf.load(base)
-    agree(loaded(base, tmp_path / "theirs"), model, tmp_path / "theirs")
-    γ = hf.load_adaptation(tmp_path / "theirs", model)
-    assert apart(their_logits(adapted, torch.float32), model(IDS, γ).data) < 1e-4
-    hf.save(γ, tmp_path / "ours")  # and back
-    agree(loaded(base, tmp_path / "ours"), model, tmp_path / "ours")
+    assert_same_logits(load_in_peft(base, tmp_path / "in"), model, tmp_path / "in")
+    γ = hf.load_adaptation(tmp_path / "in", model)
+    assert distance(logits(adapted, torch.float32), model(IDS, γ).data) < 1e-4
+    hf.save(γ, tmp_path / "out")  # and back
+    assert_same_logits(load_in_peft(base, tmp_path / "out"), model, tmp_path / "out")
 
 
-def loaded(base, folder, kind=transformers.GPT2LMHeadModel, **settings):
-    """The base with the adaptation of a folder, as PEFT reads it: without a word of warning."""
+def load_in_peft(base, folder, kind=transformers.GPT2LMHeadModel, **settings):
+    """Return the base with the adaptation in a folder, which PEFT must load without a warning."""
     network = kind.from_pretrained(base, **settings)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network = peft.PeftModel.from_pretrained(network, folder)
-    assert not [str(w.message) for w in said if "dapter" in str(w.message)]
-    assert not [str(w.message) for w in said if "keyword" in str(w.message)]
+    assert not [str(w.message) for w in caught if "dapter" in str(w.message)]
+    assert not [str(w.message) for w in caught if "keyword" in str(w.message)]
     return network.eval()
 
 
-OURS = {
+METHODS = {
     "prompt": lambda: mp.PromptTuning(NV),
     "prefix": lambda: mp.PrefixTuning(NV),
     "encoded prompt": lambda: mp.Encoded(mp.PromptTuning(NV), mlp_width=8),
@@ -248,43 +247,43 @@ OURS = {
 }
 
 
-def trained(γ, model):
-    """As if trained: nothing is left of a zero start."""
+def attach_random(method, model):
+    """Return the method attached, with random parameters."""
     rng = np.random.default_rng(3)
-    γ.attach(model, rng)
+    γ = method.attach(model, rng)
     for p in γ.parameters():
         p.data = p.data + rng.normal(0, 0.2, p.shape).astype(p.dtype)
     return γ
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_adaptation_is_theirs(name, base, tmp_path):
+@pytest.mark.parametrize("name", METHODS)
+def test_peft_loads_an_adaptation(name, base, tmp_path):
     model = hf.load(base)
-    γ = trained(OURS[name](), model)
-    hf.save(γ, tmp_path / "ours")
-    network = loaded(base, tmp_path / "ours")
-    agree(network, model, tmp_path / "ours")
-    assert apart(their_logits(network, torch.float32), model(IDS, γ).data) < 1e-4
+    γ = attach_random(METHODS[name](), model)
+    hf.save(γ, tmp_path / "out")
+    network = load_in_peft(base, tmp_path / "out")
+    assert_same_logits(network, model, tmp_path / "out")
+    assert distance(logits(network, torch.float32), model(IDS, γ).data) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["prefix", "prompt", "lora c_attn"])
-def test_their_classifier_is_ours(name, base, tmp_path):
+def test_an_adaptation_of_a_classifier_of_peft_is_read(name, base, tmp_path):
     kind = transformers.GPT2ForSequenceClassification
     network = kind.from_pretrained(base, num_labels=3, pad_token_id=0)
-    adapted = randomised(peft.get_peft_model(network, CONFIGS[name]("SEQ_CLS")))
-    adapted.save_pretrained(tmp_path / "theirs")
+    adapted = add_noise(peft.get_peft_model(network, CONFIGS[name]("SEQ_CLS")))
+    adapted.save_pretrained(tmp_path / "in")
     model = mp.Classifier(hf.load(base), 3)
-    agree(adapted, model, tmp_path / "theirs")
+    assert_same_logits(adapted, model, tmp_path / "in")
 
 
 @pytest.mark.parametrize("name", ["prefix", "prompt", "lora", "encoded prefix"])
-def test_our_classifier_is_theirs(name, base, tmp_path):
+def test_peft_loads_an_adaptation_of_a_classifier(name, base, tmp_path):
     model = mp.Classifier(hf.load(base), 3)
-    γ = trained(mp.Chain(OURS[name](), mp.Probe()), model)
-    hf.save(γ, tmp_path / "ours")
+    γ = attach_random(mp.Chain(METHODS[name](), mp.Probe()), model)
+    hf.save(γ, tmp_path / "out")
     kind = transformers.GPT2ForSequenceClassification
-    agree(
-        loaded(base, tmp_path / "ours", kind, num_labels=3, pad_token_id=0),
+    assert_same_logits(
+        load_in_peft(base, tmp_path / "out", kind, num_labels=3, pad_token_id=0),
         model,
-        tmp_path / "ours",
+        tmp_path / "out",
     )
