@@ -112,7 +112,8 @@ def save(
 ) -> None:
     """Write a model or an adaptation as a folder, atomically.
 
-    An adaptation is written in PEFT's format if PEFT has its method, and else in minipeft's own.
+    An adaptation is written in PEFT's format if PEFT has its method, and else in minipeft's own;
+    of a method of the reader's own, its dataclass fields are written.
     tokenizer: written into the same folder.  dtype: float16, float32 or float64, of all numbers.
     An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
     """

@@ -22,6 +22,7 @@ class Diagonal(mp.Method):
 
     scale: float = 1.0
     blocks: tuple = ()
+    words: tuple = ()  # of minipeft's methods these are token ids
     targets: str = r"attn\.o$"
 
     def start(self, layer, rng):
@@ -76,7 +77,7 @@ class Shift(mp.Method):
 
 CUSTOM = [Diagonal, Rows, Scaled, Shift]
 METHODS = {
-    "with fields": Diagonal(2.0, blocks=(0, (1, 2))),
+    "with fields": Diagonal(2.0, blocks=(0, (1, 2)), words=("a", 0.5)),
     "with a parameter's old name": Rows(3),
     "without fields": Shift(),
     "in a Chain": mp.Chain(mp.LoRA(2), Diagonal(0.5), mp.Chain(Rows())),
@@ -116,7 +117,7 @@ def test_the_folder_has_the_class_and_its_fields(tmp_path):
     assert json.loads((tmp_path / "a/adapter_config.json").read_text()) == {
         "peft_type": "MINIPEFT_CUSTOM",
         "class": "Diagonal",
-        "fields": {"scale": 2.0, "blocks": [], "targets": r"attn\.o$"},
+        "fields": {"scale": 2.0, "blocks": [], "words": [], "targets": r"attn\.o$"},
     }
 
 

@@ -235,9 +235,9 @@ def read_adaptation(
     if settings.field("peft_type", None, str) not in PEFT_TYPES:
         method = method_from_json(settings, PEFT_TYPES, methods)
         return read_parameters(method, settings.path, file, model)
-    forget = not method or as_peft and settings["peft_type"] in PROMPT_LEARNING
+    known = method and not (as_peft and settings["peft_type"] in PROMPT_LEARNING)
     with as_checkpoint_error(file.path):  # a pattern in the metadata may be malformed
-        γs = from_peft(settings, file, model, [] if forget else [*flatten(method)])
+        γs = from_peft(settings, file, model, [*flatten(method)] if known else [])
     file.check_all_used()
     return regroup(γs, method)
 

@@ -15,7 +15,7 @@ from ... import methods as library
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.chain import MethodChain
 from ...adaptation.method import Method, NoMethod, tupled
-from ...methods import Reparametrised
+from ...methods import PrefixTuning, PromptTuning, PseudoTokens, Reparametrised
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile
@@ -24,7 +24,8 @@ CHAIN, CUSTOM = "MINIPEFT_CHAIN", "MINIPEFT_CUSTOM"
 CLASSES = {
     f"MINIPEFT_{c.__name__.upper()}": c for c in vars(library).values() if is_dataclass(c)
 } | {CHAIN: MethodChain}
-PEFT_TYPES = {c: peft_type for peft_type, c in CLASSES.items()}
+CLASS_NAMES = {c: peft_type for peft_type, c in CLASSES.items()}
+VIRTUAL_TOKENS = PrefixTuning, PromptTuning, PseudoTokens
 CHECKED = int, float, bool, str, tuple  # types of fields; others take any JSON value
 MAX_DEPTH = 16  # of methods in methods
 
@@ -52,12 +53,13 @@ def method_to_json(method: Method) -> dict:
         f.name: value_to_json(f"{cls.__name__}.{f.name}", getattr(method, f.name))
         for f in dataclass_fields(cls)
     }
-    if cls in PEFT_TYPES:
-        return {"peft_type": PEFT_TYPES[cls]} | values
+    if cls in CLASS_NAMES:
+        return {"peft_type": CLASS_NAMES[cls]} | values
     return {"peft_type": CUSTOM, "class": cls.__name__, "fields": values}
 
 
-def dataclass_fields(cls):
+def dataclass_fields(cls) -> list:
+    """Return the fields of a class that its constructor takes."""
     return [f for f in fields(cls) if f.init] if is_dataclass(cls) else []
 
 
@@ -108,6 +110,8 @@ def method_from_json(
                 values[f.name] = value_from_json(settings, name, f.type, nested)
             elif f.default is f.default_factory is MISSING:
                 raise CheckpointError(f"{settings.path}: the field {name} is missing")
+        if cls in CLASS_NAMES:
+            check_words(settings, values.get("words", ()))
         return cls(**values)
 
 
@@ -130,16 +134,14 @@ def value_from_json(settings, name, annotation, nested):
     value = settings[name]
     if annotation is Method or isinstance(value, dict) and annotation not in CHECKED:
         return nested(value)
-    value = settings.field(name, None, annotation) if annotation in CHECKED else tupled(value)
-    if name == "words" and not are_token_ids(value):
-        raise CheckpointError(f"{settings.path}: words={short_repr(value)} must be token ids")
-    return value
+    return settings.field(name, None, annotation) if annotation in CHECKED else tupled(value)
 
 
-def are_token_ids(value):
-    """Return whether a value is a tuple of token ids, or of tuples of them."""
-    flat = [n for v in value for n in (v if isinstance(v, tuple) else [v])]
-    return all(type(n) is int for n in flat)
+def check_words(settings, words):
+    """Raise CheckpointError unless words are token ids, or tuples of token ids."""
+    ids = [n for word in words for n in (word if isinstance(word, tuple) else [word])]
+    if not all(type(n) is int for n in ids):
+        raise CheckpointError(f"{settings.path}: words={short_repr(words)} must be token ids")
 
 
 @contextmanager
@@ -212,7 +214,8 @@ def read_parameters(method: Method, source, file: SafetensorsFile, model) -> Ada
 
     source: the path of the file that describes the method, for errors.
     """
-    if any(getattr(m, "length", 0) > file.size for m in flatten(method)):
+    lengths = [m.length for m in flatten(method) if isinstance(m, VIRTUAL_TOKENS)]
+    if max(lengths, default=0) > file.size:  # copies of words are made without the generator
         raise CheckpointError(f"{file.path}: {method!r} would be far larger than the file")
     with as_checkpoint_error(f"{source} does not fit this model"):
         adaptation = method.attach(model, ZerosGenerator(2**16 + 8 * file.size))
