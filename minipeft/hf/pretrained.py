@@ -20,7 +20,11 @@ from .peft import folder as peft
 from .peft.compat import PeftModel
 
 BASE = Path(__file__).parent.parent / "world" / "base"
-BUILT_IN = {None: BASE, "decoder": BASE, "encoder": BASE.with_name("encoder")}
+BUILT_IN: dict[str | Path | None, Path] = {
+    None: BASE,
+    "decoder": BASE,
+    "encoder": BASE.with_name("encoder"),
+}
 MAX_TOKENIZER_BYTES = 2**27
 TOKENIZER_FILES = "tokenizer.json", "tokenizer_config.json"
 MODEL_FILES = "model.safetensors", "config.json", *TOKENIZER_FILES  # the first marks the folder
@@ -118,7 +122,8 @@ def save(
     An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
     """
     if isinstance(thing, Transformer):
-        names, files = MODEL_FILES, family_of(thing.config).files(thing, dtype)
+        names: tuple[str, ...] = MODEL_FILES
+        files = family_of(thing.config).files(thing, dtype)
     elif isinstance(thing, Adaptation | PeftModel):
         γ = thing.adaptation if isinstance(thing, PeftModel) else thing
         names, files = ADAPTATION_FILES, peft.adaptation_files(γ.to("cpu"))
@@ -129,7 +134,7 @@ def save(
     if tokenizer is not None:
         settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
         files |= dict(zip(TOKENIZER_FILES, (tokenizer, settings)))
-    with replace_folder(folder, *names) as new:
+    with replace_folder(Path(folder), *names) as new:
         for name, content in files.items():
             (new / name).write_bytes(file_bytes(content, dtype))
 
@@ -137,7 +142,8 @@ def save(
 def file_bytes(content, dtype) -> bytes:
     """Return the bytes of a file: (arrays, metadata), a tokenizer, or JSON."""
     if isinstance(content, tuple):
-        return serialize(*content, dtype)
+        arrays, metadata = content
+        return serialize(arrays, metadata, dtype)
     if isinstance(content, Tokenizer):
         return content.to_str(pretty=True).encode()
     return json.dumps(content, indent=2, sort_keys=True, default=lambda x: x.tolist()).encode()

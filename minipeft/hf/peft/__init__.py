@@ -1,0 +1,1 @@
+"""Adaptations of PEFT: folders, read and written, and its forward pass."""

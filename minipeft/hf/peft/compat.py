@@ -4,6 +4,7 @@ B batch   T tokens   P virtual tokens of a prompt   V vocabulary   C classes
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class PeftModel:
 
     def __init__(self, model: Module, adaptation: Adaptation):
         check_model(adaptation, model)
-        self.model, self.adaptation = model, adaptation
+        self.model: Any = model
+        self.adaptation = adaptation
 
     def __repr__(self):
         return f"PeftModel({self.adaptation!r})"

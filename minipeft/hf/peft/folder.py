@@ -7,9 +7,8 @@ network, which only further training needs.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +86,7 @@ BESIDE = {  # what each may have after it in a Chain, in this order; others only
     "IA3": (FullFineTuning, Probe),
     "LN_TUNING": (FullFineTuning, Probe),
 }
-READERS = {"LORA": read_lora, "IA3": read_ia3, "LN_TUNING": read_norms}
+READERS: dict[str, Callable] = {"LORA": read_lora, "IA3": read_ia3, "LN_TUNING": read_norms}
 TASK_TYPES = {
     Decoder: "CAUSAL_LM",
     Classifier: "SEQ_CLS",
@@ -134,7 +133,7 @@ def contains_each(γ: Adaptation) -> bool:
 def base_fields(base: Fingerprint) -> dict:
     """Return what tells one base model from another: its configuration and a checksum."""
     weights = {"weights": base.weights} if base.weights else {}
-    return json.loads(json.dumps(asdict(base.config) | weights))
+    return json.loads(json.dumps(vars(base.config) | weights))
 
 
 def network_of(γ: Adaptation) -> type:

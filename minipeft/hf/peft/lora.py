@@ -117,8 +117,8 @@ def read_lora(file, names, saved: list[LoRA]) -> list[Adaptation]:
     if saved and (γs := as_saved(modules, saved, names.model)):
         return γs
     groups, γs = {}, []
-    for method, paths, *tensors in modules:
-        groups.setdefault(method, {}).update(split(*tensors, paths))
+    for method, paths, A, B, m in modules:
+        groups.setdefault(method, {}).update(split(paths, A, B, m))
     for method, at in groups.items():
         fused = len({id(ps["A"]) for ps in at.values()}) < len(at)
         method = replace(method, targets=names.pattern(at), fused=fused)
@@ -152,7 +152,7 @@ def check_base_layer(file, names, module):
         raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")
 
 
-def split(A, B, m, paths: list[str], saved: LoRA | None = None) -> dict | None:
+def split(paths: list[str], A, B, m, saved: LoRA | None = None) -> dict | None:
     """Return {path: {"A", "B", and "m"}} of the layers of a module, which share A.
 
     If `saved` is given, undo `join` for the layers that it adapts; return None if that is not
@@ -178,11 +178,11 @@ def split(A, B, m, paths: list[str], saved: LoRA | None = None) -> dict | None:
 def as_saved(modules: list, saved: list[LoRA], model) -> list[Adaptation] | None:
     """Return the LoRAs that were saved, with the tensors of the file; None if it has changed."""
     ats = [{} for _ in saved]
-    for method, paths, *tensors in modules:
+    for method, paths, A, B, m in modules:
         owners = [
             i for i, γ in enumerate(saved) if any(matches("targets", γ.targets, p) for p in paths)
         ]
-        at = split(*tensors, paths, saved[owners[0]]) if owners else None
+        at = split(paths, A, B, m, saved[owners[0]]) if owners else None
         if not at or not math.isclose(saved[owners[0]].scale, method.scale):
             return None
         ats[owners[0]].update(at)

@@ -22,7 +22,7 @@ from ...storage.safetensors import SafetensorsFile
 
 CHAIN, CUSTOM = "MINIPEFT_CHAIN", "MINIPEFT_CUSTOM"
 CLASSES = {
-    f"MINIPEFT_{c.__name__.upper()}": c for c in vars(library).values() if is_dataclass(c)
+    f"MINIPEFT_{name.upper()}": c for name, c in vars(library).items() if is_dataclass(c)
 } | {CHAIN: MethodChain}
 CLASS_NAMES = {c: peft_type for peft_type, c in CLASSES.items()}
 VIRTUAL_TOKENS = PrefixTuning, PromptTuning, PseudoTokens
