@@ -340,6 +340,26 @@ def test_compat_is_none_or_peft(tmp_path):
         load_adaptation(tmp_path / "a", MODEL, compat=True)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [PrefixTuning(words=(3, 1, 4)), PromptTuning(3, "text", (5, 6)), PseudoTokens("[P]*3 {x}")],
+    ids=["prefix", "prompt", "pseudo-tokens"],
+)
+def test_a_prompt_that_another_program_shortened_has_its_new_length(tmp_path, method):
+    γ = attach_random(method, MODEL)
+    save(γ, tmp_path / "a", dtype=np.float64)
+    path = change_settings(tmp_path / "a", num_virtual_tokens=2) / "adapter_model.safetensors"
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    rows = load_file(path)["prompt_embeddings"][:2]
+    save_file({"prompt_embeddings": rows}, path, metadata)
+    again = load_adaptation(tmp_path / "a", MODEL)
+    assert again.method.length == 2 and len(again.parameters()[0].data) == 2
+    assert again.method.attach(MODEL, np.random.default_rng(0)).parameters()[0].shape[0] == 2
+    first = again.parameters()[0].data
+    assert np.array_equal(first, rows[:, : first.shape[1]])
+
+
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_a_prompt_of_several_tasks_is_restored(tmp_path, tasks):
     γ = attach_random(MultitaskPrompt(4, tasks=tasks, rank=2), MODEL)
