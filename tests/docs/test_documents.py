@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.mutants import planted
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
@@ -176,6 +178,12 @@ def test_the_reading_order_has_the_lines_of_each_folder():
     stated = {folder: int(count.replace(",", "")) for folder, count in rows}
     wrong = {f: lines[f] for f in folders if abs(stated[f] - lines[f]) > max(10, 0.05 * lines[f])}
     assert not wrong, f"README.md, reading order: the lines are now {wrong}"
+
+
+def test_the_readme_has_the_number_of_planted_faults():
+    (stated,) = re.findall(r"tests.tools.mutants` plants ([\d,]+) faults", read(ROOT / "README.md"))
+    count = sum(1 for _ in planted())
+    assert abs(int(stated.replace(",", "")) - count) <= 0.05 * count, f"now {count}"
 
 
 def names_its_documents(path, text):
