@@ -126,7 +126,8 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
     for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
         first, second = (part(attached(name, model)) for name in names)
         for wrong in ((first, second), (first, Chain(PLAIN, second))):
-            with pytest.raises(ValueError, match="in a Chain .* must come before .* both adapt"):
+            says = rf"in a Chain {type(second.method).__name__}\(.* must come before .* both adapt"
+            with pytest.raises(ValueError, match=says):
                 Chain(*wrong)
         for wrong in ((first, Each(None, second)), (Each(None, first), second)):
             with pytest.raises(ValueError, match="in a Chain .* must come before .* both adapt"):
@@ -137,7 +138,8 @@ def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
         each = (pseudo, Each(None, other)), (Each(None, pseudo), other)
         for wrong in ((pseudo, other), (Chain(pseudo, PLAIN), other), *each):
             with pytest.raises(
-                ValueError, match="in a Chain .* must come after .* both adapt tokens"
+                ValueError,
+                match=r"in a Chain PseudoTokens\(.* must come after .* both adapt tokens",
             ):
                 Chain(*wrong)
         model(ids, Chain(other, pseudo))

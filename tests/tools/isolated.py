@@ -73,7 +73,8 @@ def child(tree, tests, output):
         sys.exit(ELSEWHERE)
     import pytest
 
-    words = [f"tests/{w}" if Path("tests", w).exists() else w for w in shlex.split(tests)]
+    words = shlex.split(tests)
+    words = [f"tests/{w}" if Path("tests", w.partition("::")[0]).exists() else w for w in words]
     code = int(pytest.main([*OPTIONS, *words]))
     sys.stdout.flush()
     os._exit(code)

@@ -19,14 +19,10 @@ FAULTS = {
             ('drop = {"rng": self.rng} if self.rng else {}', "drop = {}"),
             ("replace(self, rng=rng) if rng and self.method.dropout else self", "self"),
             (
-                "replace(self, rng=rng) if rng and self.method.dropout else self",
-                "replace(self, rng=rng) if rng else self",
-            ),
-            (
                 "p=self.method.dropout, rng=self.rng) for r in rows]",
                 "p=1 - self.method.dropout, rng=self.rng) for r in rows]",
             ),
-            ("        if self.rng:  # each", "        if False:  # each"),
+            ("        if self.rng:", "        if False:"),
             ("parameter(p.data[0]) if p.ndim == 3 else p", "p"),
         ],
         (
@@ -45,14 +41,13 @@ FAULTS = {
             ),
         ],
         (
-            "laws/test_laws.py -k '(chain or mixture or bank or come_again or "
-            "otherwise or laws) and gpt2 and not device and not parts'"
+            "laws/test_laws.py -k '(as_if_alone or stands_on or come_again or "
+            "otherwise or bank_is_its) and gpt2 and not device and not parts'"
         ): [
             (" and all(p.ndim == 2 for p in self.parameters())", ""),
             ("take(p, rows) if p.ndim == 3 else p", "p"),
             ("take(p, rows) if p.ndim == 3 else p", "take(p, rows[::-1]) if p.ndim == 3 else p"),
             ("return self.method, tuple(at), self", "return tuple(at), self"),
-            ("self.users is not None and id(self)", "False"),
             (
                 "at = [(path, *(index[id(p)] for p in ps.values()))",
                 "at = [(path, *(p.shape for p in ps.values()))",
@@ -63,14 +58,26 @@ FAULTS = {
                 "{id(ps[0]): join(*[ps[0]] * len(ps)) for ps in zip",
             ),
         ],
+        (
+            "laws/test_laws.py::test_virtual_tokens_are_asked_for_once_at_each_layer "
+            "-k 'gpt2 and ia3'"
+        ): [
+            (
+                "replace(self, rng=rng) if rng and self.method.dropout else self",
+                "replace(self, rng=rng) if rng else self",
+            ),
+        ],
+        "laws/test_errors.py -k 'gpt2 and not device and unlike'": [
+            ("self.users is not None and id(self)", "False"),
+        ],
         "laws/test_device.py -k elsewhere": [
             ("if on_host(p) != on_host(model.reference_array):", "if False:"),
         ],
     },
     "adaptation/method.py": {
         (
-            "laws/test_laws.py -k '(float or bank or as_if_alone or otherwise or "
-            "come_again) and gpt2 and not device and not parts'"
+            "laws/test_laws.py -k '(which_float or bank_is_its) and gpt2 and not "
+            "device and not parts'"
         ): [
             ("np.array(array, model.dtype, like=model", "np.array(array, like=model"),
             ("np.stack([p.data for p in ps])", "np.stack([p.data for p in ps[::-1]])"),
@@ -135,10 +142,6 @@ FAULTS = {
                 "[concat(*r, axis=1) for r in zip(*rows)]",
                 "[concat(*r, axis=1) for r in zip(*rows[::-1])]",
             ),
-            (
-                "return Front(rows, np.concatenate(real, 1), sum(shift))",
-                "return Front(rows, np.concatenate(real, 1), shift[0])",
-            ),
             ("                layer = layer.replace(**changed)\n", "                pass\n"),
             ("                new |= changed", "                new = changed"),
             ("return self.call(self.layer, x)", "return self.layer(x)"),
@@ -169,8 +172,8 @@ FAULTS = {
             ),
         ],
         (
-            "laws/test_laws.py -k '(rows_of_a_mixture or as_if_alone or holds_users or "
-            "stands_on) and gpt2 and not device and not parts'"
+            "laws/test_laws.py -k '(as_if_alone or come_again and (chain or mam)) and "
+            "gpt2 and not device and not parts'"
         ): [
             ("return type(self)(*[m.of(rows) for m in self.parts])", "return self"),
             (
@@ -183,6 +186,12 @@ FAULTS = {
         ],
         "methods/test_merging.py -k 'as_many_rows and lora'": [
             ("            m.check_batch(B)", "            pass"),
+        ],
+        "model/test_inputs.py -k text_ends": [
+            (
+                "return Front(rows, np.concatenate(real, 1), sum(shift))",
+                "return Front(rows, np.concatenate(real, 1), shift[0])",
+            ),
         ],
         "model/test_transformer.py -k 'prompt_read_once and gpt2'": [
             ("return all(m.shared for m in self.parts)", "return False"),
@@ -210,7 +219,6 @@ FAULTS = {
             ("take(self.output(), self.rows)", "take(self.output(), self.rows[::-1])"),
             ("Each([self.parts[i] for i in rows])", "Each(self.parts[: len(rows)])"),
             ("if x is self.x:", "if True:"),
-            ("return one, where[order].tolist()", "return one, where.tolist()"),
             (
                 "z = take(x, rows) if isinstance(x, Tensor) else x[rows]",
                 "z = take(x, rows[::-1]) if isinstance(x, Tensor) else x[rows]",
@@ -218,6 +226,7 @@ FAULTS = {
         ],
         "laws/test_laws.py -k '(come_again) and gpt2 and not device and not parts'": [
             ("of(who[order])", "of(who)"),
+            ("return one, where[order].tolist()", "return one, where.tolist()"),
         ],
         "methods/test_details.py -k 'dropout'": [
             ("{id(m): m.resolve(rng) for", "{id(m): m.resolve() for"),
@@ -228,7 +237,10 @@ FAULTS = {
         ],
         "methods/test_merging.py -k 'as_many_rows and lora or not_merged'": [
             ("            m.check_batch(len(rows))", "            pass"),
-            ('raise ValueError("Each has other', 'return ("Each has other'),
+            (
+                "def merged(self, layer):\n        raise ValueError(",
+                "def merged(self, layer):\n        return str(",
+            ),
         ],
         ("methods/test_template.py -k 'pseudo_tokens and lora or pseudo_tokens and p-tuning'"): [
             (

@@ -3,7 +3,7 @@
 FAULTS = {
     "equations/literal.py": {
         (
-            "equations/test_equations.py -k 'test_holds and (AT or PF-1 or PR-1 or "
+            "equations/test_equations.py -k 'test_holds and (AT- or PF-1 or PR-1 or "
             "AD-1 or PB-4 or PB-2 or PF-15)'"
         ): [
             ("return E / E.sum(axis=0)", "return E / E.sum(axis=1, keepdims=True)"),
@@ -47,7 +47,7 @@ FAULTS = {
         ],
     },
     "equations/attention.py": {
-        "equations/test_equations.py -k 'test_holds and (AT)'": [
+        "equations/test_equations.py -k 'test_holds and (AT-)'": [
             ("A * (dA - np.ones((len(A), 1)) * (A * dA).sum(axis=0))", "A * dA"),
             ("Q * math.sqrt(θ.d / len(Q)), K, V), y)", "Q, K, V), y)"),
             ("changed[t] = (words[t] + 1) % draw.V", "changed[t] = words[t]"),
@@ -141,7 +141,7 @@ FAULTS = {
         ],
     },
     "equations/unified.py": {
-        "equations/test_equations.py -k 'test_holds and (HE or 1.15)'": [
+        "equations/test_equations.py -k 'test_holds and (HE-1 or 1.15)'": [
             ('z = x if design.insertion == "parallel" else h', "z = x"),
             ("return (1 - λ) * h + λ * Δh", "return h + λ * Δh"),
             ("(s if design.composition == SCALED else 1) * Δh", "Δh"),
@@ -158,7 +158,7 @@ FAULTS = {
         ],
     },
     "equations/adaptation.py": {
-        "equations/test_equations.py -k 'test_holds and (EQ)'": [
+        "equations/test_equations.py -k 'test_holds and (EQ-)'": [
             ("(m / (1 - β1**t))", "m"),
             ("(12 * d**2 + 13 * d) + 2 * d", "(12 * d**2 + 13 * d)"),
             ("for x in xs) / len(xs)", "for x in xs)"),

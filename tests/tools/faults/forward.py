@@ -37,7 +37,7 @@ FAULTS = {
             "(gpt2 or bert) and not device and (plain or chain or prompt or prefix)'"
         ): [
             ("real.cumsum(1)[:, real.shape", "real.cumsum(0)[:, real.shape"),
-            ("np.arange(S)\n", "np.arange(S)[::-1]\n"),
+            ("column = np.arange(S)", "column = np.arange(S)[::-1]"),
             ("~real[:, None", "real[:, None"),
             ("    if not real.all():\n        masks.append", "    if False:\n        masks.append"),
             ("reduce(or_, masks) if masks", "reduce(lambda a, b: a & b, masks) if masks"),
@@ -47,12 +47,12 @@ FAULTS = {
             ("narrow(h, self.prompt, None, axis=1)", "narrow(h, 0, -self.prompt, axis=1)"),
             ("key = real.tobytes()", "key = len(real)"),
             ("if block is not self.last or", "if"),
-            ("self.prompt = self.real.shape[1] - real.shape[1]", "self.prompt = 0"),
+            ("or not self.prompt and self.positions is None:", "or self.positions is None:"),
         ],
         ("model/test_transformer.py -k 'window or llama and padding and (plain or lora)'"): [
             ("if window and S > window:", "if window and S > window + 1:"),
             ("if window and S > window:", "if window and T > window and False:"),
-            (">= window  # (B, T, S)", "> window  # (B, T, S)"),
+            (">= window", "> window"),
             (
                 "at = real.cumsum(1) if positions is None else positions",
                 "at = np.ones_like(real).cumsum(1) if positions is None else positions",

@@ -115,7 +115,7 @@ FAULTS = {
             ),
             ("token_types=repeat(token_types)", "token_types=None"),
             ("mask=repeat(mask)", "mask=None"),
-            (".sum(0)  # (B, C)", ".max(0)  # (B, C)"),
+            ("np.arange(p.shape[-1])).sum(0)", "np.arange(p.shape[-1])).max(0)"),
             ("np.log(np.maximum(p, np.finfo(p.dtype).tiny)).sum(0)", "p.sum(0)"),
             ("np.maximum(p, np.finfo(p.dtype).tiny)", "np.maximum(p, 0.1)"),
             ("votes == votes.max(-1, keepdims=True), logs, -np.inf", "votes >= 0, logs, -np.inf"),
