@@ -1,4 +1,4 @@
-"""KV cache: the adaptation of a text, and the keys and values computed so far."""
+"""KV cache: the keys and values of the tokens so far, and the adaptation that they depend on."""
 
 from typing import Any
 
@@ -13,19 +13,20 @@ from .method import as_adaptation
 class Cache:
     """KV cache of texts: `model(ids[:, :5], cache=c)`, then `model(ids[:, 5:], cache=c)`.
 
-    adaptation: the adaptation, or None; it is resolved once, for all forward passes.
-    rng: the generator of dropout, if there is to be any.  keep: whether keys and values are kept.
+    adaptation: an adaptation, or None; it is resolved once, for all forward passes.
+    rng: the generator of dropout; None: no dropout.
+    keep: whether keys and values are kept; False for a single forward pass.
     """
 
     def __init__(self, adaptation: Adaptation | None = None, rng=None, keep: bool = True):
         self.adaptation, self.keep = as_adaptation(adaptation).resolve(rng), keep
-        self.kv = {}  # path of an attention -> Front([k, v], which rows are real)
-        self.real: Any = None  # (B, S): of the rows so far, prompt first, which are not padding
-        self.shift: Any = None  # (B,): by how many positions prefixes move the text
-        self.position_ids: Any = None  # (B, S): those that were given, if they were
+        self.kv = {}  # {path of an attention: Front([k, v], real, None)}
+        self.real: Any = None  # (B, S): False at padding; the rows so far, prompt first
+        self.shift: Any = None  # (B,): added to the positions of the text, for prefixes
+        self.position_ids: Any = None  # (B, S): those given so far; None: none were given
 
     def of(self, rows) -> "Cache":
-        """Return the cache of these rows of the batch, as beam search needs it."""
+        """Return the cache of these rows of the batch, as in each step of a beam search."""
         kv = {
             path: Front([take(x, rows) for x in front.rows], front.real[rows], None)
             for path, front in self.kv.items()
@@ -40,7 +41,7 @@ class Cache:
         )
 
     def repeat(self, B: int) -> "Cache":
-        """Return the cache of a batch of B rows, from that of one row."""
+        """Return the cache of a batch of B equal rows, from that of one row, with keep=False."""
         many = lambda x: np.repeat(x, B, axis=0)
         kv = {
             path: Front(

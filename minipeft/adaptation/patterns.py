@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import regex
 
-LONGEST = 100_000  # characters of a pattern, times its {counts}
-SECONDS = 0.1  # for one path
+LONGEST = 100_000  # limit on the characters of a pattern, times its {counts}
+SECONDS = 0.1  # time limit for one path
 
 
 def matches(field: str, pattern: str, path: str, whole: bool = False) -> bool:
@@ -32,14 +32,15 @@ def compiled(pattern):
     if len(pattern) > LONGEST or len(pattern) * repetitions(pattern) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST:,} characters, repetitions included")
     if re.search(r"\{(?!\d*,?\d*\})", pattern):
-        raise ValueError("a { must begin {2} or {2,5}")  # regex knows more: {e<=3}
+        # `regex` has others, such as {e<=3}
+        raise ValueError("a { must begin a count such as {2} or {2,5}")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # `re` and `regex` disagree on [[:
+        warnings.simplefilter("error")  # `re` warns of [[:, which `regex` reads differently
         re.compile(pattern)
     return regex.compile(pattern, regex.V0)
 
 
 def repetitions(pattern):
-    """Return the product of the {counts} of a pattern."""
+    """Return the product of the largest number in each {count} of a pattern."""
     counts = (re.findall(r"\d+", part) for part in re.findall(r"\{[\d,]+\}", pattern))
     return math.prod(max(map(int, [*numbers, "1"])) for numbers in counts)

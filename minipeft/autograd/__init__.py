@@ -1,1 +1,1 @@
-"""Arrays with derivatives: tensors, operations, layers, devices."""
+"""Automatic differentiation of NumPy and CuPy arrays: tensors, operations, layers, devices."""

@@ -1,4 +1,4 @@
-"""Devices: the only module that knows about CuPy.
+"""Devices, "cpu" and "cuda": the only module that imports CuPy.
 
 All other code is plain NumPy.  Functions dispatch on the type of their arrays (NEP 13, NEP 18), and
 new arrays are made with like=x (NEP 35), so the same line runs on NumPy and on CuPy arrays.
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def host(x):
-    """Return x as a NumPy array; this waits for the device."""
+    """Return x as a NumPy array; for a CuPy array this waits for the GPU."""
     return x.get() if hasattr(x, "get") else np.asarray(x)
 
 
@@ -20,7 +20,10 @@ def on_host(x):
 
 
 def cuda():
-    """Import CuPy, which happens nowhere else, and return its `array`."""
+    """Return cupy.array, which copies an array to the GPU.
+
+    Raises RuntimeError if CuPy is not installed or finds no GPU.
+    """
     try:
         import cupy
 
@@ -36,13 +39,16 @@ DEVICES = {"cpu": lambda: lambda x: np.array(host(x)), "cuda": cuda}
 
 
 def to(device):
-    """Return a function that copies an array to "cpu" or "cuda"."""
+    """Return a function that copies an array to `device`, "cpu" or "cuda".
+
+    Raises ValueError for any other device, RuntimeError if "cuda" is not available.
+    """
     if device not in DEVICES:
         raise ValueError(f"device={device!r} must be one of {', '.join(DEVICES)}")
     return DEVICES[device]()
 
 
 def seal(x):
-    """Make a NumPy array read-only; CuPy arrays cannot be."""
+    """Make a NumPy array read-only; do nothing to a CuPy array, which cannot be read-only."""
     if on_host(x):
         x.flags.writeable = False

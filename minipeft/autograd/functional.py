@@ -1,6 +1,10 @@
-"""Operations of networks: each returns a value, then one vjp for each argument.
+"""Operations of networks: activations, dropout, attention, norms, heads, losses.
+
+A function under @op returns its value, then one vjp (vector-Jacobian product) for each argument:
+see `op` in tensor.py.  In a vjp, g is the gradient of the value.
 
 B batch   T queries   S keys   I inputs   O outputs   D width   V vocabulary
+K key heads   G query heads for each key head   d width of a head
 """
 
 import numpy as np
@@ -12,14 +16,15 @@ from .tensor import once, op
 
 @op
 def relu(x):
+    """Return max(x, 0)."""
     return np.maximum(x, 0), lambda g: g * (x > 0)
 
 
 @op
 def gelu(x):
-    """y = x (1 + tanh u) / 2,  u = √(2/π) (x + 0.044715 x³)        Hendrycks & Gimpel 2016, §2
+    """Return x (1 + tanh u) / 2,  u = √(2/π) (x + 0.044715 x³)        Hendrycks & Gimpel 2016, §2
 
-    Computed in place.  x**3 would cost as much as a hundred products.
+    Temporary arrays are reused, and products replace x**3, which is about 100 times slower.
     """
     s, c = (2 / np.pi) ** 0.5, 0.044715
     t = x * x
@@ -32,7 +37,7 @@ def gelu(x):
     y *= 0.5
 
     def dx(g):
-        """dy/dx = (1 + t)/2 + x (1 - t²) u'/2,  u' = s (1 + 3 c x²)"""
+        """Return g dy/dx,  dy/dx = (1 + t)/2 + x (1 - t²) u'/2,  u' = s (1 + 3 c x²)"""
         d = x * x
         d *= 3 * c * s
         d += s
@@ -51,11 +56,11 @@ def gelu(x):
 
 @op
 def exact_gelu(x):
-    """y = x Φ(x),  Φ the distribution function of N(0, 1)        Hendrycks & Gimpel 2016, §2"""
+    """Return x Φ(x),  Φ the distribution function of N(0, 1)        Hendrycks & Gimpel 2016, §2"""
     Φ = normal_cdf(x)
 
     def dx(g):
-        """dy/dx = Φ + x φ,  φ = exp(-x²/2) / √(2π)"""
+        """Return g dy/dx,  dy/dx = Φ + x φ,  φ = exp(-x²/2) / √(2π)"""
         d = x * x
         d *= -0.5
         np.exp(d, out=d)
@@ -69,7 +74,7 @@ def exact_gelu(x):
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)) as (1 + tanh(x/2)) / 2, which never overflows."""
+    """Return 1 / (1 + exp(-x)) of an array, as (1 + tanh(x/2)) / 2, which does not overflow."""
     t = 0.5 * x
     np.tanh(t, out=t)
     t += 1
@@ -79,12 +84,12 @@ def sigmoid(x):
 
 @op
 def silu(x):
-    """y = x σ(x),  σ(x) = 1 / (1 + exp(-x))        Hendrycks & Gimpel 2016, §4"""
+    """Return x σ(x),  σ(x) = 1 / (1 + exp(-x))        Hendrycks & Gimpel 2016, §4"""
     σ = sigmoid(x)
     y = x * σ
 
     def dx(g):
-        """dy/dx = σ + y (1 - σ)"""
+        """Return g dy/dx,  dy/dx = σ + y (1 - σ)"""
         d = 1 - σ
         d *= y
         d += σ
@@ -96,14 +101,18 @@ def silu(x):
 
 @op
 def dropout(x, p, rng):
-    """Zero each number of x with probability p and divide the others by 1 - p."""
+    """Return x with each number zeroed with probability p, and the others divided by 1 - p."""
     keep = np.asarray((rng.random(x.shape) >= p) / (1 - p), x.dtype, like=x)
     return x * keep, lambda g: g * keep
 
 
 @op
 def linear(x, W, b):
-    """y = x W + b        x (B, T, I)   W (I, O)   b (O,), or W (B, I, O)   b (B, 1, O)"""
+    """Return x W + b.
+
+    x (B, T, I)   W (I, O)   b (O,), or, different for each row of the batch, W (B, I, O)
+    b (B, 1, O)
+    """
     y, dx, dW = matmul.__wrapped__(x, W)
     y += b
     return y, dx, dW, lambda g: g
@@ -111,10 +120,11 @@ def linear(x, W, b):
 
 @op
 def attention(q, k, v, bias=None, masked=None, scale=1.0):
-    """softmax(scale q kᵀ + bias) v, without `masked` keys        Vaswani et al. 2017, eq. 1
+    """Return softmax(scale q kᵀ + bias) v, (B, K, G, T, d)        Vaswani et al. 2017, eq. 1
 
-    q (B, K, G, T, d)   k, v (B, K, 1, S, d)   masked (B or 1, 1, 1, T or 1, S) or None
-    Masked scores are the smallest finite number, not -∞: a fully masked row stays finite.
+    q (B, K, G, T, d)   k, v (B, K, 1, S, d)   bias of a shape that broadcasts to (B, K, G, T, S)
+    masked (B or 1, 1, 1, T or 1, S): True where a query may not attend to a key; None: nowhere.
+    Masked scores are the lowest finite number, not -∞, so that a fully masked row is not NaN.
     """
     p = q @ swap(k)  # (B, K, G, T, S)
     p *= scale
@@ -128,7 +138,7 @@ def attention(q, k, v, bias=None, masked=None, scale=1.0):
 
     @once
     def ds(g):
-        """A ⊙ (dA - (A ⊙ dA) 1),  dA = g vᵀ"""
+        """Return the gradient of the scores, A ⊙ (dA - (A ⊙ dA) 1),  A = p,  dA = g vᵀ"""
         d = g @ swap(v)
         d *= p
         d -= p * d.sum(-1, keepdims=True)
@@ -150,19 +160,22 @@ def attention(q, k, v, bias=None, masked=None, scale=1.0):
 
 @op
 def layer_norm(x, g, b, eps=1e-5):
-    """y = g n + b,  n = (x - mean) / √(var + ε)        Ba et al. 2016, eq. 4"""
+    """Return g n + b,  n = (x - mean) / √(var + ε), for x (B, T, D)        Ba et al. 2016, eq. 4"""
     n = x - x.mean(-1, keepdims=True)
     return scaled(n, g, eps, lambda dn: dn - dn.mean(-1, keepdims=True), b)
 
 
 @op
 def rms_norm(x, g, eps=1e-5):
-    """y = g n,  n = x / √(mean x² + ε)        Zhang & Sennrich 2019, eq. 4"""
+    """Return g n,  n = x / √(mean x² + ε), for x (B, T, D)        Zhang & Sennrich 2019, eq. 4"""
     return scaled(x.copy(), g, eps, lambda dn: dn)
 
 
 def scaled(n, g, eps, centre, b=None):
-    """Divide n in place by √(mean n² + ε) and return g n + b with its vjps: for both norms."""
+    """Return g n + b and its vjps, after n, an array, was divided in place by √(mean n² + ε).
+
+    centre: the vjp of the step from x to the given n.  b: None for RMSNorm.
+    """
     D = n.shape[-1]
     r = (np.einsum("...i,...i->...", n, n)[..., None] / D + eps) ** -0.5
     n *= r
@@ -205,7 +218,10 @@ def join_heads(x):
 
 
 def angles(at, ω, like):
-    """Return cos, sin (B, T, 1, d/2) of at · ω for positions at (B, T) and frequencies ω (d/2,)."""
+    """Return the cosines and sines (B, T, 1, d/2) of the angles position · ω of `rotate`.
+
+    at (B, T): position ids.  ω (d/2,): frequencies.  like: an array of the dtype and the device.
+    """
     angle = at[..., None, None] * ω
     return [np.asarray(f(angle), like.dtype, like=like) for f in (np.cos, np.sin)]
 
@@ -214,7 +230,7 @@ def angles(at, ω, like):
 def rotate(x, c, s):
     """Rotate each pair (i, i + d/2) of a head by its angle        Su et al. 2021, eq. 34
 
-    x (B, T, H d)   c, s, the cosines and sines (B, T, 1, d/2)
+    x (B, T, H d)   c, s (B, T, 1, d/2): the cosines and sines of `angles`
     """
     d = 2 * c.shape[-1]
 
@@ -230,7 +246,10 @@ def rotate(x, c, s):
 
 @op
 def cross_entropy(z, target, count):
-    """-1/count Σ log softmax(z)[target] over the targets ≥ 0        z (..., V)   target (...)"""
+    """Return -1/count Σ log softmax(z)[target], a scalar, over the targets that are not negative.
+
+    z (..., V): logits.  target (...): classes, as an array on the host; negative: no label.
+    """
     rows = np.flatnonzero(target >= 0)
     rows, y = (np.asarray(i, like=z) for i in (rows, target.reshape(-1)[rows]))
     z_real = flat(z)[rows]  # (N, V)
@@ -240,7 +259,7 @@ def cross_entropy(z, target, count):
     at, shape = (np.arange(len(y), like=z), y), z.shape
 
     def dz(g):
-        """(softmax(z) - 1[target]) / count"""
+        """Return g (softmax(z) - 1[target]) / count, and 0 where there is no label."""
         p = e / total
         p[at] -= 1
         p *= g / count

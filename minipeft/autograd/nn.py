@@ -15,25 +15,25 @@ from .tensor import Tensor
 
 
 def replace(thing, **changed):
-    """Return a shallow copy of an object with these attributes changed."""
+    """Return a shallow copy of an object with the attributes `changed`."""
     other = copy.copy(thing)
     vars(other).update(changed)
     return other
 
 
 def size(thing) -> int:
-    """Return the number of parameters, as numbers, of a model or an adaptation."""
+    """Return the number of scalar parameters of a model or an adaptation."""
     return sum(p.data.size for p in thing.parameters())
 
 
 class Parameters:
-    """A container of tensors: what a model and an adaptation have in common.
+    """Container of tensors: the base class of models and of adaptations.
 
     A subclass defines `named_parameters` and `map`.
     """
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (path, tensor); a tensor that is used at two paths comes twice."""
+        """Yield (path, tensor); a tensor that is used at two paths is yielded twice."""
         raise NotImplementedError
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
@@ -41,7 +41,7 @@ class Parameters:
         raise NotImplementedError
 
     def parameters(self) -> list[Tensor]:
-        """Return every tensor once."""
+        """Return a list of all tensors, each once."""
         return list({id(t): t for _, t in self.named_parameters()}.values())
 
     def astype(self, dtype) -> Self:
@@ -49,29 +49,29 @@ class Parameters:
         return self.map(lambda t: Tensor(t.data.astype(dtype), t.requires_grad))
 
     def to(self, device: str) -> Self:
-        """Return a copy on "cpu" or "cuda"."""
+        """Return a copy on `device`, "cpu" or "cuda"; for the errors see `backend.to`."""
         move = backend.to(device)
         return self.map(lambda t: Tensor(move(t.data), t.requires_grad))
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What identifies a base model."""
+    """Identity of a base model: an adaptation keeps it as `made_for`."""
 
     config: object
-    network: type
-    weights: str | None  # checksum of the trunk
+    network: type  # class of the model
+    weights: str | None  # `Module.weights_checksum`
 
 
 class Module(Parameters):
-    """A layer or a network."""
+    """Layer or network."""
 
-    config: Any  # of a network
-    path = ""  # where the module is in its network, as "blocks.0.attn.q"
-    composite = False  # called with (x, forward), through which it calls the layers inside it
+    config: Any  # Config of a network; a layer has none
+    path = ""  # name of the module in its network, such as "blocks.0.attn.q"
+    composite = False  # True: it is called with (x, forward), and calls forward(layer, x)
 
     def modules(self, path="", seen=None) -> "Iterator[tuple[str, Module]]":
-        """Yield (path, module), once each, in order of definition."""
+        """Yield (path, module) of this module and all inside it, once each, as they are defined."""
         seen = set() if seen is None else seen
         if id(self) in seen:
             return
@@ -85,7 +85,7 @@ class Module(Parameters):
                     yield from child.modules(at, seen)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of this module itself, by name."""
+        """Return {name: tensor} of this module, without those of the modules inside it."""
         return {name: t for name, t in vars(self).items() if isinstance(t, Tensor)}
 
     def named_parameters(self):
@@ -95,24 +95,27 @@ class Module(Parameters):
 
     @property
     def reference_array(self):
-        """One of the arrays: it has the dtype and the device of them all."""
+        """One of the arrays: all have its dtype and its device."""
         return next(t.data for _, t in self.named_parameters())
 
     dtype = property(lambda self: self.reference_array.dtype)
 
     def weights_checksum(self) -> str | None:
-        """Return a short checksum of the trunk, None without one; float16 does not change it."""
+        """Return a checksum of embedding and blocks, 16 hexadecimal digits; None if there are none.
+
+        It reads 64 numbers of each tensor, as float16, so a float16 copy has the same checksum.
+        """
         trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
         with np.errstate(over="ignore"):
             heads = [backend.host(t.data.reshape(-1)[:64]).astype("f4").astype("f2") for t in trunk]
         return hashlib.sha256(np.concatenate(heads).tobytes()).hexdigest()[:16] if heads else None
 
     def fingerprint(self) -> Fingerprint:
-        """Return what an adaptation of this model keeps of it."""
+        """Return what identifies this model in its adaptations."""
         return Fingerprint(self.config, type(self), self.weights_checksum())
 
     def replace(self, **tensors: Tensor) -> Self:
-        """Return this layer with other tensors."""
+        """Return a shallow copy of this layer in which `tensors` replace those of the same name."""
         return replace(self, **tensors)
 
     def map(self, f):
@@ -128,17 +131,17 @@ class Module(Parameters):
 
 
 def normal(rng, std, *shape):
-    """Return a float32 tensor drawn from N(0, std²)."""
+    """Return a float32 tensor of this shape drawn from N(0, std²)."""
     return Tensor((std * rng.standard_normal(shape)).astype(np.float32))
 
 
 def full(value, *shape):
-    """Return a float32 tensor filled with one value."""
+    """Return a float32 tensor of this shape filled with one value."""
     return Tensor(np.full(shape, value, np.float32))
 
 
 class Linear(Module):
-    """y = x W + b        W (I, O)   b (O,), or none"""
+    """y = x W + b        W (I, O)   b (O,), if bias is True"""
 
     def __init__(self, I, O, rng, std=0.02, bias=True):
         self.W = normal(rng, std, I, O)
@@ -151,7 +154,7 @@ class Linear(Module):
         return linear(x, self.W, self.b) if "b" in vars(self) else matmul(x, self.W)
 
     def product(self, x, A):
-        """Return x A, for a matrix A in place of W."""
+        """Return x A, for a matrix A (I, r) in place of W."""
         return matmul(x, A)
 
 
@@ -178,7 +181,7 @@ class RMSNorm(Module):
 class Embedding(Module):
     """y = W[ids]        W (V, D)
 
-    An id ≥ V is a pseudo-token of an adaptation, which replaces its row.
+    An id of V or more is a pseudo-token: here it gets row 0, which its adaptation replaces.
     """
 
     def __init__(self, V, D, rng, std=0.02):
@@ -190,7 +193,7 @@ class Embedding(Module):
         return self.product(ids, self.W)
 
     def product(self, ids, A):
-        """Return A[ids], for a matrix A in place of W."""
+        """Return A[ids], for a matrix A (V, r) in place of W."""
         return lookup(A, np.where(ids < A.shape[-2], ids, 0))
 
 

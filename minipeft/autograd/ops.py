@@ -1,8 +1,10 @@
-"""Operations on arrays: each returns a value, then one vjp for each argument.
+"""Operations on arrays: arithmetic, products, indexing, joining.
 
-A vjp that needs only the shape of an array captures the shape, so that the array can be freed.
+A function under @op returns its value, then one vjp (vector-Jacobian product) for each argument:
+see `op` in tensor.py.  In a vjp, g is the gradient of the value.  A vjp that needs only
+the shape of an array captures the shape, so that the array can be freed.
 
-B batch   T queries   S keys   I inputs   O outputs   D width   V vocabulary
+B batch   T rows   I inputs   O outputs   D width   V vocabulary   N numbers
 """
 
 import itertools
@@ -13,15 +15,17 @@ from .tensor import Tensor, op
 
 
 def swap(x):
+    """Return x with its last two axes swapped."""
     return x.swapaxes(-1, -2)
 
 
 def flat(x):
-    """Return x (..., n) as (rows, n)."""
+    """Return x (..., D) as (rows, D)."""
     return x.reshape(-1, x.shape[-1])
 
 
 def zeros(shape, like):
+    """Return zeros of the dtype and on the device of the array `like`."""
     return np.zeros(shape, like.dtype, like=like)
 
 
@@ -74,6 +78,7 @@ def tanh(x):
 
 @op
 def sum(x, axis=None):
+    """Return the sum along an axis, or of all numbers; the axes are kept, with length 1."""
     shape = x.shape
     return x.sum(axis, keepdims=True), lambda g: np.broadcast_to(g, shape)
 
@@ -83,7 +88,7 @@ def sum(x, axis=None):
 
 @op
 def matmul(a, b):
-    """y = a b        a (..., T, I)   b (I, O), shared by the leading axes of a, or (..., I, O)"""
+    """Return a b for a (..., T, I) and b (..., I, O), or one b (I, O) for all leading axes."""
     if b.ndim == 2:
         shape = a.shape
         return (
@@ -96,6 +101,7 @@ def matmul(a, b):
 
 @op
 def transpose(x):
+    """Return x with its last two axes swapped."""
     return swap(x), swap
 
 
@@ -110,7 +116,7 @@ def flip(x):
 
 @op
 def lookup(W, ids):
-    """Return W[ids] for W (V, D), or W[b][ids[b]] if each row b of the batch has its own W."""
+    """Return W[ids] for W (V, D), or W[b][ids[b]] for each row b of the batch and W (B, V, D)."""
     ids = np.asarray(ids, like=W)
     at = ids if W.ndim == 2 else (np.arange(len(W), like=W)[:, None], ids)
     shape = W.shape
@@ -134,7 +140,7 @@ def take(x, rows):
         if len(taken) == len(rows):
             d[at] = g
         else:
-            for row in taken:  # np.add.at in one line: 1.7 ms against 0.07 (32, 64, 128)
+            for row in taken:  # np.add.at takes 1.7 ms for (32, 64, 128), and this 0.07
                 d[row] = g[np.flatnonzero(rows == row)].sum(0)
         return d
 
@@ -156,7 +162,7 @@ def narrow(x, start, stop, axis=-1):
 
 @op
 def scatter(p, at, shape):
-    """Return zeros (..., *shape) with the numbers p (..., 1, N) at the indices `at` (N, 2)."""
+    """Return zeros (..., *shape) with the numbers p (..., 1, N) at the indices at (N, 2)."""
     rows, columns = (np.asarray(i, like=p) for i in at.T)
     y = zeros((*p.shape[:-2], *shape), like=p)
     y[..., rows, columns] = p[..., 0, :]
@@ -165,7 +171,7 @@ def scatter(p, at, shape):
 
 @op
 def concat(*xs, axis):
-    """Return the tensors joined along an existing axis."""
+    """Return the tensors concatenated along an existing axis."""
     axis %= xs[0].ndim
     ends = list(itertools.accumulate(x.shape[axis] for x in xs))
     whole = (slice(None),) * axis
@@ -175,13 +181,13 @@ def concat(*xs, axis):
 
 @op
 def stack(*xs):
-    """Return the tensors joined along a new first axis."""
+    """Return the tensors stacked along a new first axis."""
     return np.stack(xs), *[lambda g, i=i: g[i] for i in range(len(xs))]
 
 
 @op
 def pad_left(x, P):
-    """Return x (B, T, D) with zero rows in front, (B, P, D)."""
+    """Return x (B, T, D) with P - T rows of zeros in front, (B, P, D)."""
     n = P - x.shape[1]
     return np.pad(x, ((0, 0), (n, 0), (0, 0))), lambda g: g[:, n:]
 

@@ -1,4 +1,4 @@
-"""Reverse-mode automatic differentiation over arrays."""
+"""Reverse-mode automatic differentiation of arrays: tensors, the graph, operations."""
 
 import heapq
 import itertools
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Tensor:
-    """An array and, if it requires a gradient, its node in the graph."""
+    """Array and, if it requires a gradient, its node in the graph."""
 
     __slots__ = ("data", "node", "grad", "__weakref__")
     __array_ufunc__ = None  # array * tensor calls Tensor.__rmul__
@@ -39,9 +39,11 @@ class Tensor:
     requires_grad = property(lambda self: self.node is not None)
 
     def backward(self, gradient=None) -> None:
-        """Add d self/d t to t.grad for every leaf t of the graph; in threads, use `grad`.
+        """Add d self/dt to t.grad for every leaf t of the graph; in threads, use `grad`.
 
-        gradient: the gradient of this tensor, of its shape; it may be left out for a scalar.
+        gradient: an array of the shape of this tensor, its gradient; None: 1, for a scalar.
+        Raises RuntimeError if no input requires a gradient or the graph was freed, ValueError for
+        a gradient of another shape.
         """
         for node, g in backpropagate([self], None if gradient is None else [gradient]):
             if node.leaf and (t := node.leaf()) is not None:
@@ -55,9 +57,10 @@ class Tensor:
 
 
 class Node:
-    """A node of the graph: one (parent, vjp) for each input that requires a gradient.
+    """Node of the graph: one edge (parent, vjp) for each input that requires a gradient.
 
-    A leaf has no edges.  Nodes hold no arrays: an activation is kept only if a vjp captured it.
+    A leaf is a tensor with requires_grad=True; it has no edges.  Nodes hold no arrays:
+    an activation is kept in memory only if a vjp captured it.
     """
 
     __slots__ = ("shape", "edges", "leaf", "age")
@@ -70,14 +73,15 @@ class Node:
 def grad(ys, wrt: Sequence[Tensor], gs=None) -> list:
     """Return [Σ_y g_y · dy/dt for t in wrt], as arrays.
 
-    Nothing is written to any tensor, so threads may share leaves.  A t that no y depends on gets
-    zeros.  The graph is freed.  Do not modify the arrays in place: two of them may be the same.
+    No tensor is changed, so threads may share leaves.  A t that no y depends on gets zeros.  The
+    graph is freed.  Do not modify the arrays in place: two of them may be the same.
 
-    ys: a tensor, or a list of them.  gs: their gradients; they may be left out for scalars.
+    ys: a tensor, or a list of tensors.  gs: arrays, their gradients; None: 1, for scalars.
+    The errors are those of `Tensor.backward`.
     """
     ys = [ys] if isinstance(ys, Tensor) else ys
     if not all(t.requires_grad for t in wrt):
-        raise ValueError("a tensor in wrt has no gradient: it needs requires_grad=True")
+        raise ValueError("a tensor in wrt requires no gradient: create it with requires_grad=True")
     wanted = {t.node for t in wrt}
     found = {node: g for node, g in backpropagate(ys, gs) if node in wanted}
     return [found[t.node] if t.node in found else np.zeros_like(t.data) for t in wrt]
@@ -86,8 +90,8 @@ def grad(ys, wrt: Sequence[Tensor], gs=None) -> list:
 def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndarray]]:
     """Yield every node of the graph of ys with its complete gradient, newest node first.
 
-    A node is newer than its inputs, so when its turn comes, its gradient is complete.  There is no
-    recursion, and every edge is visited once.
+    A node is newer than its inputs, so all nodes that add to its gradient are visited before it.
+    There is no recursion, and every edge is visited once.
     """
     if all(y.node is None for y in ys):
         raise RuntimeError("no input of this graph requires a gradient")
@@ -103,7 +107,10 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
 
     for y, g in zip(ys, gs, strict=True):
         if g.shape != y.shape:
-            raise ValueError(f"a gradient of shape {g.shape} for a tensor of shape {y.shape}")
+            raise ValueError(
+                f"a gradient of shape {g.shape} was given for a tensor of shape {y.shape}: "
+                "give one of the same shape"
+            )
         if y.node is not None:
             accumulate(y.node, g)
     while queue:
@@ -121,16 +128,16 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
 
 
 def seed(y):
-    """Return dy/dy = 1 for a scalar y."""
+    """Return dy/dy = 1 for a scalar y; raise ValueError for another tensor."""
     if y.data.size != 1:
         raise ValueError(
-            f"a tensor of shape {y.shape} is no scalar: sum it, or give its gradient of that shape"
+            f"a tensor of shape {y.shape} is not a scalar: sum it, or give a gradient of that shape"
         )
     return np.ones_like(y.data)
 
 
 def unbroadcast(g, shape: tuple):
-    """Sum g over the axes that were broadcast from `shape`."""
+    """Return g summed over the axes along which an array of `shape` was broadcast."""
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
@@ -143,7 +150,7 @@ recording = ContextVar("recording", default=True)  # each thread has its own
 
 @contextmanager
 def no_grad():
-    """Compute without recording a graph."""
+    """Return a context manager in which operations record no graph."""
     token = recording.set(False)
     try:
         yield
@@ -152,11 +159,12 @@ def no_grad():
 
 
 def op(forward: Callable) -> Callable[..., Tensor]:
-    """Return a differentiable operation, from `forward(*arrays) -> (y, vjp, vjp, ...)`.
+    """Return a differentiable operation on tensors, from `forward(*arrays) -> (y, vjp, vjp, ...)`.
 
-    `forward` returns one vjp for each array argument, in order.  A vjp of a broadcast argument
-    returns the gradient unsummed.  The vjps of arguments that require no gradient are dropped at
-    once, together with the arrays that only they captured, so a frozen weight keeps no activation.
+    `forward` returns one vjp for each array argument, in order: vjp(g) returns gᵀ ∂y/∂argument.
+    If the argument was broadcast, its vjp need not sum: `unbroadcast` does.  The vjps of arguments
+    that require no gradient are dropped at once, together with the arrays that only they captured,
+    so a frozen weight keeps no activation in memory.
     """
 
     @wraps(forward)
@@ -177,7 +185,10 @@ def op(forward: Callable) -> Callable[..., Tensor]:
 
 
 def once(f: Callable) -> Callable:
-    """Return f, computed at its first call only: vjps of one operation may share a factor."""
+    """Return a function that calls f once and then returns the same result for any arguments.
+
+    The vjps of one operation, which all get the same g, use it to share a factor.
+    """
     kept = []
 
     def g(*x):

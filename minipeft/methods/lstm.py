@@ -1,7 +1,7 @@
 """Long short-term memory: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-T steps   I inputs   h width
-W (I, 4h)   U (h, 4h)   b (1, 4h), for the input, forget, cell and output gate, side by side.
+T steps   I inputs   n width of the states
+W (I, 4n)   U (n, 4n)   b (1, 4n): for the input, forget, cell and output gate, concatenated.
 All may have the same axes in front, for the users of a bank.
 """
 
@@ -14,9 +14,10 @@ from ..autograd.tensor import once, op
 
 @op
 def lstm(x, W, U, b):
-    """h_t = o ⊙ tanh c_t,  c_t = f ⊙ c_{t-1} + i ⊙ g        (i, f, g, o) = x_t W + h_{t-1} U + b
+    """Return the states h (T, n) for x (T, I).
 
-    i, f, o = σ(·)   g = tanh(·)   h_0 = c_0 = 0.    x (T, I) -> h (T, h)
+    h_t = o ⊙ tanh c_t,  c_t = f ⊙ c_{t-1} + i ⊙ g,  h_0 = c_0 = 0
+    (i, f, g, o) = x_t W + h_{t-1} U + b, then σ of i, f and o, and tanh of g
     """
     n = U.shape[-2]
     a = x @ W + b
@@ -57,5 +58,5 @@ def lstm(x, W, U, b):
 
 
 def bidirectional(x, forth, back):
-    """Return [→h ; ←h] for x (T, I); forth and back are (W, U, b)."""
+    """Return [→h ; ←h] (T, 2n) for x (T, I); forth and back are the (W, U, b) of the directions."""
     return concat(lstm(x, *forth), flip(lstm(flip(x), *back)), axis=-1)

@@ -4,7 +4,10 @@ from ..adaptation.method import Method
 
 
 class Recorder(Method):
-    """Append the input of the first block and the output of each to `states`; change nothing."""
+    """Method that changes nothing, and appends hidden states to the list `states`.
+
+    states: L + 1 arrays (B, T, D): the input of the first block, and the output of each block.
+    """
 
     targets = r"^blocks\.\d+$"
 

@@ -1,23 +1,24 @@
-"""Templates: how a text is laid out among fixed words and pseudo-tokens."""
+"""Templates: texts with fixed words and pseudo-tokens around them."""
 
 import re
 
 import numpy as np
 
-IGNORED = -100  # label of a token that no loss sees
+IGNORED = -100  # label of a token without a loss
 
 
 class Template:
     """Template("[P]*3 {x} [P]*3 [MASK] .")        Liu et al. 2021a, §3
 
-    [P] is a pseudo-token and [P]*3 are three; they are numbered from the left.  {x} is a text,
-    under any name.  All else are fixed words, with the spaces before them.  The space before a text
-    is not part of the template: "Review: {x}" is "Review:" and then the text.
+    [P] is a pseudo-token and [P]*3 are three; they are numbered from the left.  {x} is a text; any
+    name may be in the braces.  Everything else is fixed words, with the spaces before them.  Spaces
+    before {x} are dropped: "Review: {x}" is "Review:" and then the text.
+    Raises ValueError for a malformed template.
     """
 
     def __init__(self, text):
         self.text, self.length, self.names = text, 0, []
-        self.pieces = []  # range of pseudo-tokens | (name of a text,) | words
+        self.pieces = []  # each a range of pseudo-tokens, a tuple (name of a text,), or words
         for piece in re.split(r"(\[P\](?:\*\d+)?|\{\w+\})", text):
             if piece.startswith("[P]"):
                 many = int(piece[4:] or 1)
@@ -37,9 +38,10 @@ class Template:
             )
 
     def fill(self, tokenizer, V, **texts):
-        """Return token ids, with texts (lists of ids) in their places; pseudo-token i is V + i.
+        """Return a list of token ids; pseudo-token i is V + i.
 
         tokenizer: encodes the words of the template.  V: the vocabulary size of the model.
+        texts: {name: list of ids}.  Raises ValueError for names that are not in the template.
         """
         if set(texts) != set(self.names):
             raise ValueError(
@@ -57,11 +59,11 @@ class Template:
 
 
 class Layout:
-    """A template of one text, {x}, for a tokenizer and a model.
+    """Template of one text, {x}, for a tokenizer and a model.
 
-    layout(ids) returns the text inside the template; layout(labels, filler) does so for a list with
-    one entry for each token, with fillers around it.  In the texts of an encoder the first and the
-    last token, [CLS] and [SEP], stay first and last.
+    layout(ids) returns the ids of the text inside the template.  layout(labels, filler) returns a
+    list with one entry for each of them: the labels of the text, and `filler` at the template.
+    For an encoder, [CLS] and [SEP], the first and the last token of a text, stay first and last.
     """
 
     def __init__(self, template, tokenizer, model):
@@ -80,6 +82,9 @@ class Layout:
         return row[:n] + front + row[n:end] + back + row[end:]
 
     def language(self, rows):
-        """Return ids and labels (N, T) of passages whose tokens but the first are predicted."""
+        """Return ids and labels (N, T) of passages: each token is a label, except the first.
+
+        rows: lists of token ids, all of one length.
+        """
         labels = [self([IGNORED, *row[1:]], IGNORED) for row in rows]
         return np.array([self(row) for row in rows]), np.array(labels)

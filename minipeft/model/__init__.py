@@ -1,1 +1,1 @@
-"""Networks.  They know no method: they call every layer through a Forward."""
+"""Networks.  They contain no method: they call every layer through a Forward, which adapts it."""

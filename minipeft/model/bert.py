@@ -1,4 +1,4 @@
-"""Encoders: BERT, Devlin et al. 2019.
+"""Encoders and masked language models: BERT, Devlin et al. 2019.
 
 B batch   T tokens   R positions   D width   V vocabulary
 """
@@ -20,11 +20,12 @@ class Pooler(Linear):
     """tanh(W h_CLS + b)        Devlin et al. 2019, §3.1"""
 
     def pooled(self, x, forward):
+        """Return the pooled state (B, 1, D) of x (B, 1, D), the hidden state of [CLS]."""
         return tanh(forward(self, x))
 
 
 class Encoder(Transformer):
-    """A bidirectional trunk, and the pooler that is trained with it."""
+    """BERT without a head: the trunk, and the pooler, which is pre-trained with it."""
 
     def __init__(self, config, rng):
         super().__init__(config, rng)
@@ -33,7 +34,7 @@ class Encoder(Transformer):
 
 
 class Transform(Module):
-    """ln(σ(W h + b)), before the head of a masked language model"""
+    """ln(σ(W h + b)): what the head of a masked language model reads"""
 
     composite = True
 
@@ -57,7 +58,7 @@ class MaskedLMHead(TiedHead):
 
 
 class MaskedLM(LanguageModel, Encoder):
-    """A masked language model        Devlin et al. 2019, §3.1"""
+    """Masked language model        Devlin et al. 2019, §3.1"""
 
     def __init__(self, config, rng):
         super().__init__(config, rng)
@@ -66,8 +67,9 @@ class MaskedLM(LanguageModel, Encoder):
         self.freeze()
 
     def logits(self, h, forward):
+        """Return logits (B, R, V) of hidden states (B, R, D)."""
         return forward(self.head, forward(self.transform, h))
 
     def targets(self, labels, mask=None):
-        """Return what each token (B, T) has to predict: its own label, or -100."""
+        """Return the class that each token (B, T) has to predict: its own label, or -100."""
         return check_labels(labels, mask, self.config.vocabulary)[0]

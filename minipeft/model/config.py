@@ -1,4 +1,4 @@
-"""What a network is made of."""
+"""Configuration of a network: sizes and architecture."""
 
 from dataclasses import dataclass
 
@@ -15,32 +15,32 @@ ACTIVATIONS = {"gelu_tanh": gelu, "gelu": exact_gelu, "silu": silu}
 class Config:
     """Configuration of a network.  The defaults are those of GPT-2: Radford et al. 2019."""
 
-    vocabulary: int
+    vocabulary: int  # V, number of words
     width: int  # D, of the hidden states
-    layers: int
-    heads: int
+    layers: int  # L, number of blocks
+    heads: int  # H, of an attention
     length: int  # longest text, in tokens
-    key_heads: int | None = None  # for grouped-query attention; None: `heads`
+    key_heads: int | None = None  # K, for grouped-query attention; None: `heads`
     head_width: int | None = None  # d; None: width / heads
-    ffn_width: int | None = None  # None: 4 · width
-    positions: str = "learned"  # learned | rotary | none
+    ffn_width: int | None = None  # F, of the feed-forward layers; None: 4 · width
+    positions: str = "learned"  # scheme: learned | rotary | none
     rope_theta: float = 10000.0  # base of the rotary frequencies
     rope_scaling: tuple = ()  # of rotary positions, for longer texts than in training: see Rotary
-    window: int | None = None  # a token attends to so many tokens, itself included; None: all
+    window: int | None = None  # number of tokens a token attends to, itself included; None: all
     norm: str = "layer"  # layer | rms
-    eps: float = 1e-5  # of the norms
-    tied_head: bool = True  # the head has the weights of the embedding
+    eps: float = 1e-5  # ε of the norms
+    tied_head: bool = True  # whether the head has the weights of the embedding
     activation: str = "gelu_tanh"  # gelu_tanh | gelu | silu
-    gated: bool = False  # the activation is multiplied by a second linear layer
+    gated: bool = False  # whether a second linear layer, the gate, multiplies the first
     biases: tuple = LINEARS  # which of these layers have a bias
-    post_norm: bool = False  # norms after the residual connections, not before the sub-layers
-    causal: bool = True  # a token attends to no later token
+    post_norm: bool = False  # norms after the residual connections; False: before the sub-layers
+    causal: bool = True  # whether a token attends to no later token
     token_types: int = 0  # number of token types, for pairs of texts
 
     def __post_init__(self):
         groups, window = self.key_heads or self.heads, self.window or 1
         if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
-            raise ValueError(f"every size in a configuration must be at least 1: {self}")
+            raise ValueError(f"every size in a configuration must be at least 1; got {self}")
         for name in ("eps", "rope_theta"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
@@ -62,11 +62,11 @@ class Config:
                     f"{field}={getattr(self, field)!r} must be one of {', '.join(known)}"
                 )
         if not {*self.biases} <= {*LINEARS}:
-            raise ValueError(f"biases={self.biases} may have {', '.join(LINEARS)}")
+            raise ValueError(f"biases={self.biases} may have only {', '.join(LINEARS)}")
         if self.positions == "rotary" and self.d % 2:
             raise ValueError(f"rotary positions need an even head width, not {self.d}")
 
     @property
     def d(self) -> int:
-        """The width of a head."""
+        """Width of a head."""
         return self.head_width or self.width // self.heads

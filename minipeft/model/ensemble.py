@@ -17,7 +17,10 @@ from .heads import Classifier
 def ensemble(
     model: Classifier, adaptations: Iterable[Adaptation], ids, *, mask=None, token_types=None
 ) -> np.ndarray:
-    """Return p_n(c | text b), (N, B, C), for texts ids (B, T)        Lester et al. 2021, §6"""
+    """Return p_n(c | text b), (N, B, C), for texts ids (B, T)        Lester et al. 2021, §6
+
+    mask, token_types (B, T): as for the model.  Raises ValueError without a Classifier.
+    """
     adaptations, B = list(adaptations), len(ids)
     if not adaptations or not isinstance(model, Classifier):
         raise ValueError(
@@ -34,10 +37,10 @@ def ensemble(
 
 
 def majority_vote(p) -> np.ndarray:
-    """Return the class (B,) that most of the N adaptations find most likely, of p (N, B, C).
+    """Return, for p (N, B, C), the class (B,) that most of the N adaptations find most likely.
 
-    A tie, for which the paper has no rule, goes to the class with the largest Σ_n log p_n(c), and
-    if that is equal too, to the first class.
+    The paper has no rule for a tie.  Here it goes to the class with the largest Σ_n log p_n(c), or,
+    if these are equal too, to the first class.
     """
     p = check_probabilities(p)
     votes = (p.argmax(-1)[..., None] == np.arange(p.shape[-1])).sum(0)  # (B, C)
@@ -46,13 +49,15 @@ def majority_vote(p) -> np.ndarray:
 
 
 def mean_probability(p) -> np.ndarray:
-    """Return 1/N Σ_n p_n(c), (B, C), of p (N, B, C)."""
+    """Return 1/N Σ_n p_n(c), (B, C), for p (N, B, C)."""
     return check_probabilities(p).mean(0)
 
 
 def check_probabilities(p):
-    """Return p as an array; raise ValueError if it is not what `ensemble` returns."""
+    """Return p as an array; raise ValueError if it is not probabilities (N, B, C)."""
     p = np.asarray(p)
     if p.ndim != 3 or not p.size or p.dtype.kind != "f" or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"expected probabilities (N, B, C) of ensemble; got {p.dtype} {p.shape}")
+        raise ValueError(
+            f"p must be probabilities (N, B, C), from `ensemble`; got {p.dtype} {p.shape}"
+        )
     return p

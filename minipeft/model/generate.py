@@ -1,4 +1,4 @@
-"""Text from a language model, token by token, with a KV cache."""
+"""Generation of text by a language model, token by token, with a KV cache."""
 
 import numpy as np
 
@@ -26,9 +26,11 @@ def generate(
     """Return new tokens (B, N), N ≤ max_new_tokens, after the texts ids (B, T).
 
     mask (B, T): False at padding, on any side.
-    temperature: 0 takes the most likely token; else `rng` draws from softmax(z / temperature),
-    of the `top_k` most likely tokens if that is not 0.
-    eos: a token id, or several.  A text that has ended repeats the first of them.
+    temperature: 0: take the most likely token; above 0: draw from softmax(z / temperature) by rng.
+    top_k: draw only from the top_k most likely tokens; 0: from all.
+    eos: a token id or a list of them, at which a text ends.  After its end, a text repeats the
+    first of them.
+    Raises ValueError for a model that is not a Decoder, and for arguments out of range.
     """
     if not isinstance(model, Decoder):
         raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
@@ -57,7 +59,7 @@ def generate(
 
 
 def sample(z, temperature, top_k, rng):
-    """Return one token for each row of logits z (B, V)."""
+    """Return one token (B,) for each row of logits z (B, V), as an array on the host."""
     if not temperature:
         return host(z.argmax(-1))
     z = host(z)

@@ -1,4 +1,4 @@
-"""Heads for classes of texts and tokens, for spans, and the trunk without a head.
+"""Heads that classify texts and tokens or find spans, and the trunk without a head.
 
 B batch   T tokens   R positions   D width   C classes
 """
@@ -15,24 +15,25 @@ from ..autograd.tensor import Tensor
 from .inputs import check_inputs, check_labels, check_mask, check_targets
 from .transformer import Transformer
 
-NO_TRUNK = "head", "transform", "pooler", "score"  # parts of a model that are not its trunk
+NO_TRUNK = "head", "transform", "pooler", "score"  # attributes of a model outside its trunk
 
-# A pool returns the positions it reads, (B, R), and the weights of their hidden states, (B, 1, R).
+# A pool returns the positions (B, R) that it reads, and the weights (B, 1, R) of their states in
+# the pooled state.  mask (B, T): False at padding.
 
 
 def last(mask):
-    """The last real token of each text."""
+    """Return the position of the last real token of each text, with weight 1."""
     positions = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     return positions[:, None], np.ones((len(mask), 1, 1))
 
 
 def first(mask):
-    """The first real token of each text, such as [CLS]."""
+    """Return the position of the first real token of each text, such as [CLS], with weight 1."""
     return np.argmax(mask, axis=1)[:, None], np.ones((len(mask), 1, 1))
 
 
 def mean(mask):
-    """Σ m_t h_t / Σ m_t"""
+    """Return all positions and the weights m_t / Σ m_t of the mean over the real tokens."""
     B, T = mask.shape
     return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
 
@@ -47,15 +48,20 @@ def check_pool(pool: str) -> None:
 
 
 def pooling(pool: str, mask):
-    """Return the positions and weights of a pool; raise ValueError for a text without tokens."""
+    """Return what the pool of that name returns for mask (B, T).
+
+    Raises ValueError for an unknown pool, and for a text without a real token.
+    """
     check_pool(pool)
     if not mask.any(1).all():
-        raise ValueError(f"row {np.argmin(mask.any(1))} of the batch has no real token")
+        raise ValueError(
+            f"row {np.argmin(mask.any(1))} of the batch has no real token: its mask is all False"
+        )
     return POOLS[pool](mask)
 
 
 class Head(Module):
-    """Logits of features that are given: those of a frozen trunk, computed once for a probe."""
+    """Head without a trunk: its inputs are features, which a frozen trunk computed beforehand."""
 
     def __init__(self, score, config):
         self.score, self.config = score, config
@@ -85,7 +91,9 @@ class Head(Module):
     ) -> Tensor:
         """Return the mean cross-entropy of the labels, a scalar.
 
-        labels: (B,), of tokens (B, T), of spans (B, 2); for count see LanguageModel.loss.
+        x: what `__call__` reads: features, or token ids.  mask (B, T): False at padding.
+        labels: (B,) of texts, (B, T) of tokens, (B, 2) of spans; -100: none, but not of texts.
+        rng: generator of dropout; None: no dropout.  count: see LanguageModel.loss.
         """
         targets = self.targets(labels, mask)
         return self.loss_at(x, targets, adaptation, mask=mask, rng=rng, count=count, **inputs)
@@ -97,7 +105,7 @@ class Head(Module):
         return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
 
     def targets(self, labels, mask=None):
-        """Return the class of each text."""
+        """Return the class of each text, (B,); raise ValueError if labels are not such classes."""
         labels, C = np.asarray(labels), self.score.W.shape[1]
         if C == 1:
             raise ValueError("a loss needs at least two classes; regression is not supported")
@@ -109,21 +117,21 @@ class Head(Module):
 
 
 class TokenHead(Head):
-    """Logits (B, T, C) of features (B, T, D), for a class of each token."""
+    """Head that returns logits (B, T, C) of features (B, T, D): a class for each token."""
 
     def logits(self, h, forward):
         return forward(self.score, h)
 
     def targets(self, labels, mask=None):
-        """Return the class of each token (B, T), or -100."""
+        """Return the class of each token (B, T), or -100; raise ValueError for other labels."""
         return check_labels(labels, mask, self.score.W.shape[1])[0]
 
 
 class SpanHead(TokenHead):
-    """Logits (B, T, 2) of features (B, T, D), for the first and the last token of an answer."""
+    """Head that returns logits (B, T, 2) for the first and the last token of an answer."""
 
     def loss_at(self, x, targets, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
-        """Return the mean of -log p(start | text) and -log p(end | text)."""
+        """Return the mean of -log p(start | text) and -log p(end | text), without padding."""
         z = transpose(self(x, adaptation, mask=mask, rng=rng, **inputs))  # (B, 2, T)
         check_targets(targets, z.shape[:-1])
         masked = ~check_mask(mask, np.shape(x)[:2])[:, None]
@@ -131,7 +139,10 @@ class SpanHead(TokenHead):
         return cross_entropy(z + lowest, targets, count or max(1, (targets >= 0).sum()))
 
     def targets(self, labels, mask=None):
-        """Return the columns (B, 2) of the first and the last token of each answer, or -100."""
+        """Return the columns (B, 2) of the first and the last token of each answer, or -100.
+
+        Raises ValueError for other labels, and for columns of padding.
+        """
         labels = np.asarray(labels)
         if labels.dtype.kind not in "iu" or labels.ndim != 2 or labels.shape[1] != 2:
             raise ValueError(f"labels must be (batch, 2), starts and ends; got {labels!r}")
@@ -149,12 +160,12 @@ def are_real(labels, real):
 
 
 def trunk_of(model) -> dict:
-    """Return the parts of a model's trunk, by name."""
+    """Return {name: attribute} of the trunk of a model."""
     return {name: part for name, part in vars(model).items() if name not in NO_TRUNK}
 
 
 class Features(Transformer):
-    """The trunk of a model, which returns hidden states."""
+    """Trunk of a model: it returns hidden states."""
 
     def __init__(self, trunk: Transformer):
         vars(self).update(trunk_of(trunk))
@@ -162,7 +173,7 @@ class Features(Transformer):
 
 
 class Headed(Transformer, Head):
-    """The trunk of a model with a new head: W = 0, and b = 0 if it has a bias."""
+    """Trunk of a model with a new head, `score`: W = 0, and b = 0 if it has a bias."""
 
     features_head = Head  # the class of a head that reads this model's features
 
@@ -178,7 +189,7 @@ class Headed(Transformer, Head):
         self.freeze()
 
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
-        """Return what the head reads of ids (B, T), and the state of the forward pass."""
+        """Return the features that the head reads, for ids (B, T), and the Forward."""
         raise NotImplementedError
 
     def __call__(
@@ -197,16 +208,17 @@ class Headed(Transformer, Head):
 
 
 class NoPooler(Module):
-    """The pooled state is used as it is."""
+    """Null object in place of a pooler: y = x"""
 
     def pooled(self, x, forward):
         return x
 
 
 class Classifier(Headed):
-    """softmax(W pool(h)).  pool: "last" real token, "mean" of all, or "cls", the first.
+    """softmax(W pool(h)): classes of texts
 
-    With "cls" the pooler of an encoder, part of the frozen model, reads the first token.
+    pool: the hidden state that W reads: of the "last" real token, the "mean" of all real tokens, or
+    "cls", of the first real token, after the pooler of an encoder, a part of the frozen model.
     """
 
     def __init__(self, trunk, classes, pool="last", bias=False):
@@ -218,7 +230,7 @@ class Classifier(Headed):
         self.freeze()
 
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
-        """Return pooled hidden states (B, 1, D), and the state of the forward pass."""
+        """Return pooled hidden states (B, 1, D), and the Forward."""
         cache = Cache(adaptation, rng, keep=False)
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
         positions, weights = pooling(self.pool, inputs.real)
@@ -228,12 +240,12 @@ class Classifier(Headed):
 
 
 class TokenClassifier(Headed, TokenHead):
-    """softmax(W h_t) for every token t"""
+    """softmax(W h_t) for every token t: classes of tokens"""
 
     features_head = TokenHead
 
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
-        """Return hidden states (B, T, D), and the state of the forward pass."""
+        """Return hidden states (B, T, D), and the Forward."""
         return self.states(ids, adaptation, mask=mask, token_types=token_types, rng=rng)
 
 

@@ -1,4 +1,4 @@
-"""Checks of what a user gives to a model: token ids, masks, token types, labels.
+"""Checks of the inputs of a model: token ids, masks, token types, labels.
 
 B batch   T tokens   R positions with a label
 """
@@ -11,7 +11,7 @@ from ..adaptation.adaptation import Adaptation
 
 
 class Inputs(NamedTuple):
-    """Checked inputs of a model, as arrays on the host."""
+    """Checked inputs of a model, as NumPy arrays."""
 
     ids: np.ndarray  # (B, T)
     real: np.ndarray  # (B, T), False at padding
@@ -19,11 +19,14 @@ class Inputs(NamedTuple):
 
 
 def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=None) -> Inputs:
-    """Return checked inputs of a model; raise ValueError for what it can't read."""
+    """Return checked inputs of a model; raise ValueError for inputs that it can't read.
+
+    config: the Config of the model.  ids, mask, token_types: (B, T).
+    """
     ids = as_array("ids", ids)
     if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
         raise ValueError(
-            f"ids must be integers (batch, length), neither empty; got {ids.dtype} {ids.shape}"
+            f"ids must be integers (batch, length), neither of them 0; got {ids.dtype} {ids.shape}"
         )
     adaptation.check_batch(len(ids))
     added = np.broadcast_to(adaptation.pseudo_tokens(len(ids)), (len(ids), 1))
@@ -39,7 +42,7 @@ def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=Non
 
 
 def as_array(name, x):
-    """Return x as an array; raise ValueError for rows of different lengths."""
+    """Return x as an array; raise ValueError, with the name, for rows of different lengths."""
     try:
         return np.asarray(x)
     except ValueError:
@@ -49,7 +52,7 @@ def as_array(name, x):
 
 
 def check_mask(mask, shape) -> np.ndarray:
-    """Return a mask as booleans, all True for None."""
+    """Return a mask (B, T) as booleans, all True for None; raise ValueError for another shape."""
     if mask is None:
         return np.ones(shape, bool)
     mask = np.asarray(mask).astype(bool)
@@ -59,7 +62,7 @@ def check_mask(mask, shape) -> np.ndarray:
 
 
 def check_token_types(token_types, shape, known: int) -> np.ndarray:
-    """Return token types, all 0 for None."""
+    """Return token types (B, T), all 0 for None; raise ValueError if one is not below `known`."""
     if token_types is None:
         return np.zeros(shape, int)
     token_types = np.asarray(token_types)
@@ -77,7 +80,10 @@ def check_token_types(token_types, shape, known: int) -> np.ndarray:
 
 
 def check_labels(labels, mask, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (B, T), -100 at padding, and which tokens are real."""
+    """Return labels (B, T), with -100 at padding, and the mask (B, T) as booleans.
+
+    Raises ValueError for a label that is neither -100 nor from 0 to classes - 1.
+    """
     labels = as_array("labels", labels)
     if labels.dtype.kind not in "iu" or labels.ndim != 2:
         raise ValueError(
@@ -95,15 +101,16 @@ def check_labels(labels, mask, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_targets(targets, shape) -> None:
-    """Raise ValueError for targets of another shape than the texts, or their logits."""
+    """Raise ValueError if targets do not have the shape of the texts, or of their logits."""
     if targets.shape != shape:
         raise ValueError(f"labels have the shape {targets.shape}, and this batch needs {shape}")
 
 
 def labelled_positions(targets):
-    """Return the positions (B, R) that carry a label, and the targets there.
+    """Return the positions (B, R) that have a target, and the targets (B, R) there.
 
-    The positions are None, for all, unless that saves more than 10 %.
+    A row with fewer than R targets has others, which are -100, too.  If R is not at least 10 % less
+    than T, the positions are None, for all.
     """
     R = max(1, (targets >= 0).sum(1).max())
     if R >= 0.9 * targets.shape[1]:

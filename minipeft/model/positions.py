@@ -1,6 +1,6 @@
-"""Position schemes: what they add to the hidden states, or how they rotate queries and keys.
+"""Position schemes: embeddings added to the hidden states, or rotations of queries and keys.
 
-B batch   T rows   P virtual tokens   K key heads   d head width
+B batch   T rows   P virtual tokens   K key heads   d width of a head
 """
 
 import math
@@ -12,18 +12,18 @@ from ..autograd.nn import Embedding, Module
 
 
 class Positions(Module):
-    """No positions; the base class of the schemes."""
+    """Scheme without positions, and the base class of the others."""
 
     def embed(self, h, forward):
-        """Return hidden states with position embeddings added."""
+        """Return hidden states h (B, T, D) with position embeddings added."""
         return h
 
     def turn(self, x, forward):
-        """Return queries or keys rotated by their positions."""
+        """Return queries or keys x (B, T, heads · d) rotated by their positions."""
         return x
 
     def turn_front(self, k):
-        """Return keys (B, P, K d) of virtual tokens, which are at positions 0, 1, …, rotated."""
+        """Return keys (B, P, K d) of virtual tokens, rotated by their positions 0, 1, …, P - 1."""
         return k
 
 
@@ -43,7 +43,8 @@ class Learned(Positions, Embedding):
 class Rotary(Positions):
     """Rotate q and k by position · ω_i,  ω_i = θ^(-2i/d)        Su et al. 2021, §3.2.2
 
-    scaling: (factor, low, high, length) for longer texts than in training, as Llama 3.1.
+    θ: 10000 in the paper.  scaling: (factor, low, high, length) for texts longer than in training,
+    as in Llama 3.1, or (): see `frequency_scale`.
     """
 
     def __init__(self, d, theta, scaling=()):
@@ -63,10 +64,10 @@ class Rotary(Positions):
 
 
 def frequency_scale(ω, factor, low, high, length):
-    """Return what rotary frequencies are multiplied by        Grattafiori et al. 2024, code
+    """Return the factors (d/2,) of rotary frequencies ω        Grattafiori et al. 2024, code
 
-    1/factor if `length` holds fewer than `low` wavelengths, 1 if it holds more than `high`, and
-    linear in between.
+    1/factor where `length` tokens, the longest text in training, have fewer than `low` wavelengths,
+    1 where they have more than `high`, and linear in between.
     """
     waves = length * ω / (2 * math.pi)
     return np.interp(waves, (low, high), (1 / factor, 1))

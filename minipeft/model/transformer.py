@@ -1,6 +1,6 @@
 """Transformers: attention, feed-forward layers, blocks, and decoders.
 
-B batch   T queries   S keys   D width   K key heads   G heads to each   d head width   V vocabulary
+B batch   T queries   S keys   D width   H heads   K key heads   d width of a head   V vocabulary
 """
 
 import numpy as np
@@ -18,14 +18,14 @@ from .positions import POSITIONS
 
 
 class NoTokenTypes(Module):
-    """All tokens have the same type."""
+    """Null object in place of token types: nothing is added."""
 
     def embed(self, h, token_types, forward):
         return h
 
 
 class TokenTypes(NoTokenTypes, Embedding):
-    """h + W[type]; a prompt has type 0        Devlin et al. 2019, §3"""
+    """h + W[type]; virtual tokens have type 0        Devlin et al. 2019, §3"""
 
     def embed(self, h, token_types, forward):
         return h + forward(self, np.pad(token_types, ((0, 0), (forward.prompt, 0))))
@@ -39,15 +39,15 @@ class Identity(Module):
 
 
 def residual_std(c):
-    """Return the initial deviation of W_o and W_down        Radford et al. 2019, §2.3"""
+    """Return the initial standard deviation of W_o and W_down        Radford et al. 2019, §2.3"""
     return 0.02 * (2 * c.layers) ** -0.5
 
 
 class Attention(Module):
     """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2
 
-    `norm` and `positions` are the norm before it and the network's positions, for methods that
-    compute keys and values themselves.
+    norm, positions: the norm before the attention and the network's position scheme, for methods
+    that compute keys and values themselves.
     """
 
     composite = True
@@ -61,7 +61,7 @@ class Attention(Module):
         self.o = Linear(c.heads * c.d, D, rng, residual_std(c), bias="o" in c.biases)
 
     def __call__(self, x, forward):
-        q = self.positions.turn(forward(self.q, x), forward)  # (B, T, D)
+        q = self.positions.turn(forward(self.q, x), forward)  # (B, T, H d)
         k = self.positions.turn(forward(self.k, x), forward)  # rotated before a prefix is added
         k, v, real = forward.extend(self, k, forward(self.v, x))  # (B, S, K d)
         q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
@@ -106,7 +106,7 @@ class Block(Module):
         self.ln2, self.mlp = norm(c.width, c.eps), (GatedMlp if c.gated else Mlp)(c, rng)
 
     def attention_norm(self):
-        """Return the norm between the input of the block and its attention."""
+        """Return the norm between the input of the block and its attention, if any."""
         return self.ln1
 
     def __call__(self, h, forward):
@@ -128,9 +128,9 @@ class PostNormBlock(Block):
 
 
 class Transformer(Module):
-    """Embeddings, blocks and a norm: the trunk that heads are put on."""
+    """Trunk of a network: embeddings, blocks and a norm, without a head."""
 
-    folder_settings = {}  # settings of the folder it was read from that do not change the numbers
+    folder_settings = {}  # other settings of the folder that the model was loaded from
 
     def __init__(self, config: Config, rng: np.random.Generator):
         c = self.config = config
@@ -178,14 +178,14 @@ class Transformer(Module):
         rng=None,
         position_ids=None,
     ) -> tuple[Tensor, Forward]:
-        """Return the last hidden states (B, T, D), and the state of the forward pass.
+        """Return the last hidden states (B, T, D), and the Forward.
 
-        ids (B, T): token ids; with a cache those that follow the ones it has seen.
+        ids (B, T): token ids; with a cache those that follow the tokens in the cache.
         mask (B, T): True or 1 at tokens, False or 0 at padding, on any side; None: no padding.
         token_types (B, T): types of the tokens, where the model has them; None: all 0.
-        positions (B, R): columns to return, for states (B, R, D); None: all.
-        cache: a KV cache, which has the adaptation.  rng: generator of dropout; None: no dropout.
-        position_ids (B, T): None: the tokens before, padding not counted, and virtual tokens.
+        positions (B, R): columns to return, as states (B, R, D); None: all.
+        cache: a KV cache; it has the adaptation.  rng: generator of dropout; None: no dropout.
+        position_ids (B, T): None: the number of real and virtual tokens before each token.
 
         Raises ValueError for inputs that the model can't read, an adaptation of another model, and
         an adaptation or rng beside a cache.
@@ -200,7 +200,7 @@ class Transformer(Module):
         return self.run(inputs, cache, positions, position_ids)
 
     def run(self, inputs: Inputs, cache: Cache, positions=None, position_ids=None):
-        """Return what `states` returns, for checked inputs."""
+        """Return what `states` returns, for inputs that `check_inputs` returned."""
         if cache.real is not None and not self.causal:
             raise ValueError("an encoder can't continue a text: give it the whole text at once")
         check_model(cache.adaptation, self)
@@ -213,7 +213,7 @@ class Transformer(Module):
         return self.compute(inputs, forward), forward
 
     def compute(self, inputs, forward):
-        """Return the last hidden states."""
+        """Return the last hidden states (B, T, D), or (B, R, D) at the positions of `forward`."""
         h = forward.prepend(self.tokens, forward(self.tokens, inputs.ids))
         h = self.types.embed(self.positions.embed(h, forward), inputs.token_types, forward)
         for layer in self.order:
@@ -221,9 +221,10 @@ class Transformer(Module):
         return h
 
     def share_prompt(self, cache, B):
-        """Return the cache after the prompt, if all B rows share it, and fronts asked for so far.
+        """Return the cache to start from, and the fronts that are already computed.
 
-        In a causal model the prompt does not depend on the text, so one row of it is enough.
+        In a causal model a prompt does not depend on the text after it.  If all B rows share it, it
+        is computed for one row, and the cache has its keys and values; else the cache is empty.
         """
         if B == 1 or cache.keep or not (self.causal and cache.adaptation.shared):
             return cache, {}
@@ -237,14 +238,17 @@ class Transformer(Module):
 
 
 class LanguageModel(Transformer):
-    """A transformer with logits of the vocabulary at every position."""
+    """Transformer with logits of the vocabulary at every position."""
 
     def logits(self, h, forward) -> Tensor:
-        """Return the logits of hidden states."""
+        """Return logits (B, T, V) of hidden states (B, T, D)."""
         raise NotImplementedError
 
     def targets(self, labels, mask=None) -> np.ndarray:
-        """Return the id that each token (B, T) has to predict, or -100."""
+        """Return the id that each token (B, T) has to predict, or -100, for labels (B, T).
+
+        Raises ValueError for labels that are not ids or -100.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -284,7 +288,8 @@ class LanguageModel(Transformer):
         """Return the mean cross-entropy, a scalar, of labels (B, T) that are not -100 or padding.
 
         A decoder predicts each label from the tokens before it, a masked language model from all.
-        count: what the sum is divided by, if not the number of labels, as for a shard of a batch.
+        count: divisor of the sum, such as the number of labels of the whole batch for a shard of
+        it; None: the number of labels here.  For the other arguments see `states`.
         """
         targets = self.targets(labels, mask)
         return self.loss_at(
@@ -294,7 +299,7 @@ class LanguageModel(Transformer):
     def loss_at(
         self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
     ) -> Tensor:
-        """Return the loss for what `targets` returned for the labels."""
+        """Return the loss for targets (B, T), which `targets` returned for the labels."""
         cache = Cache(adaptation, rng, keep=False)
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
         check_targets(targets, inputs.ids.shape)
@@ -304,7 +309,7 @@ class LanguageModel(Transformer):
 
 
 class Decoder(LanguageModel):
-    """A causal language model."""
+    """Causal language model."""
 
     def __init__(self, config: Config, rng: np.random.Generator):
         super().__init__(config, rng)

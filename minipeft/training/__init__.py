@@ -1,1 +1,1 @@
-"""Training an adaptation, on threads, and saving a training that can be resumed exactly."""
+"""Training of adaptations, on threads, and checkpoints from which a training is resumed exactly."""

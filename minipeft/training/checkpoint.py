@@ -1,4 +1,4 @@
-"""A training on disk, from which it continues with the same bits: one file, replaced as a whole."""
+"""Checkpoints of a training: one file, written atomically; resuming gives the same bits."""
 
 import json
 import re
@@ -18,7 +18,7 @@ FILE = "training.safetensors"
 
 
 def save(trainer, folder) -> None:
-    """Write what `load` needs, atomically."""
+    """Write the state of a trainer to `folder`, atomically; raise CheckpointError on failure."""
     path, optimizer, best = Path(folder, FILE), trainer.optimizer, trainer.best
     names, _ = named_arrays(trainer.adaptation)
     parts = {"adapt": names.values(), "m": optimizer.m, "v": optimizer.v}
@@ -49,9 +49,10 @@ def save(trainer, folder) -> None:
 
 
 def load(trainer, folder) -> None:
-    """Bring a trainer, created like the saved one, to its state; the number of workers may differ.
+    """Set the state of a trainer to that in `folder`; raise CheckpointError if it does not fit.
 
-    Raises CheckpointError, and changes nothing, if the file is malformed or of another training.
+    The trainer must be created with the same settings as the saved one, except for workers.  If the
+    file is malformed or of another training, the trainer is not changed.
     """
     file = SafetensorsFile(Path(folder, FILE))
     optimizer, adaptation = trainer.optimizer, trainer.adaptation
@@ -79,14 +80,14 @@ def load(trainer, folder) -> None:
 
 
 def settings(trainer) -> dict:
-    """Return what must be equal for the same bits, as JSON holds it."""
+    """Return the settings that must be equal to get the same bits, as values of JSON."""
     model, optimizer = trainer.model, trainer.optimizer
     pool = getattr(model, "pool", "of all tokens")
     checksum = f"{trainer.model_checksum:08x}"
     decays = [*map(float, optimizer.decays)]
     return {
         "model": f"{type(model).__name__} {pool}, {model.config}, weights {checksum}",
-        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adaptation)),  # of plain classes
+        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adaptation)),  # of default reprs
         "seed": int(trainer.seed),
         "micro_batches": int(trainer.micro_batches),
         "clip": float(trainer.clip),
@@ -97,15 +98,17 @@ def settings(trainer) -> dict:
 
 
 def check_settings(trainer, stored, path):
-    """Raise CheckpointError for the first setting that differs from the saved training."""
+    """Raise CheckpointError if a setting differs from that of the saved training."""
     for name, value in settings(trainer).items():
         was = stored.get(stored_name(name, stored))
         if was != value and in_new_names(was) != value:
-            raise CheckpointError(f"{path}: {name} was {was!r}, and here it is {value!r}")
+            raise CheckpointError(
+                f"{path}: {name} was {was!r}, and here it is {value!r}: make it equal"
+            )
 
 
 def in_new_names(text):
-    """Return the text of a configuration or method with the names of version 0.2."""
+    """Return the repr of a configuration or method with the names of version 0.2 for old ones."""
     if not isinstance(text, str):
         return text
     encoded = "Encoded(" in text  # elsewhere `hidden` was the FFN width of a configuration
@@ -116,12 +119,12 @@ def in_new_names(text):
 
 
 def learning_rates(trainer, t):
-    """Return the learning rates of the first t steps."""
+    """Return the learning rates (t,) of the first t steps."""
     return np.array([trainer.lr(i) for i in range(t)], float)
 
 
 def check_learning_rates(trainer, file, t):
-    """Raise CheckpointError if the steps so far would have had other learning rates."""
+    """Raise CheckpointError if the first t steps of this trainer have other learning rates."""
     then = file.require(stored_name("learning_rates", file), (t,))
     if (differing := np.flatnonzero(then != learning_rates(trainer, t))).size:
         i = int(differing[0])
@@ -132,15 +135,15 @@ def check_learning_rates(trainer, file, t):
 
 
 def count(stored, name):
-    """Return a stored integer of at least 0."""
+    """Return the stored integer of this name; raise CheckpointError if it is not at least 0."""
     value = stored.get(name)
     if type(value) is not int or value < 0:
-        raise CheckpointError(f"{stored.path}: {name}={value!r} must be an integer from 0")
+        raise CheckpointError(f"{stored.path}: {name}={value!r} must be an integer of at least 0")
     return value
 
 
 def read_arrays(file, part, adaptation):
-    """Return copies of a part's arrays, one for each parameter of the adaptation."""
+    """Return a copy of the array "part.name" of the file for each parameter of the adaptation."""
     arrays = []
     for name, p in named_arrays(adaptation)[0].items():
         x = file.require(stored_name(f"{part}.{name}", file), p.shape)
@@ -153,7 +156,7 @@ def read_arrays(file, part, adaptation):
 
 
 def checksum(arrays, before: int = 0) -> int:
-    """Return the CRC-32 of arrays that follow others; None is skipped."""
+    """Return the CRC-32 of arrays, continued from the checksum `before`; None is skipped."""
     for x in arrays:
         before = before if x is None else crc32(np.ascontiguousarray(host(x)).data, before)
     return before

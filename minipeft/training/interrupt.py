@@ -8,9 +8,9 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training was stopped by a signal and is saved in `folder`.
+    """Raised when a signal has stopped a training, which is saved in `folder`.
 
-    code: the exit code for it, 130 or 143.
+    code: the exit code of the process, 130 for SIGINT or 143 for SIGTERM.
     """
 
     def __init__(self, number, folder):
@@ -21,10 +21,11 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible(folder):
-    """Yield a list that gets the first SIGINT or SIGTERM; then raise Interrupted at the end.
+    """Yield a list that gets the first SIGINT or SIGTERM; at the end, then raise Interrupted.
 
-    The second signal has its usual effect: pressing Ctrl-C twice stops at once.  Signals that are
-    ignored (under nohup) stay ignored; outside the main thread this does nothing.
+    folder: where the training is saved.  The second signal has its usual effect: pressing Ctrl-C
+    twice stops at once.  Signals that are ignored (under nohup) stay ignored.  Outside the main
+    thread this does nothing.
     """
     got, before = [], {}
 

@@ -12,8 +12,8 @@ class AdamW:
 
     with m̂ = m / (1-β₁ᵗ), v̂ = v / (1-β₂ᵗ)        Loshchilov & Hutter 2019, algorithm 2
 
-    no_decay: parameters with λ = 0, usually biases and the gains of norms; λ is weight_decay for
-    all others.
+    parameters: tensors.  lr, betas (β₁, β₂), eps (ε), weight_decay (λ): as in torch.optim.AdamW.
+    no_decay: parameters with λ = 0, usually biases and the gains of norms.
     """
 
     def __init__(
@@ -23,15 +23,15 @@ class AdamW:
         self.eps, self.t = eps, 0
         exempt = {id(p) for p in no_decay}
         if exempt - {id(p) for p in self.parameters}:
-            raise ValueError("no_decay has a tensor that is not one of the parameters")
+            raise ValueError("no_decay has a tensor that is not one of the parameters: remove it")
         self.decays = [0.0 if id(p) in exempt else weight_decay for p in self.parameters]  # λ
         self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in range(2))
 
     def step(self, grads=None, lr: float | None = None) -> None:
         """Update every parameter in place.
 
-        grads: a gradient for each; None: those that `backward` left in p.grad, which are cleared.
-        lr: the learning rate of this step, if not that of the optimizer.
+        grads: an array for each parameter; None: p.grad, from `backward`, which is then cleared.
+        lr: the learning rate of this step; None: that of the optimizer.
         """
         if grads is None:
             grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in self.parameters]
@@ -53,17 +53,20 @@ class AdamW:
 
 
 def loss_and_norm(loss, grads) -> tuple[float, float]:
-    """Return a loss and the norm of all gradients; this waits for the device once."""
+    """Return a loss and the norm of all gradients together, as floats.
+
+    On a GPU this waits once.
+    """
     value, *squares = host(np.stack([loss, *(np.vdot(g, g) for g in grads)])).tolist()
     return value, sum(squares) ** 0.5
 
 
 def clip_by_norm(grads, limit: float, norm: float) -> list:
-    """Return gradients of norm `norm` scaled so that it is at most `limit`."""
+    """Return gradients, which have the norm `norm`, scaled down to the norm `limit` if larger."""
     return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads
 
 
-SCHEDULES = {
+SCHEDULES = {  # {kind: factor, for the fraction of the steps after warmup that is done}
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
     "cosine": lambda done: 0.5 * (1 + np.cos(np.pi * done)),
@@ -71,9 +74,10 @@ SCHEDULES = {
 
 
 def schedule(kind: str, steps: int, warmup: int = 0) -> Callable[[int], float]:
-    """Return f(t), the factor of the learning rate at step t.
+    """Return f(t), the factor of the learning rate at step t of `steps`.
 
-    It rises linearly for `warmup` steps, then follows `kind`: constant, linear or cosine.
+    It rises linearly for `warmup` steps.  Then it is 1 (kind="constant"), or falls to 0 at the last
+    step ("linear", "cosine").  Raises ValueError for another kind.
     """
     if kind not in SCHEDULES:
         raise ValueError(f"schedule={kind!r} must be one of {', '.join(SCHEDULES)}")

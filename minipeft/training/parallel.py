@@ -1,4 +1,4 @@
-"""Data parallelism on threads.  The shards are fixed, so the number of threads changes no bit."""
+"""Data parallelism on threads: the result does not depend on the number of threads, to the bit."""
 
 import ctypes
 import os
@@ -11,14 +11,15 @@ from threadpoolctl import ThreadpoolController
 from ..autograd.tensor import Tensor, grad, no_grad
 
 TOKENS = 400  # smallest shard, in tokens: below, smaller matrix products are slower
-WORK = 2e8  # and in multiplications: below, the hand-over to a thread costs more than it gains
-MOST = 8
+WORK = 2e8  # smallest shard, in multiplications: below, a thread costs more time than it saves
+MOST = 8  # largest number of shards
 
 
 def shard_rows(shape, model_size: int, at_least: int = 1) -> list[np.ndarray]:
-    """Return the rows of each shard of a batch of this shape: 1, 2, 4 or 8 shards, or `at_least`.
+    """Return the rows of each shard of a batch of `shape` (B, T, …): 1, 2, 4 or 8 shards.
 
-    The number depends on the work alone, not on the number of threads.
+    The number depends on the shape and on model_size, the number of scalar parameters of the model,
+    and not on the number of threads.  There are `at_least` shards if that is more, but at most B.
     """
     B, T = shape[:2]
     shards = min(MOST, B, B * T // TOKENS, int(B * T * model_size / WORK))
@@ -27,12 +28,13 @@ def shard_rows(shape, model_size: int, at_least: int = 1) -> list[np.ndarray]:
 
 
 def gradients(loss, adaptation, shards, pool):
-    """Return Σ_s loss(rows of s, γ, s) over the shards s, and its gradient for each parameter.
+    """Return Σ_s loss(shards[s], γ, s), and its gradient for each parameter of the adaptation.
 
-    A reparametrisation network runs once for all shards, and is differentiated once.
+    loss: returns a scalar tensor for rows of the batch, the adaptation γ of these rows, and s.
+    pool: a Pool.  A reparametrisation network runs once for all shards, and is differentiated once.
     """
     adaptation.check_batch(sum(map(len, shards)))
-    with np.errstate(over="ignore", invalid="ignore"):  # Trainer checks the sums
+    with np.errstate(over="ignore", invalid="ignore"):  # Trainer checks the result
         resolved = adaptation.resolve()
     leaves = resolved.map(lambda p: Tensor(p.data, requires_grad=True))
     wanted = leaves.parameters()
@@ -44,7 +46,7 @@ def gradients(loss, adaptation, shards, pool):
 
     parts = pool.map(work, range(len(shards)))
     sums = next(parts)
-    for part in parts:  # as they finish, so that few gradients are in memory at a time
+    for part in parts:  # added in order, as they finish: the same bits, and little memory
         for i, x in enumerate(part):
             sums[i] = sums[i] + x
     value, *sums = sums
@@ -52,18 +54,19 @@ def gradients(loss, adaptation, shards, pool):
 
 
 class Pool:
-    """Threads for shards."""
+    """Pool of threads, by default one for each core."""
 
     def __init__(self, workers=None):
         self.threads = ThreadPoolExecutor(workers or os.cpu_count())
         self.blas = ThreadpoolController()
 
     def map(self, f, items):
+        """Yield f(item) for each item, in order; a single one runs in the calling thread."""
         return self.threads.map(f, items) if len(items) > 1 else map(f, items)
 
     @contextmanager
     def one_blas_thread(self):
-        """Limit BLAS to one thread in each of these threads."""
+        """Return a context manager that limits BLAS to one thread for each thread of the pool."""
         with self.blas.limit(limits=1, user_api="blas"):
             yield
 
@@ -71,8 +74,8 @@ class Pool:
 def keep_memory():
     """Make the C allocator keep freed memory for the next large array.
 
-    This is a setting of the whole process, so that programs must ask for it.  It does nothing where
-    there is no glibc.
+    It changes the whole process, so the library does not call it; a program may.  Without glibc it
+    does nothing.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -89,11 +92,12 @@ def keep_memory():
 
 
 def map_batches(f, rows, size=64, progress=iter):
-    """Return f's result for each row, in the order of the rows; batches run in threads.
+    """Return a list with the result of f for each row, in order; batches run in threads.
 
-    f: f(indices) returns one result for each index of a batch of rows.
-    rows: only their lengths matter: a batch has rows of similar length.
-    progress: wraps the iterator of finished batches, for example to show a progress bar.
+    f: f(indices) returns a list of results, one for each index of a batch of rows.
+    rows: a list; only the lengths of its items are read, so that each batch has similar lengths.
+    size: largest number of rows in a batch.
+    progress: returns the iterator of finished batches that it is given, with a progress bar.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batches = [order[at : at + size] for at in range(0, len(order), size)]

@@ -1,4 +1,4 @@
-"""The training loop: for any adaptation of any model that has a `loss_at`."""
+"""The training loop, for any adaptation of any model with `targets` and `loss_at`."""
 
 import json
 import time
@@ -21,32 +21,33 @@ from .interrupt import interruptible
 from .optim import AdamW, clip_by_norm, loss_and_norm
 from .parallel import Pool, gradients, shard_rows
 
-BATCH = "ids", "labels", "mask", "token_types"  # what the tuples of `fit` hold, in this order
+BATCH = "ids", "labels", "mask", "token_types"  # items of a batch of `fit`, in this order
 
 
 class NonFinite(ArithmeticError):
-    """A loss or a gradient is NaN or infinite.  The parameters were not changed."""
+    """Raised if a loss or a gradient is NaN or infinite.  The parameters were not changed."""
 
 
 @dataclass
 class Best:
-    """The state of training at the lowest value of `evaluate` so far."""
+    """State of a training at the lowest value of `evaluate` so far."""
 
     value: float = float("inf")
-    t: int = 0  # the step
-    since: int = 0  # evaluations after it
-    arrays: list = field(default_factory=list)  # parameters
-    m: list = field(default_factory=list)  # moments of the optimizer
-    v: list = field(default_factory=list)
-    adam_t: int = 0
+    t: int = 0  # number of steps taken; 0: there is no value yet
+    since: int = 0  # number of evaluations since then
+    arrays: list = field(default_factory=list)  # of the parameters
+    m: list = field(default_factory=list)  # first moments of the optimizer
+    v: list = field(default_factory=list)  # second moments
+    adam_t: int = 0  # number of steps of the optimizer
 
 
 class Trainer:
-    """Train γ: `step` on one batch, `fit` on many.  The same seed gives the same bits.
+    """Trainer of an adaptation: `step` on one batch, `fit` on many; equal seeds give equal bits.
 
-    schedule: f(t), a factor of the learning rate at step t.
-    clip: the largest norm of the gradient.
-    seed: of dropout.
+    optimizer: an AdamW of adaptation.parameters().
+    schedule: f(t), a factor of the learning rate at step t, such as `schedule` returns; None: 1.
+    clip: gradients of a larger norm are scaled down to this norm.
+    seed: seed of dropout.
     workers: number of threads, by default one for each core; it does not change the result.
     micro_batches: gradient accumulation: split each batch into at least this many micro-batches.
     """
@@ -74,10 +75,10 @@ class Trainer:
         self.model, self.adaptation, self.optimizer = model, adaptation, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
         self.pool, self.micro_batches = Pool(workers), micro_batches
-        self.model_size = size(model) if on_host(model.reference_array) else 0  # no shards on a GPU
+        self.model_size = size(model) if on_host(model.reference_array) else 0  # 0: no shards
         self.t, self.best = 0, Best()
         self.batches_checksum = 0  # of all batches so far
-        self.log_size = None  # bytes of the log at the last save
+        self.log_size = None  # bytes of the log so far, or at the resumed save; None: no log
         self.saved: tuple[Path, int] | None = None  # folder and step of the last save
         self.resumed = False
 
@@ -86,8 +87,10 @@ class Trainer:
         return float(self.optimizer.lr * self.schedule(t))
 
     def step(self, ids, labels, *, mask=None, token_types=None) -> float:
-        """Take one optimizer step and return the loss before it; for the arguments see `loss`.
+        """Take one optimizer step and return the loss before it.
 
+        ids, labels, mask, token_types: as for `loss` of the model.  After it, `norm` is the norm of
+        the gradient before clipping.
         Raises NonFinite, and changes nothing, if the loss or a gradient is not finite.
         """
         ids, labels = np.asarray(ids), np.asarray(labels)
@@ -125,7 +128,11 @@ class Trainer:
         """Return the error for a loss or gradients that are not finite."""
         finite = {p: np.isfinite(g).all() for p, g in zip(self.adaptation.parameters(), grads)}
         names = [name for name, p in self.adaptation.named_parameters() if not finite[p]]
-        where = f"not finite at {', '.join(names[:3])}" if names else "too long to be scaled"
+        where = (
+            f"not finite at {', '.join(names[:3])}"
+            if names
+            else "so large that its norm is infinite"
+        )
         return NonFinite(
             f"step {self.t}: the loss is {value}, and the gradient is {where}; nothing was "
             "changed. Lower the learning rate, or check the data"
@@ -144,14 +151,14 @@ class Trainer:
         folder: str | Path | None = None,
         save_every: int = 100,
     ) -> list[float]:
-        """Train until step `steps` of all and return the losses.
+        """Train until `steps` steps were taken in all, and return the losses of those of this call.
 
-        batches: (ids, labels), and, if there are any, mask and token_types.  Step t takes the t-th,
-        so give all batches from the first on, also to resume a training.
-        log: a file to which each step appends a line of JSON.
-        evaluate: called every `every` steps; returns a number that is to be low.  At the end γ and
-        the optimizer are as they were when it was lowest.  patience: stop after so many evaluations
-        without a lower one; 0: never.
+        batches: tuples (ids, labels), (ids, labels, mask) or (ids, labels, mask, token_types).
+        Step t takes batch t: to continue, give all batches again, from the first on.
+        log: a file to which each step appends a line of JSON.  progress: show a progress bar.
+        evaluate: called after every `every` steps; returns a number to minimise.  At the end the
+        parameters and the optimizer are set back to the state in which it was lowest.
+        patience: stop after this number of evaluations without a lower one; 0: never.
         folder: where to save the training at the start, every `save_every` steps and at the end.
         SIGINT and SIGTERM then finish the step, save, and raise Interrupted; `resume` continues.
         """
@@ -190,7 +197,7 @@ class Trainer:
         return losses
 
     def track_best(self, value):
-        """Keep a copy of the state if this is the lowest value so far; return the value."""
+        """Copy the state to `best` if this is the lowest value so far; return the value."""
         optimizer = self.optimizer
         if -np.inf < value < self.best.value:
             copies = [
@@ -203,7 +210,7 @@ class Trainer:
         return value
 
     def restore_best(self):
-        """Bring parameters and optimizer to the state of the lowest value, if there was one."""
+        """Set parameters and optimizer to the state of the lowest value, if there was one."""
         best, optimizer = self.best, self.optimizer
         if best.t:
             now = [p.data for p in optimizer.parameters], optimizer.m, optimizer.v
@@ -213,7 +220,10 @@ class Trainer:
             optimizer.t = best.adam_t
 
     def remaining(self, batches) -> Iterator:
-        """Return the batches after the first t, which must be those of the steps so far."""
+        """Return an iterator of the batches after the first t.
+
+        Raises ValueError if the first t are not the batches of the steps so far.
+        """
         batches, checksum = iter(batches), 0
         for batch in islice(batches, self.t):
             checksum = checkpoint.checksum(batch, checksum)
@@ -226,7 +236,10 @@ class Trainer:
 
     @contextmanager
     def log_writer(self, log):
-        """Yield a function that appends a line to a log; lines after the resumed save are cut."""
+        """Yield a function that appends a dict to the log as a line of JSON; None: does nothing.
+
+        After `resume`, lines of steps after the save are removed first.
+        """
         if log is None:
             yield lambda line: None
             return
@@ -248,7 +261,10 @@ class Trainer:
     # -- on disk
 
     def save(self, folder: str | Path) -> None:
-        """Save all that `resume` needs.  If writing fails, an earlier save is kept."""
+        """Save the training in `folder`, for `resume`.
+
+        Raises CheckpointError if it can't be written; an earlier save is then unchanged.
+        """
         checkpoint.save(self, folder)
         self.saved = Path(folder).resolve(), self.t
 
@@ -261,7 +277,10 @@ class Trainer:
         self.saved, self.resumed = (Path(folder).resolve(), self.t), True
 
     def saver(self, folder):
-        """Return a function that saves in the folder, if any, unless this step is saved there."""
+        """Return a function that saves in `folder`, once for each step; for None it does nothing.
+
+        Raises CheckpointError if the folder has the save of another training.
+        """
         if folder is None:
             return lambda: None
         folder = Path(folder).resolve()
@@ -275,7 +294,7 @@ class Trainer:
 
     @cached_property
     def model_checksum(self):
-        """A checksum of the frozen model."""
+        """Checksum of the frozen model."""
         return checkpoint.checksum(t.data for t in self.model.parameters())
 
 

@@ -199,7 +199,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
     for use in (lambda: stack([LoRA()]), lambda: Each(LoRA())):
         with pytest.raises(ValueError, match="not attached to a model: use LoRA"):
             use()
-    with pytest.raises(ValueError, match="a mixture needs one adaptation"):
+    with pytest.raises(ValueError, match="has no adaptations: give one"):
         Each([])
     with pytest.raises(ValueError, match="pool='max' must be one of last, mean"):
         Classifier(model, 3, pool="max")

@@ -327,7 +327,7 @@ BROKEN = {
     "NaN": (rewritten(lambda ts: ts.update({A: ts[A] * np.nan})), f"{A} holds NaN"),
     "no best": (rewritten(lambda ts: ts, best_t=0), "unexpected tensors, best"),
     "many steps": (rewritten(lambda ts: ts, t=10**18), r"learning_rates .*5,\).*10000"),
-    "a step of words": (rewritten(lambda ts: ts, t="5"), "t='5' must be an integer from 0"),
+    "a step of words": (rewritten(lambda ts: ts, t="5"), "t='5' must be an integer of at least 0"),
     "steps back": (rewritten(lambda ts: ts, adam=-1), "adam=-1 must be an integer"),
     "a log of truth": (rewritten(lambda ts: ts, logged=True), "logged=True must be an integer"),
     "words for the best": (rewritten(lambda ts: ts, best="low"), "best='low' must be a finite"),
