@@ -1,87 +1,97 @@
 # %% [markdown]
-# # 10. One prefix, several tasks
+# # 10. One prefix for several tasks
 #
-# P-tuning v2, Liu et al. 2021b: a prefix in every layer, and a head in place of words. Several
-# tasks may share the prefix, each with a head of its own, before it is tuned for one of them.
+# P-tuning v2 (Liu et al. 2021b, arXiv 2110.07602): a prefix in every layer, and a classification
+# head instead of label words. Several tasks can share the prefix, each with its own head, before it
+# is tuned for one of them.
 
 # %%
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from minipeft.tasks.base.builtin import built_in
 
 import minipeft as mp
+from minipeft.tasks.builtin import built_in
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
 rng = np.random.default_rng(0)
 tasks = {name: built_in(name, model, tokenizer) for name in ("sentiment", "tags")}
 
 # %% [markdown]
-# ## Shared and own
+# ## Shared and separate parameters
 #
-# The prefix stands in both chains: it is the same object, so it has one gradient, the sum over the
-# tasks. A head is a layer of the task's network, and the `Probe` beside the prefix trains it.
+# The prefix is in both chains. It is the same object, so its gradient is the sum over the tasks.
+# Each task has a network with its own head, which the `Probe` in the chain trains.
 
 # %%
 prefix = mp.PTuningV2(length=8).attach(model, rng)
-γ = {name: mp.Chain(prefix, mp.Probe().attach(task.network)) for name, task in tasks.items()}
-parameters = list({id(p): p for own in γ.values() for p in own.parameters()}.values())
-heads = sum(p.data.size for p in parameters) - sum(p.data.size for p in prefix.parameters())
-print(f"{len(parameters)} tensors; the heads have {heads:,} numbers of their own")
+heads = {name: mp.Probe().attach(task.network) for name, task in tasks.items()}
+γ = {name: mp.Chain(prefix, head) for name, head in heads.items()}
+parameters = list({id(p): p for chain in γ.values() for p in chain.parameters()}.values())
+in_prefix, in_heads = (
+    sum(p.data.size for part in parts for p in part.parameters())
+    for parts in ([prefix], heads.values())
+)
+print(f"{len(parameters)} tensors: {in_prefix:,} shared parameters, {in_heads:,} in the heads")
 
 # %% [markdown]
-# ## Together
+# ## Training the tasks together
 #
-# A step reads a batch of each task, and asks for the gradients of all losses at once.
+# Each step takes one batch of each task, and the gradient of the sum of the losses.
 
 # %%
-batches = {name: task.training(γ[name], 16, rng)[1] for name, task in tasks.items()}
-optimizer, rate = mp.AdamW(parameters, lr=1e-2), mp.schedule("linear", 60, 6)
+batches = {name: task.model_and_batches(γ[name], 16, rng)[1] for name, task in tasks.items()}
+optimizer, schedule = mp.AdamW(parameters, lr=1e-2), mp.schedule("linear", 60, warmup=6)
 
 
 def losses():
     for name, task in tasks.items():
-        ids, labels, mask, token_types = next(batches[name])
+        ids, labels, mask, _ = next(batches[name])
         yield task.network.loss(ids, labels, γ[name], mask=mask, rng=rng)  # rng: dropout
 
 
 def accuracy(name):
-    return tasks[name].scores(γ[name], "dev")["accuracy"]
+    return tasks[name].evaluate(γ[name], "dev")["accuracy"]
 
 
 for step in range(60):
-    optimizer.step(mp.grad([*losses()], parameters), 1e-2 * rate(step))
+    optimizer.step(mp.grad(sum(losses()), parameters), lr=optimizer.lr * schedule(step))
 together = {name: accuracy(name) for name in tasks}
-for name, score in together.items():
-    most = tasks[name].majority("dev")["accuracy"]
-    print(f"{name}: {score:.1%} together; the commonest answer has {most:.1%}")
-    assert score > most + 0.1
+for name, task in tasks.items():
+    majority = task.majority("dev")["accuracy"]
+    print(f"{name}: accuracy {together[name]:.1%}; always the majority class {majority:.1%}")
+    assert together[name] > majority + 0.1
 
 # %% [markdown]
-# ## Then one alone
+# ## Tuning for one task
 #
-# The trainer moves the prefix and one head. The other head stays as it is; what it reads does not.
+# Now the prefix and one head are trained on one task. The other head stays as it is, but the prefix
+# it depends on changes.
 
 # %%
-other = [p.data.copy() for p in γ["tags"].methods[1].parameters()]
-own = γ["sentiment"]
-trainer = mp.Trainer(tasks["sentiment"].network, own, mp.AdamW(own.parameters(), 5e-3))
-trainer.fit(batches["sentiment"], 60, progress=False)
-print(f"sentiment: {accuracy('sentiment'):.1%} after more of its own; tags: {accuracy('tags'):.1%}")
-assert all(map(np.array_equal, other, [p.data for p in γ["tags"].methods[1].parameters()]))
+before = [p.data.copy() for p in heads["tags"].parameters()]
+chain = γ["sentiment"]
+optimizer, schedule = mp.AdamW(chain.parameters(), lr=1e-2), mp.schedule("linear", 200, warmup=10)
+trainer = mp.Trainer(tasks["sentiment"].network, chain, optimizer, schedule=schedule)
+trainer.fit(batches["sentiment"], 200, progress=False)
+tuned = {name: accuracy(name) for name in tasks}
+print(f"sentiment: accuracy {tuned['sentiment']:.1%}; tags: {tuned['tags']:.1%}")
+assert tuned["sentiment"] > together["sentiment"]
+assert all(map(np.array_equal, before, [p.data for p in heads["tags"].parameters()]))
 
 # %% [markdown]
-# ## What a task costs on disk
+# ## A folder for each task
 #
-# A folder holds a prefix and a head, and is loaded beside the network of its task.
+# A folder holds the prefix and the head of a task; it is loaded with the network of the task.
 
 # %%
+network = tasks["sentiment"].network
 with TemporaryDirectory() as folder:
-    mp.save(own, f"{folder}/sentiment")
-    again = mp.load_adaptation(f"{folder}/sentiment", tasks["sentiment"].network)
+    mp.save(chain, f"{folder}/sentiment")
+    loaded = mp.load_adaptation(f"{folder}/sentiment", network)
     size = sum(file.stat().st_size for file in Path(folder, "sentiment").iterdir())
 ids, _, mask, _ = next(batches["sentiment"])
-z, other = (tasks["sentiment"].network(ids, one, mask=mask).data for one in (own, again))
-print(f"{size:,} bytes; read back, the logits differ by {np.abs(z - other).max():.0e}")
-assert np.array_equal(z, other)
+z, z_loaded = (network(ids, adaptation, mask=mask).data for adaptation in (chain, loaded))
+print(f"{size:,} bytes; logits saved and loaded differ by {np.abs(z - z_loaded).max():.0e}")
+assert np.array_equal(z, z_loaded)

@@ -1,14 +1,14 @@
 # %% [markdown]
-# # 11. A model that somebody else made
+# # 11. A model from elsewhere
 #
-# Andrej Karpathy trained a Llama of 260,032 numbers on stories for small children. Here it is read
-# from his file, tells its published story, and then learns Shakespeare, twice: in a LoRA and in a
-# prefix. It needs three files, which do not come with the library:
+# Andrej Karpathy trained a Llama of 260,032 parameters on stories for small children. This page
+# loads it from his file, generates its published story, and then adapts it to Shakespeare, by a
+# LoRA and by a prefix. It needs three files, which do not come with the library:
 #
 # - `stories260K.bin` and `tok512.bin` from https://huggingface.co/karpathy/tinyllamas, stories260K
 # - `input.txt` from https://github.com/karpathy/char-rnn, data/tinyshakespeare
 #
-# In a notebook, write where they are in place of `sys.argv[1:]`.
+# In a notebook, write their paths in place of `sys.argv[1:]`.
 
 # %%
 import sys
@@ -17,39 +17,40 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from llama2c import convert
-from minipeft.data.files.batches import passages
-from minipeft.data.files.files import read_text
 
 import minipeft as mp
+from minipeft.data.batches import passages
+from minipeft.data.files import read_text
 
 if len(sys.argv) != 4:
     sys.exit(
-        "python 11_stories.py stories260K.bin tok512.bin input.txt: its first lines say whence"
+        "usage: python 11_stories.py stories260K.bin tok512.bin input.txt\n"
+        "The first lines of the program say where the files come from."
     )
 checkpoint, tokens, shakespeare = sys.argv[1:]
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## From llama2.c's file to Hugging Face's folder
+# ## From llama2.c's format to Hugging Face's
 #
-# Both hold the same matrices, and differ in two things. The two numbers that a rotary position
-# turns stand side by side in llama2.c, and half a head apart in Hugging Face, so the rows of W_q
-# and W_k change places. And llama2.c gives each token a score, where a `tokenizer.json` lists the
-# pairs that are joined. `llama2c.py` has it on a page; what it writes `transformers` reads, too.
+# Both formats hold the same matrices, with two differences. Rotary positions rotate pairs of
+# numbers: neighbours in llama2.c, numbers half a head apart in Hugging Face, so the rows of W_q and
+# W_k are permuted. And llama2.c has a score for each token, `tokenizer.json` a list of merges.
+# `llama2c.py` converts both on one page; `transformers` can read the result, too.
 
 # %%
-with TemporaryDirectory() as place:
-    convert(checkpoint, tokens, Path(place, "stories"))
-    model = mp.load(Path(place, "stories"))
-    tokenizer = mp.load_tokenizer(Path(place, "stories"))
-c, numbers = model.config, sum(t.data.size for t in model.parameters())
-print(f"{numbers:,} numbers: {c.vocabulary} tokens, {c.layers} layers, {c.heads} heads each")
+with TemporaryDirectory() as folder:
+    convert(checkpoint, tokens, Path(folder, "stories"))
+    model = mp.load(Path(folder, "stories"))
+    tokenizer = mp.load_tokenizer(Path(folder, "stories"))
+c, params = model.config, sum(t.data.size for t in model.parameters())
+print(f"{params:,} parameters: {c.vocabulary} tokens, {c.layers} layers, {c.heads} heads each")
 
 # %% [markdown]
 # ## The published story
 #
-# From `<s>`, token 1, which begins every text, always the likeliest token. The same 256 tokens come
-# out as of the C program, to the last letter.
+# Every text begins with `<s>`, token 1. Always taking the most likely token gives the same 256
+# tokens as the C program, to the last letter.
 
 # %%
 begin = tokenizer.encode("").ids
@@ -66,56 +67,58 @@ assert story.startswith("Once upon a time") and story.endswith("We can help you.
 # %% [markdown]
 # ## Another author
 #
-# The last tenth of Shakespeare is kept to test on. The model has never read such lines, and guesses
-# them worse than who only knows how frequent each token is.
+# The last tenth of Shakespeare's text is held out. The model has never seen such lines: its loss is
+# higher than that of unigrams, the frequencies of the tokens.
 
 # %%
 text = np.array(tokenizer.encode(read_text(shakespeare)).ids)
-own, held = np.split(text, [int(0.9 * len(text))])
-held = held[: len(held) // 64 * 64].reshape(-1, 64)[::16]
-p = np.bincount(own, minlength=len(model.tokens.W.data)) / len(own)
+train, held_out = np.split(text, [int(0.9 * len(text))])
+held_out = held_out[: len(held_out) // 64 * 64].reshape(-1, 64)[::16]
+p = np.bincount(train, minlength=c.vocabulary) / len(train)
 unigram = -(p[p > 0] * np.log(p[p > 0])).sum()
 
 
 def loss(γ=None):
-    return float(model.loss(held, held, γ))
+    return float(model.loss(held_out, held_out, γ))
 
 
 before = loss()
-print(f"held-out loss a token: {before:.2f}, of frequencies alone {unigram:.2f}")
+print(f"held-out loss per token: {before:.2f} of the model, {unigram:.2f} of unigrams")
 
 # %% [markdown]
-# ## A LoRA, and a prefix
+# ## A LoRA and a prefix
 #
-# The LoRA changes every matrix by one of rank 8. The prefix changes none: it is twenty keys and
-# values in each layer, a seventh of the numbers, to which every token can attend.
+# The LoRA adds a matrix of rank 8 to every weight matrix. The prefix changes no weight: it is
+# twenty keys and values in each layer, to which every token can attend, with a seventh of the
+# parameters.
 
 # %%
 LINEAR = r"attn\.[qkvo]$|mlp\.(gate|up|down)$"
 methods = {
-    "lora": (mp.LoRA(rank=8, targets=LINEAR), 1e-2),
+    "LoRA": (mp.LoRA(rank=8, targets=LINEAR), 1e-2),
     "prefix": (mp.PrefixTuning(length=20), 1e-1),
 }
-for name, (γ, rate) in methods.items():
-    γ.attach(model, rng)
-    numbers = sum(p.data.size for p in γ.parameters())
-    rates = mp.schedule("cosine", steps=300, warmup=20)
-    trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), lr=rate), rates)
-    trainer.fit(passages(own, 8, 64, rng), steps=300, progress=False)
-    print(f"{name:6} trains {numbers:6,}: {before:.2f} before, {loss(γ):.2f} after")
-    assert loss(γ) < unigram - 1
+adaptations = {}
+for name, (method, lr) in methods.items():
+    γ = adaptations[name] = method.attach(model, rng)
+    trained = sum(p.data.size for p in γ.parameters())
+    schedule = mp.schedule("cosine", steps=300, warmup=20)
+    trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), lr=lr), schedule=schedule)
+    trainer.fit(passages(train, 8, 64, rng), steps=300, progress=False)
+    after = loss(γ)
+    print(f"{name:6} {trained:6,} trained parameters: loss {before:.2f} before, {after:.2f} after")
+    assert after < unigram - 1
 
 # %% [markdown]
 # ## All three in one batch
 #
-# Each row goes on from the same words: by itself, with the LoRA, with the prefix. The model is what
-# it was, to the bit, so the first still tells stories for small children.
+# Each row continues the same words: without adaptation, with the LoRA, with the prefix. The model
+# itself has not changed by a bit, so it still tells the published story.
 
 # %%
-lora, prefix = (γ for γ, _ in methods.values())
-start = tokenizer.encode("The king").ids
-voices = mp.Each([None, lora, prefix])
-new = mp.generate(model, [start] * 3, voices, max_new_tokens=60, temperature=0.7, rng=rng)
-for name, row in zip(("base", *methods), new):
-    print(f"-- {name}\n{tokenizer.decode([*start, *row])}")
+prompt = tokenizer.encode("The king").ids
+each = mp.Each([None, *adaptations.values()])
+new = mp.generate(model, [prompt] * 3, each, max_new_tokens=60, temperature=0.7, rng=rng)
+for name, row in zip(("base", *adaptations), new):
+    print(f"-- {name}\n{tokenizer.decode([*prompt, *row])}")
 assert tell() == story

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 4. Many users, one model
 #
-# A small adaptation for each user is worth little if each needs a batch of its own. Here every row
-# of a batch is read through another one, and gets what it would get alone.
+# If every user has an adaptation of their own, their requests should still share a batch. On this
+# page each row of a batch is adapted differently and gets the logits it would get alone.
 
 # %%
 import numpy as np
-from minipeft.data.files.batches import pad
 
 import minipeft as mp
+from minipeft.data.batches import pad
 
 model, tokenizer = mp.load(), mp.load_tokenizer()
 rng = np.random.default_rng(0)
@@ -16,21 +16,21 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A bank: one method, many users
 #
-# Every parameter of LoRA is a matrix. `stack` lays those of all users on top of each other, a third
-# axis in front, and `of(rows)` picks one for each row. x A B is then a product of batches, as it
-# stands: LoRA has no line of code for it.
+# The parameters of LoRA are matrices. `stack` stacks those of all users along a new first axis, and
+# `bank.of(rows)` selects a user for each row of a batch. x A B is then a batched matrix product;
+# LoRA needs no code for it.
 
 # %%
 users = [mp.LoRA(rank=4).attach(model, rng) for _ in range(3)]
 bank = mp.stack(users)
-(A, _), (A_bank, _) = (γ.at["blocks.0.attn.q"] for γ in (users[0], bank))
-print(f"A of a user {A.shape}, of the bank {A_bank.shape}")
+A, A_bank = (γ.at["blocks.0.attn.q"]["A"] for γ in (users[0], bank))
+print(f"A of one user: {A.shape}, of the bank: {A_bank.shape}")
 
 # %% [markdown]
-# ## They train together
+# ## Training together
 #
-# Three users, three texts, one batch. What the loss of a row asks for reaches the matrices of its
-# own user, and of no other.
+# Three users, three texts, one batch. The gradient of a row reaches the parameters of its own user
+# only.
 
 # %%
 texts = [
@@ -44,58 +44,60 @@ for _ in range(60):
     model.loss(ids, ids, bank.of([0, 1, 2]), mask=mask).backward()
     optimizer.step()
 
-own = mp.grad(model.loss(ids[:1], ids[:1], bank.of([0]), mask=mask[:1]), bank.parameters())
-moved = [any(g[user].any() for g in own) for user in range(3)]
-print("text 0 has a gradient for user 0, 1, 2:", *moved)
-assert moved == [True, False, False]
+grads = mp.grad(model.loss(ids[:1], ids[:1], bank.of([0]), mask=mask[:1]), bank.parameters())
+has_gradient = [any(g[user].any() for g in grads) for user in range(3)]
+print("text 0 gives a gradient to user 0, 1, 2:", *has_gradient)
+assert has_gradient == [True, False, False]
 
 # %% [markdown]
-# ## And are served together
+# ## Serving together
 #
-# The same beginning for all: who asks decides how it goes on.
+# All rows have the same prompt; the user of the row decides the continuation.
 
 # %%
-who = [2, 0, 0, 1]
-begin = np.array([tokenizer.encode("My favourite place is").ids] * len(who))
-new = mp.generate(model, begin, bank.of(who), max_new_tokens=12)
-for user, row in zip(who, new):
-    print(f"user {user}: My favourite place is{tokenizer.decode(row.tolist())}")
+rows = [2, 0, 0, 1]  # the user of each row
+prompt = np.array([tokenizer.encode("My favourite place is").ids] * len(rows))
+new = mp.generate(model, prompt, bank.of(rows), max_new_tokens=12)
+for user, continuation in zip(rows, new):
+    print(f"user {user}: My favourite place is{tokenizer.decode(continuation.tolist())}")
 
-together = model(begin, bank.of(who)).data
-for user, row in zip(who, together):
-    assert np.allclose(row, model(begin[:1], bank.of([user])).data[0], atol=1e-3)
+together = model(prompt, bank.of(rows)).data
+for user, logits in zip(rows, together):
+    assert np.allclose(logits, model(prompt[:1], bank.of([user])).data[0], atol=1e-3)
 
 # %% [markdown]
-# ## Any methods, in one batch
+# ## Different methods in one batch
 #
-# `Each` reads row i through methods[i], whatever they are: a prompt in front of one row, a prefix
-# in every layer of another, other weights for a third. PLAIN is the model as it is.
+# `Each` adapts row i of the batch by the i-th adaptation, whatever the methods are: a prompt in
+# front of one row, a prefix in every layer of another, other weights for a third. `PLAIN` is no
+# adaptation.
 
 # %%
-methods = [
-    mp.LoRA().attach(model, rng),
-    mp.PrefixTuning(length=7).attach(model, rng),
-    mp.PLAIN,
-    mp.PromptTuning(length=3).attach(model, rng),
-    mp.Adapter().attach(model, rng),
-]
+adaptations = {
+    "LoRA": mp.LoRA().attach(model, rng),
+    "prefix": mp.PrefixTuning(length=7).attach(model, rng),
+    "none": mp.PLAIN,
+    "prompt": mp.PromptTuning(length=3).attach(model, rng),
+    "adapter": mp.Adapter().attach(model, rng),
+}
 ids, mask = pad([tokenizer.encode(text).ids for text in [*texts, *texts[:2]]])
-mixed = model(ids, mp.Each(methods), mask=mask).data
-for i, γ in enumerate(methods):
+mixed = model(ids, mp.Each([*adaptations.values()]), mask=mask).data
+for i, (name, γ) in enumerate(adaptations.items()):
     alone = model(ids[[i]], γ, mask=mask[[i]]).data[0]
     difference = np.abs(mixed[i] - alone)[mask[i]].max()
-    print(f"{type(γ).__name__:12} mixed and alone differ by {difference:.0e}")
+    print(f"{name:8} logits in the batch and alone differ by {difference:.0e}")
     assert difference < 1e-3
 
 # %% [markdown]
-# ## One user's accident stays one user's
+# ## Users are isolated from each other
 #
-# Had rows been added up under a mask, a NaN anywhere would be a NaN everywhere: 0 · NaN is NaN.
-# They are picked. A user whose training went wrong gets nonsense, and the others don't notice.
+# Rows are selected, not multiplied by a mask and added: 0 · NaN is NaN, so with masks one user's
+# NaN would spread to all. Here a user whose training diverged gets NaN, and the other rows do not
+# change at all.
 
 # %%
 for p in bank.parameters():
     p.data[2] = np.nan
-after = model(begin, bank.of(who)).data
-print("rows that are not numbers any more:", *np.isnan(after).all((1, 2)))
+after = model(prompt, bank.of(rows)).data
+print("rows with NaN:", *np.isnan(after).all((1, 2)))
 assert np.isnan(after[0]).all() and np.array_equal(after[1:], together[1:])

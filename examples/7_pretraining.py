@@ -1,16 +1,16 @@
 # %% [markdown]
-# # 7. Where the base comes from
+# # 7. Where the base model comes from
 #
-# A language model learns to guess the next token, and nothing else. In this library that is no case
-# of its own: pretraining is full fine-tuning of a random model, and then a merge.
+# A language model is pretrained to predict the next token. In this library that is no special case:
+# pretraining is full fine-tuning of a randomly initialised model, followed by a merge.
 
 # %%
 from itertools import islice
 
 import numpy as np
-from minipeft.data.files.batches import passages
 
 import minipeft as mp
+from minipeft.data.batches import passages
 from minipeft.world.corpus import documents
 
 tokenizer = mp.load_tokenizer()
@@ -19,78 +19,82 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Text
 #
-# A grammar writes about a small world. The documents become one long row of tokens, with an end
-# after each; the last tenth is kept to test on.
+# A grammar generates documents about a small world. We concatenate their tokens, with an end token
+# after each, and hold out the last tenth for evaluation.
 
 # %%
 texts = list(islice(documents(rng), 5000))
 end = tokenizer.token_to_id("<|endoftext|>")
-ids = np.concatenate([[*code.ids, end] for code in tokenizer.encode_batch(texts)])
-own, held = np.split(ids, [int(0.9 * len(ids))])
-print(f"{len(own):,} tokens, such as: {texts[0]}")
+ids = np.concatenate([[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)])
+train, held_out = np.split(ids, [int(0.9 * len(ids))])
+print(f"{len(train):,} training tokens; the first document: {texts[0]}")
 
 # %% [markdown]
-# ## How good is a guess?
+# ## Two baselines
 #
-# By -log p of the token that came, on average. Who knows nothing pays log V. Who knows how frequent
-# each token is pays the entropy of those frequencies, -Σ p log p. Below that one must read.
+# The loss is -log p of the next token, on average. A uniform distribution over the V tokens has
+# loss log V. Unigrams, the frequencies of the tokens, have their entropy, -Σ p log p. To do better,
+# a model must use the context.
 
 # %%
 V = tokenizer.get_vocab_size()
-counts = np.bincount(own, minlength=V)
-p = counts[counts > 0] / len(own)
-nothing, unigram = np.log(V), -(p * np.log(p)).sum()
-print(f"knowing nothing {nothing:.2f}, knowing the frequencies {unigram:.2f}")
+counts = np.bincount(train, minlength=V)
+p = counts[counts > 0] / len(train)
+uniform, unigram = np.log(V), -(p * np.log(p)).sum()
+print(f"loss of a uniform distribution {uniform:.2f}, of unigrams {unigram:.2f}")
 
 # %% [markdown]
 # ## A random model
 #
-# Small, for half a minute's work. It pays what one pays who knows nothing.
+# The model is small, so that training takes half a minute. Before training it is close to uniform.
 
 # %%
 config = mp.Config(vocabulary=V, width=64, layers=2, heads=4, length=64)
 model = mp.Decoder(config, rng)
-rows = held[: 32 * 64].reshape(32, 64)
+rows = held_out[: 32 * 64].reshape(32, 64)
 
 
 def loss(γ=None):
     return float(model.loss(rows, rows, γ))
 
 
-print(f"{sum(t.data.size for t in model.parameters()):,} random numbers: {loss():.2f}")
-assert abs(loss() - nothing) < 0.2
+print(f"{sum(t.data.size for t in model.parameters()):,} random parameters: loss {loss():.2f}")
+assert abs(loss() - uniform) < 0.2
 
 # %% [markdown]
 # ## Pretraining is full fine-tuning
 #
-# γ = a copy of all weights θ, and W' x in place of W x. The rate rises for a few steps, then falls
-# along a cosine.
+# The parameters are a copy of all weights. The learning rate rises for a few steps, then follows a
+# cosine. Weight decay leaves out biases and the gains of norms, as is usual.
 
 # %%
 θ = mp.FullFineTuning().attach(model)
 steps = 300
-rates = mp.schedule("cosine", steps, warmup=20)
-trainer = mp.Trainer(model, θ, mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01), rates)
-batches = passages(own, 16, config.length, rng)
+no_decay = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
+optimizer = mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01, no_decay=no_decay)
+schedule = mp.schedule("cosine", steps, warmup=20)
+trainer = mp.Trainer(model, θ, optimizer, schedule=schedule)
+batches = passages(train, 16, config.length, rng)
 
 
-def look():
-    print(f"after {trainer.t:3} steps: {loss(θ):.2f}")
+def evaluate():
+    print(f"held-out loss after {trainer.t:3} steps: {loss(θ):.2f}")
     return loss(θ)
 
 
-trainer.fit(batches, steps, evaluate=look, every=steps // 5, progress=False)
+trainer.fit(batches, steps, evaluate=evaluate, every=steps // 5, progress=False)
 assert loss(θ) < unigram - 1
 
 # %% [markdown]
-# ## And then a merge
+# ## Merging gives the base model
 #
-# The model is still random. `merge` makes a new one of it with θ in its weights: a base, frozen as
-# any other, to be adapted. `minipeft pretrain --out FOLDER` makes the built-in one in this way.
+# The given model is still random. `merge` returns a new, frozen model with the trained weights: a
+# base model, ready to be adapted. `minipeft pretrain --out FOLDER` makes the built-in ones this
+# way.
 
 # %%
 base = mp.merge(model, θ)
 assert np.allclose(base(rows[:1]).data, model(rows[:1], θ).data, atol=1e-4)
-for name, writer in {"random": model, "trained": base}.items():
-    new = mp.generate(writer, [[end]], max_new_tokens=40, temperature=0.7, rng=rng)[0]
-    print(f"{name}: {tokenizer.decode(new.tolist())}")
+for name, network in {"random": model, "trained": base}.items():
+    new = mp.generate(network, [[end]], max_new_tokens=40, temperature=0.7, rng=rng)[0]
+    print(f"{name}: {tokenizer.decode(new.tolist())!r}")

@@ -1,4 +1,4 @@
-"""The programs of examples/: each runs as a script, opens as a notebook, and holds true."""
+"""The programs of examples/: each runs as a script, opens as a notebook, and checks its claims."""
 
 import ast
 import os
@@ -12,56 +12,62 @@ import pytest
 import minipeft
 from tests.support.real import real
 
-HERE = Path(__file__).parents[2] / "examples"
-PROGRAMS = sorted(HERE.glob("[0-9]*.py"), key=lambda path: int(path.name.partition("_")[0]))
-README = (HERE.parent / "README.md").read_text(encoding="utf-8")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = sorted(EXAMPLES.glob("[0-9]*.py"), key=lambda path: int(path.name.partition("_")[0]))
+README = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
 CELL = re.compile(r"^# %%(?: \[(markdown)\])?$", re.MULTILINE)
-READS = {  # the files that a program asks for
+ARGUMENTS = {  # real files that a program takes
     "11_stories": (
         "stories260k/stories260K.bin",
         "stories260k/tok512.bin",
         "tinyshakespeare/input.txt",
     )
 }
-program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+programs = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_eleven_in_reading_order():
+def test_there_are_eleven_numbered_programs():
     assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 12)]
-    assert {path.suffix for path in HERE.iterdir()} <= {".py", ""}  # no second way to tell it
+    assert {path.suffix for path in EXAMPLES.iterdir()} <= {".py", ""}
 
 
-@program
-def test_it_opens_as_a_notebook(path):
+@programs
+def test_a_program_opens_as_a_notebook(path):
     start, *cells = CELL.split(path.read_text(encoding="utf-8"))
     kinds, bodies = cells[::2], [body.strip() for body in cells[1::2]]
-    told = [body for kind, body in zip(kinds, bodies) if kind]
+    prose = [body for kind, body in zip(kinds, bodies) if kind]
     code = [body for kind, body in zip(kinds, bodies) if not kind]
     assert not start and bodies[0].startswith(f"# # {path.name.partition('_')[0]}. ")
     assert 5 <= len(code) <= 8 and all(map(ast.parse, code))
-    assert all(line.startswith("#") for body in told for line in body.splitlines())
-    assert all(kinds[at] != kinds[at + 1] for at in range(len(kinds) - 1)), "cells alternate"
+    assert all(line.startswith("#") for body in prose for line in body.splitlines())
+    assert all(kinds[i] != kinds[i + 1] for i in range(len(kinds) - 1)), "cells alternate"
     assert all("print(" in body or "assert " in body for body in code[1:] if "def " not in body)
 
 
-@program
-def test_it_uses_public_names(path):
+@programs
+def test_a_program_uses_public_names(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("minipeft"):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for file in (name.split(".")[1] for name in names):
-                assert f"`{file}.py`" in README or f"`{file}/`" in README
+            for folder in (name.split(".")[1] for name in names):
+                assert f"`{folder}/`" in README
         elif isinstance(node, ast.Attribute):
             assert not re.match("_(?!_)", node.attr)
             if isinstance(node.value, ast.Name) and node.value.id == "mp":
                 assert node.attr in minipeft.__all__
 
 
-def ran(path, *files):
-    settings = {"PYTHONPATH": str(HERE.parent), "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
+@programs
+def test_files_named_in_the_prose_exist(path):
+    for name in re.findall(r"`(minipeft/[\w/.]+)`", path.read_text(encoding="utf-8")):
+        assert (EXAMPLES.parent / name).exists(), name
+
+
+def run_program(path, *files):
+    settings = {"PYTHONPATH": str(EXAMPLES.parent), "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-W", "error", path.name, *files],
-        cwd=HERE,
+        cwd=EXAMPLES,
         env=os.environ | settings,
         capture_output=True,
         encoding="utf-8",
@@ -69,16 +75,16 @@ def ran(path, *files):
     )
 
 
-@program
-def test_it_runs(path):
-    """Its own assertions hold, without a warning, and it prints all the way down."""
-    result = ran(path, *map(real, READS.get(path.stem, ())))
+@programs
+def test_a_program_runs(path):
+    """Its assertions hold, and it gives no warning."""
+    result = run_program(path, *map(real, ARGUMENTS.get(path.stem, ())))
     assert result.returncode == 0 and not result.stderr, result.stderr
     assert len(result.stdout.splitlines()) >= 5
 
 
-@pytest.mark.parametrize("path", [HERE / "11_stories.py", HERE / "llama2c.py"])
-def test_it_says_which_files_it_needs(path):
-    result = ran(path)
+@pytest.mark.parametrize("path", [EXAMPLES / "11_stories.py", EXAMPLES / "llama2c.py"])
+def test_without_its_files_a_program_says_which_it_needs(path):
+    result = run_program(path)
     assert result.returncode == 1 and not result.stdout
     assert "stories260K.bin tok512.bin" in result.stderr and "Traceback" not in result.stderr
