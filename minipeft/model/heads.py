@@ -146,7 +146,7 @@ class SpanHead(TokenHead):
         labels = np.asarray(labels)
         if labels.dtype.kind not in "iu" or labels.ndim != 2 or labels.shape[1] != 2:
             raise ValueError(f"labels must be (batch, 2), starts and ends; got {labels!r}")
-        if mask is not None and not are_real(labels, np.asarray(mask)):
+        if np.ndim(mask) == 2 and not are_real(labels, np.asarray(mask)):
             raise ValueError(f"labels must be columns of real tokens, or -100; got {labels}")
         return labels
 
