@@ -141,7 +141,6 @@ FAULTS = {
             (".data.reshape(t.shape).copy()", ".data.reshape(t.shape)"),
             ("map(lambda t: Tensor(new[id(t)].data", "map(lambda t: Tensor(new[id(t)].data * 1.01"),
             ("    check_model(resolved, model)\n", "    pass\n"),
-            ("    if resolved.users is not None:", "    if False:"),
             ("changed = resolved.merged(layer)", "changed = {}"),
             (
                 "resolved, new = as_adaptation(adaptation).resolve(), {}",
@@ -149,6 +148,9 @@ FAULTS = {
             ),
             ("return adaptation.resolve().map(", "return adaptation.map("),
             ("parameter(p.data.copy())", "parameter(p.data * 1.01)"),
+        ],
+        "methods/test_merging.py -k 'as_many_rows and lora'": [
+            ("    if resolved.users is not None:", "    if False:"),
         ],
     },
     "adaptation/patterns.py": {
