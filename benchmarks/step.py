@@ -1,10 +1,11 @@
-"""One training step, minipeft against PyTorch eager + Hugging Face PEFT, in turn; the medians.
+"""Time of a training step: minipeft against PyTorch (eager) with Hugging Face PEFT.
 
     pip install -e ".[oracle]" && python benchmarks/step.py
 
-Each side has a process of its own (two BLAS pools in one process wreck each other) and takes its
-turn on the word of this one.  Same architecture, batch, labels, AdamW; float32; stock allocators
-for PyTorch, `keep_memory` for minipeft, as its commands set it.
+Both libraries train the same architecture on the same batch size with AdamW, in float32.  Each runs
+in a process of its own, because two BLAS thread pools in one process slow each other down; they
+take turns, and the medians are printed.  minipeft calls `keep_memory()`, as its commands do; PyTorch has
+its default allocator.
 """
 
 import argparse
@@ -24,8 +25,8 @@ METHODS = "full", "lora", "prompt", "prefix"
 FAMILIES = "gpt2", "llama"
 
 
-def ours(family, size, method):
-    """Yield after every step."""
+def minipeft_steps(family, size, method):
+    """Yield the loss of every training step."""
     import numpy as np
 
     import minipeft as mp
@@ -35,8 +36,8 @@ def ours(family, size, method):
     rng = np.random.default_rng(0)
     llama = {"positions": "rotary", "norm": "rms", "activation": "silu", "gated": True}
     llama |= {"biases": (), "tied_head": False}
-    kind = llama if family == "llama" else {}
-    model = mp.Decoder(mp.Config(V, D, layers, heads, T + 20, **kind), rng)
+    settings = llama if family == "llama" else {}
+    model = mp.Decoder(mp.Config(V, D, layers, heads, T + 20, **settings), rng)
     adaptation = {
         "full": mp.FullFineTuning(),
         "lora": mp.LoRA(rank=8, alpha=16, targets=r"attn\.[qkv]$"),
@@ -49,8 +50,8 @@ def ours(family, size, method):
         yield trainer.step(ids, ids)
 
 
-def theirs(family, size, method):
-    """Yield after every step."""
+def torch_steps(family, size, method):
+    """Yield the loss of every training step."""
     import peft
     import torch
     from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
@@ -63,16 +64,16 @@ def theirs(family, size, method):
     else:
         config = GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape)
     model = AutoModelForCausalLM.from_config(config)
-    common, gpt2 = {"task_type": "CAUSAL_LM"}, family == "gpt2"
-    own = {"target_modules": ["c_attn"] if gpt2 else ["q_proj", "k_proj", "v_proj"]}
-    own |= {"fan_in_fan_out": gpt2}
-    chosen = {
+    causal, gpt2 = {"task_type": "CAUSAL_LM"}, family == "gpt2"
+    places = {"target_modules": ["c_attn"] if gpt2 else ["q_proj", "k_proj", "v_proj"]}
+    places |= {"fan_in_fan_out": gpt2}
+    adapter_config = {
         "full": lambda: None,
-        "lora": lambda: peft.LoraConfig(r=8, lora_alpha=16, **own, **common),
-        "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=20, **common),
-        "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=20, **common),
+        "lora": lambda: peft.LoraConfig(r=8, lora_alpha=16, **places, **causal),
+        "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=20, **causal),
+        "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=20, **causal),
     }[method]()
-    model = peft.get_peft_model(model, chosen) if chosen else model
+    model = peft.get_peft_model(model, adapter_config) if adapter_config else model
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-3, weight_decay=0.0)
     ids = torch.randint(0, V, (B, T))
@@ -85,8 +86,12 @@ def theirs(family, size, method):
         yield float(loss.detach())
 
 
-def worker(side, family, size, method):
-    steps = {"ours": ours, "theirs": theirs}[side](family, size, method)
+LIBRARIES = {"minipeft": minipeft_steps, "torch": torch_steps}
+
+
+def work(library, family, size, method):
+    """Take as many steps as each line of standard input says, and print the seconds of one."""
+    steps = LIBRARIES[library](family, size, method)
     for _ in range(3):
         next(steps)
     print("ready", flush=True)
@@ -98,33 +103,34 @@ def worker(side, family, size, method):
 
 
 def measure(family, size, method, rounds):
-    """Median seconds of a step on either side."""
-    labelled_positions = ["--families", family, "--sizes", size, "--methods", method]
-    sides = [
+    """Return the median seconds of a step, of each library."""
+    options = ["--families", family, "--sizes", size, "--methods", method]
+    workers = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", side, *labelled_positions],
+            [sys.executable, __file__, "--worker", library, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        for side in ("ours", "theirs")
+        for library in LIBRARIES
     ]
-    for side in sides:
-        if side.stdout.readline() != "ready\n":
+    for library, worker in zip(LIBRARIES, workers):
+        if worker.stdout.readline() != "ready\n":
             raise RuntimeError(
-                f"{family} {size} {method}: a side did not start; are the extras installed?"
+                f"{library} did not start with {family} {size} {method}: is the extra `oracle` "
+                "installed?"
             )
-    times = [[], []]
+    seconds = [[] for _ in workers]
     for _ in range(rounds):
-        for side, own in zip(sides, times):
-            side.stdin.write("20\n" if size == "tt" else "1\n")
-            side.stdin.flush()
-            own.append(float(side.stdout.readline()))
-    for side in sides:
-        side.stdin.close()
-        side.wait()
-    return [statistics.median(own) for own in times]
+        for worker, of_worker in zip(workers, seconds):
+            worker.stdin.write("20\n" if size == "tt" else "1\n")
+            worker.stdin.flush()
+            of_worker.append(float(worker.stdout.readline()))
+    for worker in workers:
+        worker.stdin.close()
+        worker.wait()
+    return list(map(statistics.median, seconds))
 
 
 if __name__ == "__main__":
@@ -136,11 +142,11 @@ if __name__ == "__main__":
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        worker(args.worker, args.families[0], args.sizes[0], args.methods[0])
+        work(args.worker, args.families[0], args.sizes[0], args.methods[0])
     else:
-        head = "family", "size", "method", "minipeft ms", "PyTorch + PEFT ms", "ratio"
-        print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        titles = "family", "size", "method", "minipeft ms", "PyTorch + PEFT ms", "ratio"
+        print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
         for family, size, method in product(args.families, args.sizes, args.methods):
-            a, b = measure(family, size, method, args.rounds)
-            row = f"{1e3 * a:.1f} | {1e3 * b:.1f} | {b / a:.2f}"
+            ours, theirs = measure(family, size, method, args.rounds)
+            row = f"{1e3 * ours:.1f} | {1e3 * theirs:.1f} | {theirs / ours:.2f}"
             print(f"| {family} | {size} | {method} | {row} |", flush=True)

@@ -1,6 +1,6 @@
 """Tasks: examples, the network that learns them, and metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -44,7 +44,9 @@ class Task:
     """
 
     methods = tuple(METHODS)  # methods that can learn the task
-    metrics = {"accuracy": accuracy}  # name: f(predictions, labels); the first one ranks methods
+    metrics: dict[str, Callable] = {
+        "accuracy": accuracy
+    }  # name: f(predictions, labels); the first one ranks methods
 
     def __init__(self, name: str, splits: dict, base, tokenizer, ceiling: dict | None = None):
         self.name, self.splits, self.ceiling = name, splits, ceiling or {}
@@ -138,13 +140,16 @@ class Task:
 
         Examples may have features (T, D) in place of ids, with a filler (D,).
         """
-        layout, (ids, labels, token_types) = self.layout(adaptation), zip(*examples)
-        ids, mask = pad([layout(row) for row in ids], filler)
-        if isinstance(labels[0], list):
-            labels = pad([layout(row, IGNORED) for row in labels], IGNORED)[0]
+        layout, (texts, answers, token_types) = self.layout(adaptation), zip(*examples)
+        ids, mask = pad([layout(row) for row in texts], filler)
+        labels = (
+            np.array(answers)
+            if not isinstance(answers[0], list)
+            else (pad([layout(row, IGNORED) for row in answers], IGNORED)[0])
+        )
         if token_types[0] is None:
-            return ids, np.array(labels), mask, None
-        return ids, np.array(labels), mask, pad([layout(row, 0) for row in token_types])[0]
+            return ids, labels, mask, None
+        return ids, labels, mask, pad([layout(row, 0) for row in token_types])[0]
 
     # -- evaluation
 

@@ -49,7 +49,7 @@ def example(rng, i: int, ood: bool) -> tuple:
     liked = i % 2
     while True:
         domain = pick(rng, OUT_OF_DISTRIBUTION if ood else IN_DISTRIBUTION)
-        text = Scene(rng, review_rules(domain), liked, MYSELF).text("review")
+        text = Scene(rng, review_rules(domain), bool(liked), MYSELF).text("review")
         if 8 <= len(text.split()) <= 40:
             return text, liked
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from minipeft.data.batches import passages
 
 import minipeft as mp
+from minipeft.data.batches import passages
 from minipeft.training.checkpoint import FILE
 
 STEPS, END = 8, "end.txt"

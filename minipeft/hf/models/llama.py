@@ -40,7 +40,7 @@ def to_config(settings: Settings) -> Config:
     kind = settings["model_type"]
     settings = Settings(DEFAULTS.get(kind, {}) | settings, settings.path)
     settings.check_supported({"hidden_act": ("silu",)})
-    fixed = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu"}
+    fixed: dict = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu"}
     fixed |= {"biases": biases(settings, kind), "window": window(settings, kind)}
     return config_from(settings, FIELDS, **fixed, **rope(settings))
 
@@ -107,7 +107,7 @@ def to_settings(c: Config) -> dict:
     kind, rope_parameters = model_type(c), {"rope_theta": c.rope_theta, "rope_type": "default"}
     if c.rope_scaling:
         rope_parameters |= {"rope_type": "llama3"} | dict(zip(ROPE_SCALING, c.rope_scaling))
-    of_kind = {
+    of_kind: dict[str, dict] = {
         "llama": {
             "attention_bias": c.biases[:4] == ATTENTION,
             "mlp_bias": c.biases[-3:] == MLP,
