@@ -50,7 +50,7 @@ from .training.optim import AdamW, schedule
 from .training.parallel import keep_memory
 from .training.trainer import Trainer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "AdamW",
     "Adaptation",

@@ -128,7 +128,8 @@ def save(
         γ = thing.adaptation if isinstance(thing, PeftModel) else thing
         names, files = ADAPTATION_FILES, peft.adaptation_files(γ.to("cpu"))
     else:
-        raise TypeError(f"save takes a model or an adaptation; got {thing!r:.200}")
+        hint = ": attach it first, method.attach(model, rng)" if isinstance(thing, Method) else ""
+        raise TypeError(f"save takes a model or an adaptation; got {thing!r:.200}{hint}")
     if not isinstance(tokenizer, Tokenizer | None):
         raise TypeError(f"tokenizer must be a Tokenizer, not a {type(tokenizer).__name__}")
     if tokenizer is not None:

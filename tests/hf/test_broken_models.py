@@ -246,8 +246,8 @@ def test_what_has_no_format_is_refused(tmp_path):
     for thing, options, message in refused:
         with pytest.raises(CheckpointError, match=message):
             save(thing, tmp_path / "x", **options)
-    for thing in (2, LoRA()):
-        with pytest.raises(TypeError, match="save takes a model or an adaptation; got"):
+    for thing, hint in ((2, "got 2$"), (LoRA(), "got LoRA.*: attach it first")):
+        with pytest.raises(TypeError, match=f"save takes a model or an adaptation; {hint}"):
             save(thing, tmp_path / "x")
     with pytest.raises(TypeError, match="tokenizer must be a Tokenizer, not a str"):
         save(GPT2, tmp_path / "x", "tokenizer.json")
