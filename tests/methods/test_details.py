@@ -70,8 +70,10 @@ def test_a_multitask_prompt_is_a_bank_that_shares_its_rows(model):
     all_tasks = gradients(model, ids, labels, bank.of(which), mask=mask, of=bank)
     assert np.abs(all_tasks[0] - together).max() <= 1e-11 * np.abs(together).max()
     assert all((g[1] == 0).all() and (g[2] != 0).any() for g in all_tasks[1:])
-    with pytest.raises(ValueError, match="no task 4"):
-        task(bank, 4)
+    for wrong in (4, -1):
+        with pytest.raises(ValueError, match=f"no task {wrong}"):
+            task(bank, wrong)
+    assert task(bank, 3).method.tasks == 1
 
 
 @decoders

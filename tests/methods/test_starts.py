@@ -205,6 +205,16 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         Classifier(model, 3, pool="max")
 
 
+def test_prefixes_of_several_lengths_have_no_reparametrisation():
+    class Uneven(PrefixTuning):
+        def start(self, layer, rng):
+            n = 1 + (layer.path == "blocks.1.attn")
+            return {name: np.zeros((n, 8)) for name in ("P_key", "P_value")}
+
+    with pytest.raises(ValueError, match="the same number of virtual tokens in every layer"):
+        Encoded(Uneven(2, init="normal")).attach(DECODERS["gpt2"], rng())
+
+
 @pytest.mark.parametrize("name", ["x", "layer", "rng", "self"])
 def test_a_reserved_name_of_a_parameter_is_refused(name):
     class Own(Method):
