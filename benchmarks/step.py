@@ -2,10 +2,10 @@
 
     pip install -e ".[oracle]" && python benchmarks/step.py
 
-Both libraries train the same architecture on batches of the same size with AdamW, in float32.  Each
-runs in a process of its own, because two BLAS thread pools in one process slow each other down; they
-take turns, and the medians are printed.  minipeft calls `keep_memory()`, as its commands do; PyTorch
-has its default allocator.
+Both libraries train the same architecture on batches of the same size with AdamW, in float32.
+Each runs in a process of its own, because two BLAS thread pools in one process slow each other
+down; they take turns, and the medians are printed. minipeft calls `keep_memory()`, as its
+commands do; PyTorch has its default allocator.
 """
 
 import argparse
