@@ -44,9 +44,8 @@ class Task:
     """
 
     methods = tuple(METHODS)  # methods that can learn the task
-    metrics: dict[str, Callable] = {
-        "accuracy": accuracy
-    }  # name: f(predictions, labels); the first one ranks methods
+    # name: f(predictions, labels); the first one ranks methods
+    metrics: dict[str, Callable] = {"accuracy": accuracy}
 
     def __init__(self, name: str, splits: dict, base, tokenizer, ceiling: dict | None = None):
         self.name, self.splits, self.ceiling = name, splits, ceiling or {}
@@ -140,16 +139,15 @@ class Task:
 
         Examples may have features (T, D) in place of ids, with a filler (D,).
         """
-        layout, (texts, answers, token_types) = self.layout(adaptation), zip(*examples)
+        layout, (texts, labels, token_types) = self.layout(adaptation), zip(*examples)
         ids, mask = pad([layout(row) for row in texts], filler)
-        labels = (
-            np.array(answers)
-            if not isinstance(answers[0], list)
-            else (pad([layout(row, IGNORED) for row in answers], IGNORED)[0])
-        )
+        if isinstance(labels[0], list):  # a label for each token
+            y, _ = pad([layout(row, IGNORED) for row in labels], IGNORED)
+        else:
+            y = np.array(labels)
         if token_types[0] is None:
-            return ids, labels, mask, None
-        return ids, labels, mask, pad([layout(row, 0) for row in token_types])[0]
+            return ids, y, mask, None
+        return ids, y, mask, pad([layout(row, 0) for row in token_types])[0]
 
     # -- evaluation
 
