@@ -177,3 +177,9 @@ def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
 def test_a_slip_in_a_config_is_one_clear_error(slip, says):
     with pytest.raises(ValueError, match=says):
         Config(**{"vocabulary": V, "width": 8, "layers": 1, "heads": 4, "length": 8} | slip)
+
+
+def test_a_head_is_as_wide_as_the_configuration_says():
+    """By default the heads are as wide together as the hidden states."""
+    for name, shape in (("gpt2", (8, 2 * 4)), ("llama", (8, 4 * 4))):
+        assert DECODERS[name].blocks[0].attn.q.shape == shape

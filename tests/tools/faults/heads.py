@@ -140,7 +140,7 @@ FAULTS = {
             ("if not (factor > 0 and 0 <= low < high):", "if not factor > 0:"),
             ("if not {*self.biases} <= {*LINEARS}:", "if False:"),
         ],
-        "hf/test_models.py -k decoder_is_loaded": [
+        "model/test_inputs.py -k as_wide_as": [
             (
                 "return self.head_width or self.width // self.heads",
                 "return self.width // self.heads",
