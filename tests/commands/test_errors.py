@@ -6,7 +6,7 @@ TEXT = ["--data", "text.txt", "--out", "new"]
 USAGE = {
     "an unknown method to compare": (
         ["compare", "--methods", "lorra"],
-        "no method 'lorra'; the methods are probe",
+        "no method is called 'lorra'; the methods are probe",
     ),
     "an unknown field": (["train", "prefix", *TEXT, "--lenght", "3"], "--lenght"),
     "a field of another kind": (["train", "prefix", *TEXT, "--length", "abc"], "--length"),
