@@ -63,6 +63,8 @@ def test_a_layout_keeps_labels_beside_their_tokens():
     assert ids.tolist() == [[V, V + 1, 3, 4, 5, 7, V + 2], [V, V + 1, 6, 7, 8, 7, V + 2]]
     own = [[IGNORED] * 3 + [4, 5, IGNORED, IGNORED], [IGNORED] * 3 + [7, 8, IGNORED, IGNORED]]
     assert labels.tolist() == own
+    front = Layout("[P]*3 {x}", Words(), MODEL)
+    assert front([8], IGNORED) == [IGNORED, IGNORED, IGNORED, 8]
     plain = Layout(mp.PLAIN.template, Words(), MODEL)
     assert plain([3, 4]) == [3, 4] and plain([3, 4], IGNORED) == [3, 4]
 
@@ -71,6 +73,7 @@ def test_the_ends_of_a_text_for_an_encoder_stay_where_they_are():
     layout = Layout("[P] {x} [P]", Words(), ENCODERS["bert"])
     assert layout([1, 5, 6, 2]) == [1, V, 5, 6, V + 1, 2]
     assert layout([7, 8, 9, 7], 0) == [7, 0, 8, 9, 0, 7] and layout([]) == [V, V + 1]
+    assert layout([7]) == [7, V, V + 1]
 
 
 @pytest.mark.parametrize("name", METHODS)

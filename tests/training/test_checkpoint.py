@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
+from minipeft.autograd.nn import replace
 from minipeft.training.checkpoint import FILE
 from tests.support.trainings import (
     DECODER,
@@ -57,6 +58,14 @@ def test_what_breaks_goes_on_from_the_last_save(tmp_path):
     assert again.t == 2 and numbers(fit(again, tmp_path, log=log)) == WHOLE["lora"]
     lines = map(json.loads, log.read_text().splitlines())
     assert [line.get("step") for line in lines] == [None, 1, 2, 3, 4, 5]
+
+
+def test_the_best_state_is_resumed_beside_the_last(tmp_path):
+    fit(made("lora"), tmp_path, evaluate=iter([1.0, 2.0]).__next__)
+    again = made("lora")
+    again.resume(tmp_path)
+    assert (again.best.t, again.best.adam_t, again.best.since) == (2, 2, 1)
+    assert again.t == again.optimizer.t == STEPS
 
 
 def test_where_the_batches_end_the_training_is_saved(tmp_path):
@@ -277,6 +286,7 @@ OTHERS = {
     ),
     "betas": (lambda: made("lora", betas=(0.9, 0.9)), "betas was"),
     "decay": (lambda: made("lora", weight_decay=0.1), "weight_decay was 0.0"),
+    "clip": (lambda: replace(made("lora"), clip=2.0), "clip was 1.0, and here it is 2.0"),
 }
 
 

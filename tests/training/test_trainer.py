@@ -41,15 +41,6 @@ def test_adamw_is_its_formula():
         np.testing.assert_allclose(p.data, want, rtol=1e-12)
 
 
-def test_weight_decay_leaves_out_the_parameters_of_no_decay():
-    p, q = (mp.Tensor(np.array([1.0, -2.0]), requires_grad=True) for _ in range(2))
-    mp.AdamW([p, q], lr=0.1, weight_decay=0.5, no_decay=[q]).step([np.zeros(2)] * 2)
-    np.testing.assert_allclose(p.data, [0.95, -1.9], rtol=1e-12)
-    assert np.array_equal(q.data, [1.0, -2.0])
-    with pytest.raises(ValueError, match="no_decay has a tensor that is not one of"):
-        mp.AdamW([p], no_decay=[q])
-
-
 def test_step_takes_and_clears_what_backward_left():
     p = mp.Tensor(np.array([1.0, 2.0]), requires_grad=True)
     optimizer = mp.AdamW([p], lr=0.1)
@@ -107,6 +98,25 @@ def test_sum_over_shards_is_the_whole(model, method, parts):
         np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+def test_each_shard_has_its_rows_of_a_mixture_and_of_the_mask(model):
+    rng, model = np.random.default_rng(1), model.astype(np.float64)
+    ann, bob = (mp.PromptTuning(2).attach(model, rng) for _ in range(2))
+    each, ids = mp.Each(ann, bob, bob, ann), rng.integers(0, 31, (4, 9))
+    mask = np.arange(9) < [[9], [4], [7], [5]]
+    trainer = mp.Trainer(model, each, mp.AdamW(each.parameters()), micro_batches=4)
+    expected = float(model.loss(ids, ids, each, mask=mask))
+    assert trainer.step(ids, ids, mask=mask) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_step_clips_the_gradient(model):
+    adaptation = mp.FullFineTuning().attach(model)
+    optimizer, ids = mp.AdamW(adaptation.parameters()), np.ones((2, 5), int)
+    trainer = mp.Trainer(model, adaptation, optimizer, clip=1e-3)
+    trainer.step(ids, ids)
+    norm = sum(np.vdot(m, m) for m in optimizer.m) ** 0.5  # m = (1 - 0.9) g
+    assert trainer.norm > 0.01 and norm == pytest.approx(0.1 * 1e-3, rel=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_any_number_of_workers_gives_the_same_bits(model, method, monkeypatch):
     monkeypatch.setattr("minipeft.training.parallel.WORK", 1e4)
@@ -136,6 +146,7 @@ def test_fit_lowers_the_loss_and_writes_what_it_did(model, tmp_path):
     losses = trainer.fit(batches, 30, log=tmp_path / "metrics.jsonl", progress=False)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == losses and losses[-1] < losses[0] / 2
+    assert [line["lr"] for line in lines] == [trainer.lr(t) for t in range(30)]
     assert lines[0]["lr"] < lines[3]["lr"] > lines[-1]["lr"]
     assert [line["step"] for line in lines] == list(range(1, 31))
 

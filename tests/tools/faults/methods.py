@@ -242,25 +242,19 @@ FAULTS = {
             ("* scale + b", "* scale"),
             ('{"W": V * scale}', '{"W": V}'),
             ("        if not m.all():\n", "        if False:\n"),
+        ],
+        "methods/test_merging.py -k 'first_or_last and gpt2'": [
             ("    innermost = True\n", "    innermost = False\n"),
         ],
     },
-    "methods/ia3.py": {
-        (
-            "equations/test_equations.py methods/test_merging.py "
-            "methods/test_starts.py -k 'test_holds and IA or (ia3 or slip) and gpt2 "
-            "and not device'"
-        ): [
-            ("layer(x * l) if", "layer(x) if"),
-            ("else layer(x) * l", "else layer(x * l)"),
-            ("np.ones((1, I", "np.zeros((1, I"),
-            ("transpose(l) * layer.W", "layer.W"),
-            ("name: t * l for", "name: (t * l if name == 'W' else t) for"),
-            ('r"attn\\.[kv]$|mlp', 'r"attn\\.[qv]$|mlp'),
-            ("if self.scales_input(layer) and isinstance(layer, Embedding):", "if False:"),
-        ],
-    },
     "methods/bitfit.py": {
+        (
+            "methods/test_merging.py -k 'first_or_last and gpt2 or merged_is_applied "
+            "and random and bert'"
+        ): [
+            ("    innermost = True\n", "    innermost = False\n"),
+            ('r"^(?!head$)"', 'r""'),
+        ],
         (
             "equations/test_equations.py methods/test_merging.py "
             "methods/test_details.py -k 'test_holds and BF or (bitfit or random) and "
@@ -278,12 +272,25 @@ FAULTS = {
                 "rng.choice(np.prod(shape), layer.b.shape[-1] - 1, replace=False)",
             ),
             ("replace=False)\n        return np.stack", "replace=True)\n        return np.stack"),
-            ('r"^(?!head$)"', 'r""'),
-            ("    innermost = True\n", "    innermost = False\n"),
         ],
         "methods/test_details.py -k 'bias'": [
             ("return layer(x) + (b - layer.b)", "return layer(x) + b"),
             ('return {"b": b}', 'return {"b": layer.b + b}'),
+        ],
+    },
+    "methods/ia3.py": {
+        (
+            "equations/test_equations.py methods/test_merging.py "
+            "methods/test_starts.py -k 'test_holds and IA or (ia3 or slip) and gpt2 "
+            "and not device'"
+        ): [
+            ("layer(x * l) if", "layer(x) if"),
+            ("else layer(x) * l", "else layer(x * l)"),
+            ("np.ones((1, I", "np.zeros((1, I"),
+            ("transpose(l) * layer.W", "layer.W"),
+            ("name: t * l for", "name: (t * l if name == 'W' else t) for"),
+            ('r"attn\\.[kv]$|mlp', 'r"attn\\.[qv]$|mlp'),
+            ("if self.scales_input(layer) and isinstance(layer, Embedding):", "if False:"),
         ],
     },
     "methods/template.py": {

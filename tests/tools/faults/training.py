@@ -2,7 +2,7 @@
 
 FAULTS = {
     "training/optim.py": {
-        "training/test_trainer.py -k 'adamw or backward_left or no_decay'": [
+        ("training/test_trainer.py training/test_optim.py -k 'adamw or backward_left or decay'"): [
             ("m += (1 - b1) * (g - m)", "m += b1 * (g - m)"),
             ("m += (1 - b1) * (g - m)", "m += (1 - b1) * g"),
             ("(g * g - v)", "(g - v)"),
@@ -37,7 +37,7 @@ FAULTS = {
         "methods/test_merging.py -k 'as_many_rows and lora'": [
             ("    adaptation.check_batch(sum(map(len, shards)))\n", ""),
         ],
-        "training/test_trainer.py -k 'shards or micro or workers'": [
+        "training/test_trainer.py -k 'shard or micro or workers'": [
             ("sums[i] = sums[i] + x", "sums[i] = x"),
             (
                 "grad(resolved.parameters(), adaptation.parameters(), sums)",
@@ -53,8 +53,8 @@ FAULTS = {
     },
     "training/trainer.py": {
         (
-            "training/test_trainer.py -k 'micro or shards or fit or workers or batch "
-            "or finite or optimizer'"
+            "training/test_trainer.py -k 'micro or shard or fit or workers or batch or "
+            "finite or optimizer or clips'"
         ): [
             (
                 "rng = np.random.default_rng([self.seed, self.t, s])",
@@ -97,7 +97,7 @@ FAULTS = {
         ],
         (
             "training/test_checkpoint.py -k 'uninterrupted or other_batches or stopped "
-            "or goes_on or written_over or resumed'"
+            "or goes_on or written_over or resumed or batches_end'"
         ): [
             ("        if checksum != self.batches_checksum:\n", "        if False:\n"),
             ("for batch in islice(batches, self.t):", "for batch in islice(batches, 0):"),
@@ -130,7 +130,6 @@ FAULTS = {
                 "optimizer.m, optimizer.v, optimizer.t = m, v, adam_t",
                 "optimizer.v, optimizer.m, optimizer.t = m, v, adam_t",
             ),
-            ('"since": best.since,', '"since": 0,'),
             ("    check_settings(trainer, stored, file.path)\n", "    pass\n"),
             (
                 "    check_learning_rates(trainer, file, t)\n",
@@ -151,6 +150,9 @@ FAULTS = {
                 '(read_arrays(file, part, adaptation) for part in ("best_v", "best_m"))',
             ),
             ('best.adam_t = count(stored, "best_adam")', "best.adam_t = adam_t"),
+        ],
+        ("training/test_checkpoint.py training/test_trainer.py -k 'best or stopped_early'"): [
+            ('"since": best.since,', '"since": 0,'),
         ],
     },
     "training/interrupt.py": {
