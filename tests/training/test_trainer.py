@@ -102,7 +102,7 @@ def test_each_shard_has_its_rows_of_a_mixture_and_of_the_mask(model):
     rng, model = np.random.default_rng(1), model.astype(np.float64)
     ann, bob = (mp.PromptTuning(2).attach(model, rng) for _ in range(2))
     each, ids = mp.Each(ann, bob, bob, ann), rng.integers(0, 31, (4, 9))
-    mask = np.arange(9) < [[9], [4], [7], [5]]
+    mask = np.arange(9) >= [[0], [5], [2], [4]]  # padding on the left
     trainer = mp.Trainer(model, each, mp.AdamW(each.parameters()), micro_batches=4)
     expected = float(model.loss(ids, ids, each, mask=mask))
     assert trainer.step(ids, ids, mask=mask) == pytest.approx(expected, rel=1e-12)
