@@ -36,8 +36,6 @@ class Outcome(NamedTuple):
         if self.code is None:
             return "no end"
         failed = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(.+?)(?: - .*)?$", self.output, re.M)
-        if self.code in (1, 2) and not failed and "KeyboardInterrupt" in self.output:
-            return "KeyboardInterrupt"
         return failed[1] if self.code in (1, 2) and failed else None
 
 
