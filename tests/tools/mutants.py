@@ -48,8 +48,8 @@ PLANTED = {
     "hf": hf.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
-    "hf": "hf",
-    "storage": "hf training/test_checkpoint.py",
+    "hf": "hf -k 'not hostile_folders and not random_fault'",
+    "storage": "training/test_checkpoint.py hf",
     "data": "data tasks",
     "tasks": "tasks",
     "commands": "commands",
