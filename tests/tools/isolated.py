@@ -61,7 +61,8 @@ def child(tree, tests, output):
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(tree)
-    os.environ |= {"PYTHONPATH": tree, "COLUMNS": "400", "OPENBLAS_NUM_THREADS": "1"}
+    os.environ |= {"PYTHONPATH": tree, "OPENBLAS_NUM_THREADS": "1"}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background process
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("minipeft", "tests"):
             del sys.modules[name]

@@ -70,11 +70,14 @@ class Fault(NamedTuple):
     by_hand: bool
 
     def __str__(self):
-        return f"{self.file}: {one_line(self.old)} → {one_line(self.new)}"
+        return f"{self.file}: {short(self.old)} → {short(self.new)}"
 
 
-def one_line(text):
-    return re.sub(r"\s*\n\s*", " ⏎ ", text.strip()) or "nothing"
+def short(text, width=90):
+    """Return a text on one line, without its middle if it is long."""
+    line = re.sub(r"\s*\n\s*", " ⏎ ", text.strip()) or "nothing"
+    half = width // 2 - 1
+    return line if len(line) <= width else f"{line[:half]} … {line[-half:]}"
 
 
 def planted(areas=AREAS) -> Iterator[Fault]:
