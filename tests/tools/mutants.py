@@ -70,7 +70,8 @@ class Fault(NamedTuple):
     by_hand: bool
 
     def __str__(self):
-        return f"{self.file}: {short(self.old)} → {short(self.new)}"
+        line = (ROOT / "minipeft" / self.file).read_text().count("\n", 0, self.start) + 1
+        return f"{self.file}:{line}: {short(self.old)} → {short(self.new)}"
 
 
 def short(text, width=90):
