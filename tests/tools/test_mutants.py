@@ -94,6 +94,7 @@ def tree(tmp_path):
         ("return 2 * x + 1", 0, None),
         ("return x - 2", 1, "test_f.py::test_f"),
         ("while True: pass", None, "no end"),
+        ("raise KeyboardInterrupt", 2, "pytest, which ended with code 2"),
     ],
 )
 def test_the_first_test_that_fails_is_named(tree, body, code, noticed_by):
