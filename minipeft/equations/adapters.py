@@ -127,7 +127,8 @@ def parallel(draw):
     x, y = watch(model, words, γ)["blocks.0.mlp"]
     h = mlp(layer.mlp, x)
     yield parallel_adapter(x, h, W_down, W_up, 1), y
-    yield Differs(parallel_adapter(h, h, W_down, W_up, 1), y)  # sequential
+    if np.any(W_down @ h > 0):  # else a sequential adapter adds nothing, as this one may
+        yield Differs(parallel_adapter(h, h, W_down, W_up, 1), y)
     x, y = watch(model, words, γ)["blocks.0.attn"]
     yield parallel_adapter(x, self_attention(layer.attn, x), *columns(γ)[0], 1), y
     fresh = ParallelAdapter(2).attach(model, draw.rng)  # W_up = 0

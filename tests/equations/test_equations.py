@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from minipeft.equations import EQUATIONS, OPEN, Differs, Equal, Equation, verify
 from minipeft.equations.catalogue import SECTIONS
 from minipeft.equations.corrections import CORRECTIONS
 from minipeft.equations.entry import equation as make_equation
+from tests.support.claims import spoil
 
 REQUIRED = """
     EQ-ERM EQ-FT EQ-LIGHT
@@ -71,14 +71,6 @@ def test_holds(equation, seed):
 
 
 # -- the claims themselves ----------------------------------------------------
-
-
-def spoil(claim):
-    """Return the claim with the library's value off by a millionth; or, of Differs, not off."""
-    if isinstance(claim, Differs):
-        return replace(claim, library=claim.literal)
-    library = np.asarray(claim.library, float)
-    return replace(claim, library=library + 1e-6 * (1 + abs(library)))
 
 
 @every
