@@ -8,6 +8,7 @@ from hypothesis import settings
 from tests.support import device
 
 settings.register_profile("laws", derandomize=True, database=None, deadline=None, max_examples=15)
+settings.register_profile("wide", database=None, deadline=None, max_examples=500)
 settings.load_profile("laws")
 
 
