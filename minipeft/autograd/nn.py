@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -61,12 +61,14 @@ class Fingerprint:
     config: object
     network: type  # class of the model
     weights: str | None  # `Module.weights_checksum`
+    folder: str | None = field(default=None, compare=False)  # that the model was loaded from
 
 
 class Module(Parameters):
     """Layer or network."""
 
     config: Any  # Config of a network; a layer has none
+    folder: str | None = None  # that a network was loaded from
     path = ""  # name of the module in its network, such as "blocks.0.attn.q"
     composite = False  # True: it is called with (x, forward), and calls forward(layer, x)
 
@@ -112,7 +114,7 @@ class Module(Parameters):
 
     def fingerprint(self) -> Fingerprint:
         """Return what identifies this model in its adaptations."""
-        return Fingerprint(self.config, type(self), self.weights_checksum())
+        return Fingerprint(self.config, type(self), self.weights_checksum(), self.folder)
 
     def replace(self, **tensors: Tensor) -> Self:
         """Return a shallow copy of this layer in which `tensors` replace those of the same name."""

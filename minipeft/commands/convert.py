@@ -12,10 +12,13 @@ from .. import hf
 from ..adaptation.merge import merge
 from ..autograd.nn import size
 from ..hf.pretrained import ADAPTATION_FILES, MODEL_FILES
+from ..hf.tokenizer import read_beside
 from ..storage.folders import replace_folder
 from . import evaluation
 from .common import Command, Config, Json, optional, print_line
-from .folders import folder_path, holds_adaptation, load_with_network
+from .folders import base_of, folder_path, holds_adaptation, load_with_network
+
+BASE = "Base of the adaptation SOURCE. (default: the one it names, or decoder)"
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Convert(Command):
     out: Positional[Annotated[Path, arg(metavar="OUT")]]
     """Folder to write; it may hold a model or an adaptation, which is replaced."""
     adaptation: optional(Path, "FOLDER", "Merge this adaptation into the model SOURCE.") = None
-    model: optional(str, "FOLDER", "Base of the adaptation SOURCE. (default: decoder)") = None
+    model: optional(str, "FOLDER", BASE) = None
     dtype: optional(Literal["float16", "float32", "float64"], "FLOAT") = None
     """float16, float32 or float64. (default: float64 if SOURCE has it, else float32)"""
     config: Config = None
@@ -48,6 +51,8 @@ class Convert(Command):
             dtype = np.dtype(self.dtype or thing.parameters()[0].dtype)
             has_tokenizer = (source / "tokenizer.json").is_file()
             hf.save(thing, new, hf.load_tokenizer(source) if has_tokenizer else None, dtype)
+            for name, content in read_beside(source).items():  # also without a tokenizer.json
+                (new / name).write_bytes(content)
             if is_adaptation and (source / evaluation.LABELS).is_file():
                 shutil.copy(source / evaluation.LABELS, new)
             files = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
@@ -64,7 +69,7 @@ class Convert(Command):
 
     def load_adaptation(self, source):
         """Return the adaptation in a folder."""
-        adaptation, _ = load_with_network(source, hf.load(self.model))
+        adaptation, _ = load_with_network(source, hf.load(base_of(self.model, source)))
         return adaptation
 
     def load_model(self, source):

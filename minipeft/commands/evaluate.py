@@ -28,6 +28,7 @@ from .common import (
     optional,
     stdout,
 )
+from .folders import base_of
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Evaluate(Command):
             raise ValueError("--data has examples: also give a classifier, --adaptation FOLDER")
         if self.predictions and not (has_labels and len(self.adaptation) == 1):
             raise ValueError("--predictions needs examples as --data, and one --adaptation")
-        model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        base = base_of(self.model, *self.adaptation)
+        model, tokenizer = hf.load(base), hf.load_tokenizer(base)
         self.output((self.on_examples if has_labels else self.on_text)(model, tokenizer))
 
     def on_text(self, model, tokenizer):

@@ -11,7 +11,7 @@ from ..hf.pretrained import BUILT_IN
 from ..model.heads import Classifier, Features, SpanClassifier
 from ..model.transformer import Transformer
 from ..storage.headers import read_shapes
-from ..storage.json import read_json
+from ..storage.json import CheckpointError, hub_hint, read_json
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
@@ -27,6 +27,32 @@ def folder_path(name: str | None) -> Path:
 def holds_adaptation(folder: Path) -> bool:
     """Return whether the folder holds an adaptation; otherwise it should hold a model."""
     return (folder / CONFIG).is_file()
+
+
+def base_of(model: str | None, *adaptations: Path | None) -> str | Path | None:
+    """Return the base model of adaptations for `hf.load`: `model`, if it is not None.
+
+    Otherwise it is the folder that the adaptations name, or None, the built-in decoder.
+    """
+    if model is not None:
+        return model
+    names = {named_base(folder) for folder in adaptations if folder}
+    if len(names) > 1:
+        listed = ", ".join(sorted(str(name or "decoder") for name in names))
+        raise ValueError(f"the adaptations have different base models, {listed}: give --model")
+    return names.pop() if names else None
+
+
+def named_base(folder: Path) -> Path | None:
+    """Return the folder that an adaptation names as its base model, or None if it names none."""
+    settings = read_json(folder / CONFIG)
+    name = settings.field("base_model_name_or_path", "", str)
+    if name and not Path(name).is_dir():
+        raise CheckpointError(
+            f"{settings.path} names the base model {name:.200}, and there is no such folder: give "
+            f"the folder of that model, --model FOLDER{hub_hint(Path(name))}"
+        )
+    return Path(name) if name else None
 
 
 def network_for(folder: Path, model: Transformer) -> Transformer:

@@ -12,10 +12,10 @@ from .. import hf
 from ..data.files import LONE_SURROGATE
 from ..methods.template import Layout
 from ..model.generate import generate
+from ..model.special_tokens import eos_ids
 from . import evaluation
 from .common import Command, Config, Json, Model, check_at_least, optional
-
-END = "<|endoftext|>"  # end of a text in what GPT-2 and the built-in models were trained on
+from .folders import base_of
 
 
 @dataclass
@@ -45,8 +45,8 @@ class Generate(Command):
         prompt = sys.stdin.read().rstrip("\n") if self.prompt == "-" else self.prompt
         if LONE_SURROGATE.search(prompt):
             raise ValueError("--prompt is not valid UTF-8")
-        model = evaluation.check_decoder(hf.load(self.model))
-        tokenizer = hf.load_tokenizer(self.model)
+        base = base_of(self.model, self.adaptation)
+        model, tokenizer = evaluation.check_decoder(hf.load(base)), hf.load_tokenizer(base)
         adaptation = evaluation.load_for_text(self.adaptation, model)
         ids = tokenizer.encode(prompt).ids or [0]
         layout = Layout(adaptation.template, tokenizer, model)
@@ -60,7 +60,7 @@ class Generate(Command):
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_k=self.top_k,
-            eos=end_tokens(model, tokenizer),
+            eos=eos_ids(model, tokenizer),
             rng=np.random.default_rng(self.seed),
         )
         full = tokenizer.decode([*ids, *new[0].tolist()])
@@ -69,10 +69,3 @@ class Generate(Command):
 
     def show(self, report):
         print(report["prompt"] + report["text"])
-
-
-def end_tokens(model, tokenizer):
-    """Return the ids that end a text: those in the model's folder, else that of END, or None."""
-    eos = model.folder_settings.get("eos_token_id")
-    ids = eos if isinstance(eos, list) else [eos]
-    return ids if all(type(i) is int for i in ids) else tokenizer.token_to_id(END)

@@ -13,11 +13,14 @@ from ..autograd.nn import Module
 from ..model.transformer import Transformer
 from ..storage.folders import replace_folder
 from ..storage.headers import ZerosFile
-from ..storage.json import CheckpointError, read_bytes, read_json
+from ..storage.json import CheckpointError, read_json
 from ..storage.safetensors import SafetensorsFile, serialize
 from .models import FAMILIES, family_of
+from .models.family import check_special_tokens
 from .peft import folder as peft
 from .peft.compat import PeftModel
+from .quantized import check_not_quantized
+from .tokenizer import TOKENIZER_FILES, read_tokenizer, tokenizer_files
 
 BASE = Path(__file__).parent.parent / "world" / "base"
 BUILT_IN: dict[str | Path | None, Path] = {
@@ -25,9 +28,8 @@ BUILT_IN: dict[str | Path | None, Path] = {
     "decoder": BASE,
     "encoder": BASE.with_name("encoder"),
 }
-MAX_TOKENIZER_BYTES = 2**27
-TOKENIZER_FILES = "tokenizer.json", "tokenizer_config.json"
-MODEL_FILES = "model.safetensors", "config.json", *TOKENIZER_FILES  # the first marks the folder
+GENERATION = "generation_config.json"
+MODEL_FILES = "model.safetensors", "config.json", GENERATION, *TOKENIZER_FILES  # the first marks it
 ADAPTATION_FILES = (
     peft.ADAPTER,
     peft.CONFIG,
@@ -55,26 +57,30 @@ def load_outline(folder: str | Path | None = None) -> Transformer:
     return read_model(folder, ZerosFile)
 
 
-def read_model(folder, file_class):
-    folder = Path(BUILT_IN.get(folder, folder))
+def read_model(name, file_class):
+    folder = Path(BUILT_IN.get(name, name))
     settings = read_json(folder / "config.json")
+    check_not_quantized(folder, settings)
     model_type = settings.field("model_type", "", str)
     if model_type not in FAMILIES:
         raise CheckpointError(
             f"{settings.path}: model_type={model_type!r} is not supported, only "
             f"{' or '.join(map(repr, FAMILIES))}"
         )
-    return FAMILIES[model_type].load(folder, settings, file_class)
+    model = FAMILIES[model_type].load(folder, settings, file_class)
+    if (path := folder / GENERATION).is_file():
+        model.generation_config = check_special_tokens(read_json(path))
+    model.folder = None if name in BUILT_IN else str(name)
+    return model
 
 
 def load_tokenizer(folder: str | Path | None = None) -> Tokenizer:
-    """Return the tokenizer in a folder, or that of the built-in model of this name: see `load`."""
-    path = Path(BUILT_IN.get(folder, folder)) / TOKENIZER_FILES[0]
-    content = read_bytes(path, MAX_TOKENIZER_BYTES)
-    try:
-        return Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises nothing narrower
-        raise CheckpointError(f"{path} is not a tokenizer: {error}") from None
+    """Return the tokenizer in a folder, or that of the built-in model of this name: see `load`.
+
+    It neither truncates nor pads, whatever tokenizer.json says.  Raises CheckpointError for a
+    malformed file, and for a token whose id is not in the vocabulary of the folder's model.
+    """
+    return read_tokenizer(Path(BUILT_IN.get(folder, folder)))
 
 
 def load_adaptation(
@@ -118,12 +124,15 @@ def save(
 
     An adaptation is written in PEFT's format if PEFT has its method, and else in minipeft's own;
     of a method of the reader's own, its dataclass fields are written.
+    Of a model and a tokenizer that were loaded, what else their folder says is written again as it
+    was: other settings of config.json, generation_config.json, special tokens, the chat template.
     tokenizer: written into the same folder.  dtype: float16, float32 or float64, of all numbers.
     An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
     """
     if isinstance(thing, Transformer):
         names: tuple[str, ...] = MODEL_FILES
         files = family_of(thing.config).files(thing, dtype)
+        files |= {GENERATION: thing.generation_config} if thing.generation_config else {}
     elif isinstance(thing, Adaptation | PeftModel):
         γ = thing.adaptation if isinstance(thing, PeftModel) else thing
         names, files = ADAPTATION_FILES, peft.adaptation_files(γ.to("cpu"))
@@ -132,19 +141,17 @@ def save(
         raise TypeError(f"save takes a model or an adaptation; got {thing!r:.200}{hint}")
     if not isinstance(tokenizer, Tokenizer | None):
         raise TypeError(f"tokenizer must be a Tokenizer, not a {type(tokenizer).__name__}")
-    if tokenizer is not None:
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
-        files |= dict(zip(TOKENIZER_FILES, (tokenizer, settings)))
+    files |= {} if tokenizer is None else tokenizer_files(tokenizer)
     with replace_folder(Path(folder), *names) as new:
         for name, content in files.items():
             (new / name).write_bytes(file_bytes(content, dtype))
 
 
 def file_bytes(content, dtype) -> bytes:
-    """Return the bytes of a file: (arrays, metadata), a tokenizer, or JSON."""
+    """Return the bytes of a file: of (arrays, metadata), of JSON, or the bytes themselves."""
     if isinstance(content, tuple):
         arrays, metadata = content
         return serialize(arrays, metadata, dtype)
-    if isinstance(content, Tokenizer):
-        return content.to_str(pretty=True).encode()
+    if isinstance(content, bytes):
+        return content
     return json.dumps(content, indent=2, sort_keys=True, default=lambda x: x.tolist()).encode()

@@ -130,7 +130,8 @@ class PostNormBlock(Block):
 class Transformer(Module):
     """Trunk of a network: embeddings, blocks and a norm, without a head."""
 
-    folder_settings = {}  # other settings of the folder that the model was loaded from
+    folder_settings: dict = {}  # config.json of the folder that the model was loaded from
+    generation_config: dict = {}  # its generation_config.json
 
     def __init__(self, config: Config, rng: np.random.Generator):
         c = self.config = config

@@ -6,6 +6,7 @@ Files are untrusted: anything malformed raises CheckpointError naming the file a
 import json
 import math
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -39,13 +40,24 @@ def check_file(path: Path, max_bytes: float = math.inf) -> None:
         return
     if os.path.lexists(path):
         raise CheckpointError(f"{path} is not a regular file")
+    if path.parent.is_file():
+        raise CheckpointError(f"{path.parent} is a file: give the folder that it is in")
     if not path.parent.is_dir():
-        raise CheckpointError(f"{path}: there is no folder {path.parent}")
+        raise CheckpointError(f"{path}: there is no folder {path.parent}{hub_hint(path.parent)}")
     names = sorted(p.name for p in path.parent.iterdir())
     hint = f"the folder has {', '.join(names[:9]) or 'no files'}"
     if any(name.endswith(PICKLES) for name in names):
         hint += "; pickles can run any code and are never opened: save the model as safetensors"
     raise CheckpointError(f"{path}: no such file; {hint}")
+
+
+def hub_hint(folder: Path) -> str:
+    """Return what to do if the missing folder may be a name of the Hugging Face Hub, or ""."""
+    name = re.sub(r"^(https:/+)?huggingface\.co/", "", str(folder))
+    is_path = folder.parent.is_dir() and len(folder.parts) > 1
+    if is_path or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+        return ""
+    return f"; names of the Hub are not fetched: hf download {name} --local-dir {name}"
 
 
 def read_bytes(path: Path, max_bytes: float = MAX_JSON_BYTES) -> bytes:

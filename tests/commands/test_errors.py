@@ -142,7 +142,10 @@ BAD = {
         "is not a valid safetensors file",
     ),
     "an adaptation of another base": (["info", "whole", "--model", "encoder"], "another base"),
-    "an adaptation of another base to convert": (["convert", "whole", "new"], "another base"),
+    "an adaptation of another base to convert": (
+        ["convert", "whole", "new", "--model", "decoder"],
+        "another base",
+    ),
     "a folder with other files": (
         ["convert", "decoder", "critic"],
         "critic has labels.json: only a folder of model.safetensors",

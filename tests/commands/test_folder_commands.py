@@ -13,6 +13,7 @@ from minipeft.autograd.nn import size
 from minipeft.hf.models.family import PARAMETERS
 from tests.support import families
 from tests.support.families import BERT, GPT2, METHODS, C, V, decoder, encoder
+from tests.support.tokenizers import letters
 
 LLAMA = replace(families.LLAMA, head_width=None, rope_theta=10000.0, window=None, biases=())
 CAUSAL = {
@@ -174,7 +175,7 @@ def test_an_adaptation_with_a_head_in_our_format_names_its_network(tmp_path, jso
 @each_family
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_model_is_converted_with_its_tokenizer(tmp_path, json_of, kind, dtype):
-    mp.save(LMS[kind], tmp_path / "m", tokenizer=mp.load_tokenizer())
+    mp.save(LMS[kind], tmp_path / "m", tokenizer=letters())
     report = json_of("convert", tmp_path / "m", tmp_path / "n", "--dtype", dtype)
     assert report["dtype"] == dtype and report["params"] == size(LMS[kind])
     assert {*report["files"]} == {p.name for p in (tmp_path / "m").iterdir()}

@@ -15,7 +15,7 @@ from ...model.bert import Encoder, MaskedLM
 from ...model.config import Config
 from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ...model.transformer import Decoder, Transformer
-from ...storage.json import CheckpointError, Settings, parse_json
+from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.safetensors import SafetensorsFile, float_dtype
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
@@ -27,7 +27,13 @@ HEAD_SUFFIXES = {  # class of our network: how the name of its Hugging Face clas
     SpanClassifier: "ForQuestionAnswering",
 } | dict.fromkeys(HEADLESS, "Model")
 DEFAULT_POOL = {True: "last", False: "cls"}  # pool of a Classifier, by `causal`
-KEPT_SETTINGS = "bos_token_id", "eos_token_id", "pad_token_id", "id2label", "label2id"
+SPECIAL_TOKENS = "bos_token_id", "eos_token_id", "pad_token_id"
+REPLACED = (  # settings of a folder that contradict what is written, and have no name here
+    "torch_dtype",
+    "num_labels",
+    "rope_scaling",
+    "quantization_config",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +134,7 @@ class Family:
     def load(self, folder, settings: Settings, open_file=SafetensorsFile) -> Transformer:
         """Return the model in a folder with these settings; `open_file` opens its tensors."""
         settings.check_supported({"problem_type": ("single_label_classification",)})
+        check_special_tokens(settings)
         for name in ("id2label", "label2id"):
             settings.field(name, None, dict)
         c = self.to_config(settings)
@@ -149,7 +156,7 @@ class Family:
             for t, part in zip(tensors, parts, strict=True):
                 new[id(t)] = Tensor(np.asarray(part, file.dtype))
         file.check_all_used()
-        model.folder_settings = {n: settings[n] for n in KEPT_SETTINGS if n in settings}
+        model.folder_settings = {n: x for n, x in settings.items() if n not in REPLACED}
         return model.map(lambda t: new[id(t)])
 
     def check_sizes(self, file, config):
@@ -191,11 +198,9 @@ class Family:
 
     def files(self, model: Transformer, dtype) -> dict:
         """Return {file name: content} of the folder of a model: settings; arrays and metadata."""
-        settings = self.to_settings(model.config)
-        self.check_reads_back(settings, model.config)
+        settings = self.settings(model)
         prefix = self.class_prefixes[settings["model_type"]]
         architecture = prefix + HEAD_SUFFIXES.get(type(model), self.lm_suffix)
-        settings |= model.folder_settings
         settings |= {"architectures": [architecture], "dtype": float_dtype(dtype).name}
         arrays = {}
         for name, (tensors, transposed) in self.hf_tensors(model).items():
@@ -205,13 +210,28 @@ class Family:
             self.add_head_fields(model, settings, arrays)
         return {"config.json": settings, "model.safetensors": (arrays, {})}
 
-    def check_reads_back(self, settings, config):
-        """Raise CheckpointError if the settings would be read as another configuration."""
-        text = json.dumps(settings, default=lambda x: x.tolist())
-        if (read := self.to_config(parse_json(text, "config.json"))) != normalized(config):
+    def settings(self, model) -> dict:
+        """Return the settings of a model, and those of its folder that do not contradict them.
+
+        Raises CheckpointError if they would be read as another configuration.
+        """
+        c, folder = normalized(model.config), model.folder_settings
+        settings = self.to_settings(model.config)
+        special = {n: settings.pop(n) for n in SPECIAL_TOKENS if n in settings}
+        settings = ({} if "model_type" in folder else special) | folder | settings
+        if type(model) is not SpanClassifier:  # the names of its tensors depend on the type
+            own_type = settings | {"model_type": folder.get("model_type", settings["model_type"])}
+            settings = own_type if self.reread(own_type) == c else settings
+        if (read := self.reread(settings)) != c:
             raise CheckpointError(
-                f"{self.name}'s config.json can't hold {config}: it would be read as {read}"
+                f"{self.name}'s config.json can't hold {c}: it would be read as {read}"
             )
+        return settings
+
+    def reread(self, settings: dict) -> Config:
+        """Return the configuration that the settings are read as."""
+        text = json.dumps(settings, default=lambda x: x.tolist())
+        return self.to_config(parse_json(text, "config.json"))
 
     def add_head_fields(self, model, settings, arrays):
         """Add what the folder of a model with a head has: names of the classes, and a bias."""
@@ -252,6 +272,20 @@ class Zeros:
 
     def astype(self, dtype):
         return np.broadcast_to(np.zeros((), dtype), self.shape)
+
+
+def check_special_tokens(settings: Settings) -> Settings:
+    """Return the settings; raise CheckpointError if one of SPECIAL_TOKENS is no token id.
+
+    Only the end of a text may be a list of token ids.
+    """
+    for name in SPECIAL_TOKENS:
+        value = settings.get(name)
+        ids = value if isinstance(value, list) and name == "eos_token_id" else [value]
+        if value is not None and not all(type(i) is int for i in ids):
+            must = "a token id" + " or a list of token ids" * (name == "eos_token_id")
+            raise CheckpointError(f"{settings.path}: {name}={short_repr(value)} must be {must}")
+    return settings
 
 
 def expected_shapes(c: Config) -> Iterator[tuple[str, tuple]]:

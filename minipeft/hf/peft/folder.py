@@ -121,6 +121,8 @@ def adaptation_files(γ: Adaptation) -> dict:
         "network": network_of(folded).__name__,
     }
     config, arrays, metadata = to_folder_format(folded)
+    if γ.made_for.folder:
+        config |= {"base_model_name_or_path": γ.made_for.folder}
     files = {CONFIG: config, ADAPTER: (arrays, metadata | record)}
     return files | ({NETWORK: named_arrays(γ)} if has_network(γ.method) else {})
 
