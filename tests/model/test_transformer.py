@@ -58,7 +58,7 @@ PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 @methods
 def test_padding_anywhere_changes_nothing(model, name):
     adaptation = attached(name, model)
-    ids, labels, mask = batch(model, 10, adaptation)
+    ids, labels, mask = batch(model, 5, adaptation)
     z, loss = model(ids, adaptation, mask=mask), 0
     for i in range(len(ids)):
         text, label = row(i, ids, labels, mask=mask)
