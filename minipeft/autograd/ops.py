@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from .arraylike import OPERATIONS
 from .tensor import Tensor, op
 
 
@@ -54,6 +55,17 @@ def div(a, b):
 
 
 @op
+def power(a, b):
+    """Return aᵇ."""
+    y = a**b
+    return (
+        y,
+        lambda g: g * (b * a ** (b - (b != 0))),  # for b = 0 it is 0, also at a = 0
+        lambda g: g * (y * np.log(np.asarray(a, y.dtype, like=y))),
+    )
+
+
+@op
 def exp(x):
     y = np.exp(x)
     return y, lambda g: g * y
@@ -77,10 +89,18 @@ def tanh(x):
 
 
 @op
-def sum(x, axis=None):
-    """Return the sum along an axis, or of all numbers; the axes are kept, with length 1."""
-    shape = x.shape
-    return x.sum(axis, keepdims=True), lambda g: np.broadcast_to(g, shape)
+def sum(x, axis=None, keepdims=False):
+    """Return the sum along an axis, a tuple of axes, or of all numbers, as np.sum."""
+    y, shape = x.sum(axis, keepdims=True), x.shape
+    kept = y.shape
+    y = y if keepdims else np.squeeze(y, axis)
+    return y, lambda g: np.broadcast_to(g.reshape(kept), shape)
+
+
+def mean(x, axis=None, keepdims=False):
+    """Return the mean along an axis, a tuple of axes, or of all numbers, as np.mean."""
+    y = sum(x, axis, keepdims)
+    return y / (x.size // max(1, y.size))
 
 
 # -- products -----------------------------------------------------------------
@@ -88,7 +108,14 @@ def sum(x, axis=None):
 
 @op
 def matmul(a, b):
-    """Return a b for a (..., T, I) and b (..., I, O), or one b (I, O) for all leading axes."""
+    """Return a b for a (..., T, I) and b (..., I, O), or one b (I, O) for all leading axes.
+
+    a and b may be vectors (I,), as for np.matmul.
+    """
+    if b.ndim == 1:
+        return a @ b, lambda g: g[..., None] * b, lambda g: flat(a).T @ g.reshape(-1)
+    if a.ndim == 1 and b.ndim > 2:
+        return a @ b, lambda g: (b @ g[..., None])[..., 0], lambda g: a[:, None] * g[..., None, :]
     if b.ndim == 2:
         shape = a.shape
         return (
@@ -111,7 +138,32 @@ def flip(x):
     return x[..., ::-1, :], lambda g: g[..., ::-1, :]
 
 
+@op
+def reverse_axes(x):
+    """Return x with its axes in reverse order, as x.T."""
+    return x.T, lambda g: g.T
+
+
 # -- picking and joining ------------------------------------------------------
+
+
+def added_at(at, shape):
+    """Return the vjp of x[at] for x of `shape`: g is added at the places that were picked."""
+
+    def dx(g):
+        d = zeros(shape, like=g)
+        np.add.at(d, at, g)
+        return d
+
+    return dx
+
+
+@op
+def index(x, at):
+    """Return x[at] for any index of NumPy; a number may be picked several times."""
+    put = lambda i: np.asarray(i, like=x) if isinstance(i, np.ndarray) else i
+    at = tuple(map(put, at)) if isinstance(at, tuple) else put(at)
+    return x[at], added_at(at, x.shape)
 
 
 @op
@@ -119,14 +171,7 @@ def lookup(W, ids):
     """Return W[ids] for W (V, D), or W[b][ids[b]] for each row b of the batch and W (B, V, D)."""
     ids = np.asarray(ids, like=W)
     at = ids if W.ndim == 2 else (np.arange(len(W), like=W)[:, None], ids)
-    shape = W.shape
-
-    def dW(g):
-        d = zeros(shape, like=g)
-        np.add.at(d, at, g)
-        return d
-
-    return W[at], dW
+    return W[at], added_at(at, W.shape)
 
 
 @op
@@ -203,9 +248,25 @@ def broadcast_to(x, shape):
     return np.broadcast_to(x, shape), lambda g: g
 
 
-Tensor.__add__, Tensor.__sub__, Tensor.__mul__, Tensor.__truediv__ = add, sub, mul, div
-Tensor.__matmul__ = matmul
-Tensor.__radd__, Tensor.__rmul__ = lambda b, a: add(a, b), lambda b, a: mul(a, b)
-Tensor.__rsub__, Tensor.__rtruediv__ = lambda b, a: sub(a, b), lambda b, a: div(a, b)
-Tensor.__rmatmul__ = lambda b, a: matmul(a, b)
-Tensor.__neg__ = lambda x: mul(x, -1.0)
+Tensor.sum, Tensor.mean, Tensor.__getitem__ = sum, mean, index
+Tensor.T = property(reverse_axes)
+Tensor.reshape = lambda x, *shape: reshape(x, shape if len(shape) > 1 else shape[0])
+OPERATIONS |= {
+    np.add: add,
+    np.subtract: sub,
+    np.multiply: mul,
+    np.divide: div,
+    np.power: power,
+    np.matmul: matmul,
+    np.negative: lambda x: mul(x, -1.0),
+    np.positive: lambda x: x,
+    np.exp: exp,
+    np.log: log,
+    np.sqrt: sqrt,
+    np.tanh: tanh,
+    np.sum: sum,
+    np.mean: mean,
+    np.reshape: reshape,
+    np.ndim: lambda x: x.ndim,
+    np.shape: lambda x: x.shape,
+}

@@ -10,47 +10,35 @@ from functools import wraps
 
 import numpy as np
 
+from .arraylike import ArrayLike, array_of, as_floats
 
-class Tensor:
-    """Array and, if it requires a gradient, its node in the graph."""
+
+class Tensor(ArrayLike):
+    """Array of floats and, if it requires a gradient, its node in the graph.
+
+    data: an array, or anything that NumPy makes an array of numbers.  An array of floats is kept as
+    it is; integers, lists and Python's numbers become float32.
+    """
 
     __slots__ = ("data", "node", "grad", "__weakref__")
-    __array_ufunc__ = None  # array * tensor calls Tensor.__rmul__
-    __add__: Callable[..., "Tensor"]  # the operators are set in ops.py
-    __sub__: Callable[..., "Tensor"]
-    __mul__: Callable[..., "Tensor"]
-    __truediv__: Callable[..., "Tensor"]
-    __matmul__: Callable[..., "Tensor"]
-    __radd__: Callable[..., "Tensor"]
-    __rsub__: Callable[..., "Tensor"]
-    __rmul__: Callable[..., "Tensor"]
-    __rtruediv__: Callable[..., "Tensor"]
-    __rmatmul__: Callable[..., "Tensor"]
-    __neg__: Callable[..., "Tensor"]
 
     def __init__(self, data, requires_grad: bool = False, edges=()):
-        self.data, self.grad = data, None
+        self.data, self.grad = as_floats(data), None
         leaf = weakref.ref(self) if requires_grad else None
-        self.node = Node(data.shape, edges, leaf) if leaf or edges else None
+        self.node = Node(self.data.shape, edges, leaf) if leaf or edges else None
 
-    shape = property(lambda self: self.data.shape)
-    ndim = property(lambda self: self.data.ndim)
-    dtype = property(lambda self: self.data.dtype)
     requires_grad = property(lambda self: self.node is not None)
 
     def backward(self, gradient=None) -> None:
         """Add d self/dt to t.grad for every leaf t of the graph; in threads, use `grad`.
 
-        gradient: an array of the shape of this tensor, its gradient; None: 1, for a scalar.
+        gradient: an array or a tensor of the shape of this tensor; None: 1, for a scalar.
         Raises RuntimeError if no input requires a gradient or the graph was freed, ValueError for
         a gradient of another shape.
         """
         for node, g in backpropagate([self], None if gradient is None else [gradient]):
             if node.leaf and (t := node.leaf()) is not None:
                 t.grad = g if t.grad is None else t.grad + g
-
-    def __float__(self):
-        return float(self.data.item())
 
     def __repr__(self):
         return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
@@ -94,8 +82,11 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
     There is no recursion, and every edge is visited once.
     """
     if all(y.node is None for y in ys):
-        raise RuntimeError("no input of this graph requires a gradient")
-    gs = [seed(y) for y in ys] if gs is None else gs
+        raise RuntimeError(
+            "no input of this graph requires a gradient: give the model an adaptation, as in "
+            "model.loss(ids, labels, γ), or create a Tensor with requires_grad=True"
+        )
+    gs = [seed(y) for y in ys] if gs is None else [as_floats(array_of(g)) for g in gs]
     grads, queue = {}, []
 
     def accumulate(node, g):
@@ -169,7 +160,7 @@ def op(forward: Callable) -> Callable[..., Tensor]:
 
     @wraps(forward)
     def apply(*args, **options):
-        y, *vjps = forward(*[a.data if isinstance(a, Tensor) else a for a in args], **options)
+        y, *vjps = forward(*map(array_of, args), **options)
         if not recording.get():
             return Tensor(y)
         if any(isinstance(a, Tensor) and a.node for a in args[len(vjps) :]):

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minipeft.autograd import backend
+from minipeft.autograd.tensor import Tensor
 
-VIEWS = {np.atleast_2d, np.broadcast_to, np.split}
+VIEWS = {np.atleast_2d, np.broadcast_to, np.split, np.squeeze}
 FUNCTIONS = VIEWS | {
     np.arange,
     np.array,
@@ -51,6 +52,7 @@ UFUNCS = {
     np.minimum,
     np.multiply,
     np.negative,
+    np.not_equal,
     np.power,
     np.rint,
     np.sqrt,
@@ -92,6 +94,8 @@ class ndarray(NDArrayOperatorsMixin):
     # -- what computes
 
     def __array_ufunc__(self, f, method, *xs, out=None, **options):
+        if any(isinstance(x, Tensor) for x in xs):
+            return NotImplemented  # as CuPy does for types that it doesn't know
         known = method == "__call__" or (f is np.add and method == "at")
         if f not in UFUNCS or not known or options:
             raise TypeError(f"not known to be CuPy's: {f.__name__}.{method}(…, {options})")

@@ -85,6 +85,11 @@ def lookup(W, ids):
     return np.reshape(rows, (*ids.shape, W.shape[-1]))
 
 
+def picked(x, at):
+    places = np.arange(x.size).reshape(x.shape)[at]
+    return np.reshape([x[np.unravel_index(i, x.shape)] for i in places.ravel()], places.shape)
+
+
 def rows_of(x, rows):
     return np.reshape([x[row] for row in rows], (len(rows), *x.shape[1:]))
 
@@ -136,6 +141,22 @@ def targets(n, rng):
     return {"target": np.where(rng.random(y.shape) < 0.3, -100, y), "count": np.int64(3)}
 
 
+def indices(n, rng):
+    """An index of each kind, for an array (V, N, D)."""
+    rows = rng.integers(n.V, size=(2, 4))
+    kinds = [
+        -1,
+        (..., 0),
+        (0, n.N - 1, -1),
+        (slice(None, None, -1), None, slice(1, None)),
+        rows,
+        [*rows[0]],
+        (rows, slice(None), rng.integers(n.D, size=4)),
+        (slice(0, 0),),
+    ]
+    return {"at": kinds[rng.integers(len(kinds))]}
+
+
 def span(n, rng):
     start, stop = sorted(rng.integers(n.S + 1, size=2))
     return {"start": start, "stop": stop, "axis": rng.choice([1, -2])}
@@ -163,6 +184,10 @@ def apart(x):
     return x + np.copysign(0.5, x)
 
 
+def positive(x):
+    return np.abs(x) + 0.5
+
+
 # -- the table -------------------------------------------------------------------
 
 LETTERS = "BTSIODVNKGHd"
@@ -171,9 +196,16 @@ TABLE = [
     Row(ops.sub, "*B,T,D *B,T,D", lambda a, b: a - b),
     Row(ops.mul, "*B,T,D *B,T,D", lambda a, b: a * b),
     Row(ops.div, "*B,T,D *B,T,D", lambda a, b: a / b, domain=apart),
+    Row(ops.power, "*B,T,D *B,T,D", lambda a, b: np.exp(b * np.log(a)), domain=positive),
+    Row(
+        ops.power,
+        "B,T,D",
+        lambda x, b: np.prod([x] * b, 0),
+        lambda n, rng: {"b": int(rng.integers(2, 4))},
+    ),
     Row(ops.exp, "B,T,D", lambda x: np.exp(x)),
-    Row(ops.log, "B,T,D", lambda x: np.log(x), domain=lambda x: np.abs(x) + 0.5),
-    Row(ops.sqrt, "B,T,D", lambda x: x**0.5, domain=lambda x: np.abs(x) + 0.5),
+    Row(ops.log, "B,T,D", lambda x: np.log(x), domain=positive),
+    Row(ops.sqrt, "B,T,D", lambda x: x**0.5, domain=positive),
     Row(ops.tanh, "B,T,D", lambda x: np.sinh(x) / np.cosh(x)),
     Row(functional.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
     Row(functional.gelu, "B,T,D", gelu),
@@ -182,8 +214,11 @@ TABLE = [
     Row(
         ops.sum,
         "B,T,D",
-        lambda x, axis: np.sum(x, axis, keepdims=True),
-        lambda n, rng: {"axis": [None, 1, -1, (0, 2)][rng.integers(4)]},
+        lambda x, axis, keepdims: np.sum(x, axis, keepdims=keepdims),
+        lambda n, rng: {
+            "axis": [None, 1, -1, (0, 2)][rng.integers(4)],
+            "keepdims": bool(rng.integers(2)),
+        },
     ),
     Row(
         functional.dropout,
@@ -197,11 +232,19 @@ TABLE = [
         lambda a, b: np.einsum("...ti,...io->...to", a, b),
     ),
     Row(
+        ops.matmul,
+        "I I | T,I I | B,T,I I",
+        lambda a, b: np.reshape([row @ b for row in a.reshape(-1, len(b))], a.shape[:-1]),
+    ),
+    Row(ops.matmul, "I I,O | I H,I,O", lambda a, b: np.einsum("i,...io->...o", a, b)),
+    Row(
         functional.linear,
         "B,T,I I,O O | T,I I,O O | B,T,I B,I,O B,1,O | B,T,I I,O B,1,O",
         lambda x, W, b: np.einsum("...ti,...io->...to", x, W) + b,
     ),
     Row(ops.transpose, "B,T,D", lambda x: np.einsum("btd->bdt", x)),
+    Row(ops.reverse_axes, "B,T,D", lambda x: np.einsum("btd->dtb", x)),
+    Row(ops.reverse_axes, "T,D", lambda x: np.einsum("td->dt", x)),
     Row(ops.flip, "B,T,D | T,D", lambda x: np.flip(x, -2)),
     Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", memory_cell),
     Row(
@@ -229,6 +272,7 @@ TABLE = [
         lambda n, r: {"eps": 0.1},
     ),
     Row(functional.rms_norm, "B,T,D D | B,T,D B,1,D", rms_norm, lambda n, rng: {"eps": 0.1}),
+    Row(ops.index, "V,N,D", picked, indices),
     Row(ops.lookup, "V,D | B,V,D", lookup, tokens),
     Row(ops.take, "N,T,D", rows_of, lambda n, rng: {"rows": rng.integers(n.N, size=n.B)}),
     Row(ops.narrow, "B,S,D", lambda x, start, stop, axis: x[:, start:stop], span),

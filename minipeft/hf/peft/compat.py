@@ -30,7 +30,7 @@ class DetachedDoRA(DoRA):
 
     def magnitude(self, layer, A, B, m):
         _, V = super().magnitude(layer, A, B, m)
-        return m / Tensor(sqrt(sum_over(V * V, axis=-2)).data), V
+        return m / Tensor(sqrt(sum_over(V * V, axis=-2, keepdims=True)).data), V
 
 
 class PeftModel:

@@ -235,8 +235,8 @@ FAULTS = {
             "methods/test_starts.py -k 'test_holds and LO or dora and gpt2 and not "
             "device or slip and last'"
         ): [
-            ("axis=-2)", "axis=-1)"),
-            ("m / sqrt(sum_over(V * V, axis=-2))", "m / sum_over(V * V, axis=-2)"),
+            ("axis=-2, keepdims", "axis=-1, keepdims"),
+            ("m / sqrt(sum_over(V * V,", "m / (sum_over(V * V,"),
             ("axis=0, keepdims=True)", "axis=0, keepdims=True) * 2"),
             ("- b + self.branch", "+ self.branch"),
             ("* scale + b", "* scale"),
