@@ -159,6 +159,10 @@ class Linear(Module):
         """Return x A, for a matrix A (I, r) in place of W."""
         return matmul(x, A)
 
+    def oriented(self, W):
+        """Return W as (I, O), or a matrix (I, O) as W."""
+        return W
+
 
 class LayerNorm(Module):
     """y = g n + b,  n = (x - mean) / √(var + ε)        g, b (D,)        Ba et al. 2016, eq. 4"""
@@ -189,7 +193,7 @@ class Embedding(Module):
     def __init__(self, V, D, rng, std=0.02):
         self.W = normal(rng, std, V, D)
 
-    shape = property(lambda self: self.W.shape)
+    shape, oriented = Linear.shape, Linear.oriented
 
     def __call__(self, ids):
         return self.product(ids, self.W)
@@ -202,8 +206,14 @@ class Embedding(Module):
 class TiedHead(Module):
     """z = x Wᵀ        W (V, D) of the embedding"""
 
+    shape = property(lambda self: self.W.shape[::-1])
+    product = Linear.product
+
     def __init__(self, embedding):
         self.W = embedding.W
 
     def __call__(self, x):
         return matmul(x, transpose(self.W))
+
+    def oriented(self, W):
+        return transpose(W)

@@ -141,7 +141,7 @@ def test_a_broken_adaptation_is_refused_by_name(tmp_path, case):
     [
         ({"layers_to_transform": [0, 2]}, r"layers_to_transform=\[0, 2\] must be .* 0 to 1"),
         ({"layers_pattern": "blocks", "layers_to_transform": 1}, "layers_pattern='blocks' is not"),
-        ({"target_modules": ["lm_head"]}, "lm_head has no matrix of its own"),
+        ({"target_modules": ["lm_head"]}, "lm_head.lora_A.weight is missing"),
         ({"target_modules": ["ln_1"]}, "h.0.ln_1 has no matrix that"),
     ],
 )

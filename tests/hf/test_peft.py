@@ -121,14 +121,6 @@ def test_a_setting_that_is_not_supported_is_named(tmp_path, settings, says):
         load_adaptation(folder, MODEL)
 
 
-def test_the_weights_of_an_adapted_embedding_must_be_the_bases(tmp_path):
-    γ = attach_random(LoRA(2, targets="^tokens$"), MODEL)
-    name, W = "base_model.model.transformer.wte.base_layer.weight", MODEL.tokens.W.data
-    load_adaptation(save_as_peft(γ, tmp_path / "a", {name: W}), MODEL)
-    with pytest.raises(CheckpointError, match="wte.base_layer.weight is not the model's"):
-        load_adaptation(save_as_peft(γ, tmp_path / "b", {name: W + 0.1}), MODEL)
-
-
 @families
 def test_target_modules_are_endings_of_full_names(tmp_path, name):
     """An ending begins after a dot of the module's name in the whole network."""

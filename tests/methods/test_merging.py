@@ -4,24 +4,29 @@ import numpy as np
 import pytest
 
 from minipeft import (
+    IA3,
     PLAIN,
     AdamW,
     Cache,
     Chain,
     Classifier,
     Decoder,
+    DoRA,
     Each,
     FullFineTuning,
     LoRA,
+    Tensor,
     Trainer,
     merge,
     stack,
 )
 from minipeft.adaptation.merge import fold
 from minipeft.adaptation.method import as_adaptation
+from minipeft.autograd.ops import reshape
 from tests.support.families import (
     CLASSIFIERS,
     DECODERS,
+    ENCODERS,
     METHODS,
     ON_HOST,
     V,
@@ -178,13 +183,27 @@ def test_a_tied_head_stays_tied():
     new = merge(model, attached("full", model))
     assert new.head.W is new.tokens.W and len(new.parameters()) == len(model.parameters())
     head = LoRA(rank=2, targets="^head$")
-    with pytest.raises(ValueError, match=r"does not fit head \(TiedHead\)"):
-        head.attach(model, rng())
-    for torn in (FullFineTuning("^head$"), FullFineTuning("^tokens$")):
+    for torn in (FullFineTuning("^head$"), FullFineTuning("^tokens$"), head, IA3("^head$")):
         with pytest.raises(ValueError, match="shared with another layer"):
             merge(model, torn.attach(model, rng()))
     untied = DECODERS["rotary"]
     assert from_applied(untied, head.attach(untied, rng())) <= 1e-12
+
+
+@pytest.mark.parametrize("model", [DECODERS["gpt2"], ENCODERS["bert"]], ids=["gpt2", "bert"])
+@pytest.mark.parametrize(
+    "method",
+    [LoRA(2, targets="^head$"), DoRA(2, targets="^head$"), IA3("^head$"), IA3("^head$", "^head$")],
+    ids=repr,
+)
+def test_the_weights_of_a_tied_head_compute_what_is_applied(model, method):
+    γ, head = method.attach(model, rng()), model.head
+    for p in γ.parameters():
+        p.data = p.data + 0.3 * rng().normal(size=p.shape)
+    x = Tensor(rng().normal(size=(2, 3, model.config.width)))
+    changed = {name: reshape(t, head.tensors()[name].shape) for name, t in γ.merged(head).items()}
+    y = head.replace(**changed)(x).data
+    assert np.abs(y - γ(head, x).data).max() < 1e-12 < np.abs(y - head(x).data).max()
 
 
 @networks

@@ -71,7 +71,7 @@ BERT = Bert(
         "pooler": "pooler.dense",
         "transform.dense": "cls.predictions.transform.dense",
         "transform.ln": "cls.predictions.transform.LayerNorm",
-        "head": "cls.predictions",
+        "head": "cls.predictions.decoder",
     },
     head_names={
         Classifier: "classifier",

@@ -117,6 +117,7 @@ class Family:
             path, name = place.rsplit(".", 1)
             if id(t) not in seen:  # a tied head is the embedding
                 key = f"{self.full_hf_name(path, type(model), c)}.{PARAMETERS[name]}"
+                key = dict(self.tied_names).get(key, key) if c.tied_head else key
                 transposed = name == "W" and self.is_transposed(path, c)
                 found.setdefault(key, ([], transposed))[0].append(t)
             seen.add(id(t))

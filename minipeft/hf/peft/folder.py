@@ -50,15 +50,16 @@ from ..models import family_of
 from .ia3 import read_ia3, write_ia3
 from .lora import read_lora, write_lora
 from .modules_to_save import (
-    changed_embeddings,
+    read_base_weights,
     read_biases,
     read_modules,
     read_norms,
+    remove_copies,
     write_biases,
     write_modules,
     write_norms,
 )
-from .naming import PeftNames
+from .naming import WITH_HEAD, PeftNames
 from .native import (
     NotInPeft,
     as_checkpoint_error,
@@ -81,11 +82,8 @@ PROMPT_LEARNING = {
 }
 TUNERS = {"LORA": (LoRA, DoRA), "IA3": (IA3,), "LN_TUNING": (LayerNormTuning,)}
 PEFT_TYPES = PROMPT_LEARNING | TUNERS  # PEFT's name: our methods
-BESIDE = {  # what each may have after it in a Chain, in this order; others only a Probe
-    "LORA": (BiasTuning, FullFineTuning, Probe),
-    "IA3": (FullFineTuning, Probe),
-    "LN_TUNING": (FullFineTuning, Probe),
-}
+BESIDE = FullFineTuning, Probe  # what may come after them in a Chain, in this order
+BESIDE_LORA = BiasTuning, *BESIDE
 READERS: dict[str, Callable] = {"LORA": read_lora, "IA3": read_ia3, "LN_TUNING": read_norms}
 TASK_TYPES = {
     Decoder: "CAUSAL_LM",
@@ -98,7 +96,6 @@ TASK_TYPES = {
     Features: "FEATURE_EXTRACTION",
     Encoder: "FEATURE_EXTRACTION",
 }
-WITH_HEAD = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"
 
 
 # -- writing
@@ -172,15 +169,14 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
         write = write_ia3 if peft_type == "IA3" else write_norms
         config, arrays = write(mains[0], family, full)
     config |= {"peft_type": peft_type, "inference_mode": True, "task_type": task}
-    saved = []
+    saved, prefix = [], "base_model." if prompt else "base_model.model."
     if biases:
         config["bias"], more = write_biases(biases, mains, family, full)
         arrays |= more
     if full_layers:
-        saved, more = write_modules(full_layers, family, full)
+        saved, more = write_modules(full_layers, family, full, prefix=prefix)
         arrays |= more
     if probe:
-        prefix = "base_model." if prompt else "base_model.model."
         (score,), more = write_modules(probe, family, full, prefix=prefix)
         if family.head_has_bias(c, network):  # ours may have none, which is 0
             classes = len(more[f"{prefix}{score}.weight"])
@@ -194,7 +190,7 @@ def check_others(peft_type, mains, others):
 
     Raises NotInPeft for other methods, for another order, and for layers that two of them adapt.
     """
-    allowed = BESIDE.get(peft_type, (Probe,))
+    allowed = BESIDE_LORA if peft_type == "LORA" else BESIDE
     found = {type(m.method): m for m in others}
     if [*found.values()] != others or [*found] != [c for c in allowed if c in found]:
         raise NotInPeft
@@ -273,17 +269,26 @@ def from_peft(settings, file, model, saved: list) -> list[Adaptation]:
     names, peft_type = PeftNames(model, family_of(model.config), settings), settings["peft_type"]
     of = lambda *classes: [m for m in saved if type(m) in classes]
     mains = of(*PEFT_TYPES[peft_type])
+    remove_copies(file, names)
     if peft_type in PROMPT_LEARNING:
         γs = [read_prompt(settings, file, model, mains[0] if mains else None)]
-        return γs + read_head(file, names)
-    γs = READERS[peft_type](file, names, mains)
+    else:
+        γs = READERS[peft_type](file, names, mains)
     if peft_type == "LORA":
         γs += read_biases(file, names, of(BiasTuning))
-    modules = [m for m in names.modules_to_save() if m != names.head]
-    if modules := modules + changed_embeddings(file, names):
-        at = read_modules(file, names, modules)
+    base = read_base_weights(file, names)
+    inner = [γ for γ in γs if any(map(γ.adapts, base))]
+    if any(isinstance(γ.method, DoRA) for γ in inner):
+        raise CheckpointError(
+            f"{file.path} has other weights of {' and '.join(base)} than the model, to which DoRA "
+            "can't be added: load it with the base model that it was trained with"
+        )
+    at = read_modules(file, names, [m for m in names.modules_to_save() if m != names.head])
+    if at := at | ({} if inner else base):
         method = [*of(FullFineTuning), FullFineTuning(names.pattern(at))][0]
         γs.append(method.bind(at, model))
+    if inner:
+        γs.insert(0, FullFineTuning(names.pattern(base)).bind(base, model))
     return γs + read_head(file, names)
 
 

@@ -14,8 +14,6 @@ import numpy as np
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...methods import DoRA, LoRA
-from ...storage.json import CheckpointError
-from .modules_to_save import equals_base
 from .native import NotInPeft, as_checkpoint_error
 
 UNSUPPORTED = (  # settings that change what is computed
@@ -135,21 +133,10 @@ def read_module(file, names, module: str, method: LoRA):
     form = "lora_embedding_{}" if paths[0] in EMBEDDINGS else "lora_{}.weight"
     A = file.require(f"{module}.{form.format('A')}", (r, I)).T.astype(dtype)
     B = file.require(f"{module}.{form.format('B')}", (O * n, r)).T.astype(dtype)
-    check_base_layer(file, names, module)
     if not isinstance(method, DoRA):
         return A, B, None
     m = file.require(f"{module}.lora_magnitude_vector", (O * n,)).astype(dtype)
     return A, B, np.split(m, n)
-
-
-def check_base_layer(file, names, module):
-    """Raise CheckpointError if the file has the weights of an adapted layer, and not the model's.
-
-    PEFT saves embeddings and heads of language models beside their LoRA.
-    """
-    name = f"{module}.base_layer.weight"
-    if name in file and not equals_base(file, names, module, name):
-        raise CheckpointError(f"{file.path}: {name} is not the model's: it is of another base")
 
 
 def split(paths: list[str], A, B, m, saved: LoRA | None = None) -> dict | None:

@@ -5,7 +5,9 @@ import numpy as np
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...autograd.backend import host
+from ...autograd.bfloat16 import from_bfloat16, to_bfloat16
 from ...methods import BiasTuning, LayerNormTuning
+from ...storage.json import CheckpointError
 from ..models.family import PARAMETERS
 from .native import NotInPeft
 
@@ -46,28 +48,94 @@ def read_modules(file, names, modules: list[str], infix="", tensors="Wgb") -> di
     return at
 
 
-def changed_embeddings(file, names) -> list[str]:
-    """Return the token embedding and the head, if the file has other weights than the base.
+# -- copies, and weights of the base
 
-    PEFT saves them, without being asked, if it takes the vocabulary for resized.
+
+def remove_copies(file, names) -> None:
+    """Leave one of several tensors that PEFT writes for one; raise CheckpointError if they differ.
+
+    A module that is trained in full may be there as X, as X.modules_to_save, as
+    X.modules_to_save.default, and as X.original_module, before training, which has no effect.
     """
-    changed, listed = [], names.modules_to_save()
+    tied = names.family.tied_names
+    known = {f"{m}.{PARAMETERS[n]}" for m in names.modules for n in names.tensors(m)} | {
+        *dict(tied).values()
+    }
+    for name in [*file]:
+        front, _, rest = name.partition(".modules_to_save.")
+        originals = known.intersection({f"{front}.{rest}", f"{front}.{rest.partition('.')[2]}"})
+        if ".original_module." in name:
+            del file[name]
+        elif originals:
+            rename(file, name, originals.pop())
+    for name, other in tied:  # the bias of BERT's word head has two names
+        module, owner = (n.rpartition(".")[0] for n in (name, other))
+        if other not in file or owner in names.modules or module not in names.modules:
+            continue
+        if names.is_saved(names.full_name(module)) and not names.is_saved(other):
+            del file[other]  # the bias before training
+        else:
+            inside = name.replace(module, f"{module}.base_layer")
+            rename(file, other, inside if inside in file else name)
+
+
+def rename(file, name, new):
+    """Rename a tensor of the file; raise CheckpointError if another one has the new name."""
+    x = file.pop(name)
+    if not np.array_equal(file.setdefault(new, x), x):
+        raise CheckpointError(f"{file.path}: {name} and {new} differ, but should be copies")
+
+
+def read_base_weights(file, names) -> dict:
+    """Return {path: {name: parameter}} of the base weights in the file that are not the model's.
+
+    PEFT writes those of layers that are adapted, as X.base_layer, and those of the token embedding
+    and the head.  When it reads the file, they replace the model's.
+    """
+    at, layers, saved = {}, names.layers, names.modules_to_save()
     for module, (path, *_) in names.modules.items():
-        name = f"{module}.weight"
-        if path in ("tokens", "head") and name in file and module not in listed:
-            if equals_base(file, names, module, name):
-                file.pop(name)
-            else:
-                changed.append(module)
-    return changed
+        infixes = ["base_layer."] + [""] * (path in ("tokens", "head"))
+        for infix in infixes if module not in saved else ():
+            there = [n for n in names.tensors(module) if is_unread(file, module, infix, n)]
+            for p, tensors in read_modules(file, names, [module], infix, there).items():
+                at.setdefault(p, {}).update(tensors)
+    if names.model.config.tied_head:
+        tie(at, file, names)
+    base = lambda path: {n: host(t.data) for n, t in layers[path].tensors().items()}
+    changed = [p for p in at if not all(is_copy(x.data, base(p)[n]) for n, x in at[p].items())]
+    return {
+        p: {n: parameter(np.atleast_2d(x)) for n, x in base(p).items()} | at[p] for p in changed
+    }
 
 
-def equals_base(file, names, module, name) -> bool:
-    """Return whether a tensor of the file is the weight matrix of the module in the base model."""
-    path = names.modules[module][0]
-    W = host(names.layers[path].W.data)
-    W = W.T if names.family.is_transposed(path, names.model.config) else W
-    return np.allclose(file.require(name, W.shape), W, atol=1e-6)
+def is_unread(file, module, infix, name):
+    """Return whether the file has a tensor of a module that was not read."""
+    key = f"{module}.{infix}{PARAMETERS[name]}"
+    return key in file and key not in file.used
+
+
+def tie(at, file, names):
+    """Give the token embedding and a head that is tied to it the same base weights."""
+    saved = names.modules_to_save()
+    paths = {ps[0]: m for m, ps in names.modules.items() if m not in saved}
+    paths = {path: paths[path] for path in ("tokens", "head") if path in paths}
+    found = [at[path]["W"] for path in paths if "W" in at.get(path, ())]
+    if len(found) == 2 and not np.array_equal(found[0].data, found[1].data):
+        raise CheckpointError(
+            f"{file.path}: the weights of {' and '.join(paths.values())} differ, but the model has "
+            "them tied"
+        )
+    for path in paths if found else ():
+        at.setdefault(path, {})["W"] = found[0]
+
+
+def is_copy(x, W) -> bool:
+    """Return whether x is W, or one of them is the other in half precision."""
+    x, W = x.reshape(W.shape), W.astype("f4")
+    halves = (lambda x: x.astype("f2").astype("f4"), lambda x: from_bfloat16(to_bfloat16(x)))
+    with np.errstate(over="ignore"):
+        rounded = any(np.array_equal(h(x), W) or np.array_equal(x, h(W)) for h in halves)
+    return rounded or np.allclose(x, W, atol=1e-6)
 
 
 # -- norms
@@ -103,9 +171,6 @@ def write_biases(γ: Adaptation, loras: list[Adaptation], family, full):
 def read_biases(file, names, saved: list[BiasTuning]) -> list[Adaptation]:
     """Return [the biases that are trained beside a LoRA], or [], by the `saved` method if any."""
     bias = names.settings.get("bias") or "none"
-    for name in [n for n in file if n.endswith(("modules_to_save.bias", "original_module.bias"))]:
-        file.pop(name)  # PEFT writes the head's bias once more, and its value before training
-    file.pop("cls.predictions.decoder.bias", None)  # tied to cls.predictions.bias
     if bias == "none":
         return []
     excluded = names.modules_to_save()

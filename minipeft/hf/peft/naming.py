@@ -11,6 +11,8 @@ from itertools import accumulate
 from ...adaptation.patterns import matches
 from ...storage.json import CheckpointError, Settings, short_repr
 
+WITH_HEAD = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"  # task types whose head PEFT trains in full
+
 
 class PeftNames:
     """The modules of a model, {module: [our paths]}, and what a configuration says of them."""
@@ -28,26 +30,23 @@ class PeftNames:
         """Return an error that names the configuration's file."""
         return CheckpointError(f"{self.settings.path}: {message}")
 
+    def tensors(self, module: str) -> dict:
+        """Return {name: tensor} of the first of a module's layers."""
+        return self.layers[self.modules[module][0]].tensors()
+
     # -- what a field names
 
-    def full_names(self, module: str) -> list[str]:
-        """Return the names of a module in the whole network of transformers.
-
-        There are two with a span head, whose trunk transformers calls by two names.
-        """
-        path = self.modules[module][0]
-        return [
-            self.family.full_hf_name(path, self.network, self.model.config),
-            self.family.base_model_prefix + module,
-        ]
+    def full_name(self, module: str) -> str:
+        """Return the name of a module in the whole network of transformers."""
+        return self.family.full_hf_name(self.modules[module][0], self.network, self.model.config)
 
     def is_named(self, module: str, names, field: str) -> bool:
         """Return whether a list of endings, or a pattern of full names, names the module."""
-        full = self.full_names(module)
+        name = self.full_name(module)
         if not isinstance(names, str):
-            return any(f".{name}".endswith(f".{ending}") for name in full for ending in names)
+            return any(f".{name}".endswith(f".{ending}") for ending in names)
         try:
-            return any(matches(field, names, name, whole=True) for name in full)
+            return matches(field, names, name, whole=True)
         except ValueError as error:
             raise self.error(str(error)) from None
 
@@ -61,21 +60,37 @@ class PeftNames:
     def is_linear(self, module: str) -> bool:
         """Return whether "all-linear" includes the module."""
         path = self.modules[module][0]
-        return self.family.is_linear(path) and path not in ("head", "score")
+        return self.family.is_linear(path) and path != "head"
 
     def targets(self, default=()) -> list[str]:
-        """Return the modules that are adapted."""
+        """Return the modules that are adapted.
+
+        As in PEFT, layers_to_transform selects among the endings in target_modules: a full name
+        there is adapted in any case.
+        """
         excluded = {*self.named_by("exclude_modules"), *self.modules_to_save()}
-        blocks = self.layers_to_transform()
+        names, blocks = (
+            self.settings.names("target_modules", pattern=True),
+            self.layers_to_transform(),
+        )
+        if blocks and isinstance(names, str):
+            raise self.error(
+                f"layers_to_transform={short_repr(blocks)} needs a list of target_modules: write "
+                "the numbers of layers into the pattern"
+            )
         found = [
             m
             for m in self.named_by("target_modules", default)
-            if m not in excluded and (not blocks or self.block_number(m) in blocks)
+            if m not in excluded
+            and (not blocks or self.full_name(m) in names or self.block_number(m) in blocks)
         ]
+        if self.model.config.tied_head and self.settings.field("ensure_weight_tying", False, bool):
+            tied = [m for m in self.modules if self.modules[m][0] in ("tokens", "head")]
+            found += [m for m in tied if m not in found and not {*tied}.isdisjoint(found)]
         if not found:
             raise self.error(
                 f"no layer matches target_modules={self.settings.get('target_modules')!r:.80}; the "
-                f"model has {', '.join(self.modules)}"
+                f"model has {', '.join(map(self.full_name, self.modules))}"
             )
         return found
 
@@ -100,16 +115,18 @@ class PeftNames:
         return int(block[1]) if block else None
 
     def modules_to_save(self) -> list[str]:
-        """Return the modules that are trained in full: the head, and those in `modules_to_save`.
+        """Return the modules that are trained in full: a task's head, and `modules_to_save`."""
+        head = self.head if self.settings.get("task_type") in WITH_HEAD else None
+        return [m for m in self.modules if m == head or self.is_saved(self.full_name(m))]
+
+    def is_saved(self, name: str) -> bool:
+        """Return whether `modules_to_save` names what has this full name.
 
         A name there includes what it contains: "mlp" is all modules in an MLP.
         """
         endings = tuple(self.settings.names("modules_to_save"))
-        prefixes = lambda name: accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
-        saved = lambda m: any(
-            prefix.endswith(endings) for name in self.full_names(m) for prefix in prefixes(name)
-        )
-        return [m for m in self.modules if m == self.head or saved(m)]
+        containers = accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
+        return any(container.endswith(endings) for container in containers)
 
     def of_module(self, module: str, field: str, default, kind: type):
         """Return the value of a module in `rank_pattern` or `alpha_pattern`, or the default."""
@@ -123,8 +140,7 @@ class PeftNames:
         """Return (inputs, outputs) of the matrix of the first of a module's layers."""
         layer = self.layers[self.modules[module][0]]
         if not hasattr(layer, "shape"):
-            its_own = " of its own" * ("W" in layer.tensors())  # a tied head has the embedding's
-            raise self.error(f"{module} has no matrix{its_own} that could be adapted")
+            raise self.error(f"{module} has no matrix that could be adapted")
         return layer.shape
 
     def pattern(self, paths: Iterable[str]) -> str:
