@@ -63,6 +63,7 @@ from .naming import WITH_HEAD, PeftNames
 from .native import (
     NotInPeft,
     as_checkpoint_error,
+    check_norms,
     flatten,
     has_network,
     method_from_json,
@@ -236,7 +237,7 @@ def read_adaptation(
     with as_checkpoint_error(file.path):  # a pattern in the metadata may be malformed
         γs = from_peft(settings, file, model, [*flatten(method)] if known else [])
     file.check_all_used()
-    return regroup(γs, method)
+    return check_norms(regroup(γs, method), model, file.path)
 
 
 def local_name(name: str, model: Module) -> str | None:

@@ -15,7 +15,7 @@ from ... import methods as library
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.chain import MethodChain
 from ...adaptation.method import Method, NoMethod, tupled
-from ...methods import PrefixTuning, PromptTuning, PseudoTokens, Reparametrised
+from ...methods import DoRA, PrefixTuning, PromptTuning, PseudoTokens, Reparametrised
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile
@@ -228,4 +228,20 @@ def read_parameters(method: Method, source, file: SafetensorsFile, model) -> Ada
             read[name] = parameter(file.require(name, p.shape).astype(p.dtype))
         new[id(p)] = read[name]
     file.check_all_used()
-    return adaptation.replace_parameters(new)
+    return check_norms(adaptation.replace_parameters(new), model, file.path)
+
+
+def check_norms(γ: Adaptation, model, path) -> Adaptation:
+    """Return γ; raise CheckpointError if DoRA divides by a norm that is 0, as PEFT's would too."""
+    layers = dict(model.modules())
+    for leaf in γ.leaves():
+        for place, ps in leaf.at.items() if isinstance(leaf.method, DoRA) else ():
+            with np.errstate(all="ignore"):
+                scale, _ = leaf.method.magnitude(layers[place].to("cpu"), **ps)
+            if not np.isfinite(scale.data).all():
+                raise CheckpointError(
+                    f"{path}: DoRA divides by the norms of the columns of W₀ + (α/r) B A, and that "
+                    f"of column {np.argmin(np.isfinite(scale.data))} is 0 or infinite at {place}: "
+                    "train it without that layer"
+                )
+    return γ
