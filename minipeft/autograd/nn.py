@@ -187,7 +187,7 @@ class RMSNorm(Module):
 class Embedding(Module):
     """y = W[ids]        W (V, D)
 
-    An id of V or more is a pseudo-token: here it gets row 0, which its adaptation replaces.
+    An id below 0 is a pseudo-token: here it gets row 0, which its adaptation replaces.
     """
 
     def __init__(self, V, D, rng, std=0.02):
@@ -200,7 +200,7 @@ class Embedding(Module):
 
     def product(self, ids, A):
         """Return A[ids], for a matrix A (V, r) in place of W."""
-        return lookup(A, np.where(ids < A.shape[-2], ids, 0))
+        return lookup(A, np.maximum(ids, 0))
 
 
 class TiedHead(Module):

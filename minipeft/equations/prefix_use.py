@@ -8,7 +8,7 @@ from ..adaptation.adaptation import parameter
 from ..adaptation.cache import Cache
 from ..adaptation.each import Each
 from ..adaptation.merge import fold
-from ..adaptation.method import stack
+from ..adaptation.method import PSEUDO, stack
 from ..autograd.nn import replace, size
 from ..methods import Encoded, LoRA, PrefixTuning, PromptTuning, PseudoTokens
 from .draw import attention_weights, columns, logits, watch
@@ -126,7 +126,7 @@ def embedding_only_and_infix(draw):
     k, L, E_x, E_y = P.shape[1], len(x), embed(θ, x), embed(θ, y)
     yield language_model(θ, np.hstack([P, E_x]))[:, k:], logits(model, x, γ)
     infix = draw.adaptation(PseudoTokens(f"{{x}} [P]*{k} {{y}}"), model)
-    (P,), ids = columns(infix)[0], np.array([*x, *range(draw.V, draw.V + k), *y])
+    (P,), ids = columns(infix)[0], np.array([*x, *PSEUDO - np.arange(k), *y])
     literal = language_model(θ, np.hstack([E_x, P, E_y]))
     yield literal, logits(model, ids, infix)
     yield logits(model, x), logits(model, ids, infix)[:, :L]  # an infix does not affect x

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..adaptation.chain import Chain
 from ..adaptation.merge import fold
+from ..adaptation.method import PSEUDO
 from ..autograd.nn import size
 from ..autograd.tensor import grad
 from ..methods import FullFineTuning, PseudoTokens, PTuning
@@ -110,7 +111,7 @@ def encoder(draw):
     Liu et al. 2021a, §3.2; →h has d/2 numbers in their code for LAMA, d in that for few examples"""
     model, words, m = draw.model(), draw.words(), draw.size(2, 4)
     θ, d, k = columns(model), model.config.width, draw.size(0, m)
-    ids = [*range(draw.V, draw.V + k), *words, *range(draw.V + k, draw.V + m)]
+    ids = [*PSEUDO - np.arange(k), *words, *PSEUDO - np.arange(k, m)]
     for kind, width in (("lstm", d), ("lstm-half", d // 2), ("mlp", None)):
         layers = draw.size(1, 2) if width else 2
         method = PTuning(f"[P]*{k} {{x}} [P]*{m - k}", encoder=kind, layers=layers)
@@ -141,7 +142,7 @@ def anchor(draw):
     yield 3 * model.config.width, size(γ), EXACT
     # with trained embeddings, the rows of the words that are read get a gradient, the anchor too
     joint = Chain(FullFineTuning("^tokens$").attach(model), γ)
-    labels = np.where(ids < draw.V, ids, -100)
+    labels = np.where(ids >= 0, ids, -100)
     dW, _ = grad(model.loss(ids[None], labels[None], joint), joint.parameters())
     yield sorted({*words, word, *y[:-1]}), np.flatnonzero(abs(dW).sum(axis=1)), EXACT
 
@@ -187,7 +188,7 @@ def joint_tuning(draw):
     θ, x, y, k = columns(model), draw.words(), draw.words(), draw.size(1, 3)
     γ = draw.adaptation(PseudoTokens(f"[P]*{k} {{x}}"), model)
     full = FullFineTuning().attach(model)
-    ids = np.array([*range(draw.V, draw.V + k), *x, *y])
+    ids = np.array([*PSEUDO - np.arange(k), *x, *y])
     y_labels = np.where(np.arange(len(ids)) < k + len(x), -100, ids)
     loss = model.loss(ids[None], y_labels[None], Chain(full, γ))
     dW, dP = grad(loss, [full.at["tokens"]["W"], γ.at["tokens"]["h"]])

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from ..adaptation.method import PSEUDO
+
 IGNORED = -100  # label of a token without a loss
 
 
@@ -38,19 +40,25 @@ class Template:
             )
 
     def fill(self, tokenizer, V, **texts):
-        """Return a list of token ids; pseudo-token i is V + i.
+        """Return a list of token ids; pseudo-token i is PSEUDO - i, below 0.
 
         tokenizer: encodes the words of the template.  V: the vocabulary size of the model.
-        texts: {name: list of ids}.  Raises ValueError for names that are not in the template.
+        texts: {name: list of ids}.  Raises ValueError for names that are not in the template, and
+        for ids of a text that are not from 0 to V - 1.
         """
         if set(texts) != set(self.names):
             raise ValueError(
                 f"template {self.text!r} takes {', '.join(self.names)}; got {', '.join(texts)}"
             )
+        for name, text in texts.items():
+            if stray := [i for i in text if i is not None and not 0 <= i < V]:
+                raise ValueError(
+                    f"token id {stray[0]} in the text {name} is not in the vocabulary of {V}"
+                )
         ids = []
         for piece in self.pieces:
             if isinstance(piece, range):
-                ids += [V + i for i in piece]
+                ids += [PSEUDO - i for i in piece]
             elif isinstance(piece, tuple):
                 ids += texts[piece[0]]
             else:

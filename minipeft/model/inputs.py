@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import PSEUDO
 
 
 class Inputs(NamedTuple):
@@ -23,19 +24,20 @@ def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=Non
 
     config: the Config of the model.  ids, mask, token_types: (B, T).
     """
-    ids = as_array("ids", ids)
+    ids, V = as_array("ids", ids), config.vocabulary
     if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
         raise ValueError(
             f"ids must be integers (batch, length), neither of them 0; got {ids.dtype} {ids.shape}"
         )
     adaptation.check_batch(len(ids))
     added = np.broadcast_to(adaptation.pseudo_tokens(len(ids)), (len(ids), 1))
-    if len(stray := np.argwhere((ids < 0) | (ids >= config.vocabulary + added))):
-        row, t = stray[0]
+    number = PSEUDO - np.where(ids < 0, ids, 0).astype(int)  # of a pseudo-token; below 0 for words
+    known = (ids >= 0) & (ids < V) | (number >= 0) & (number < added)
+    if not known.all():
+        row, t = np.argwhere(~known)[0]
         more = f" and its {added[row, 0]} pseudo-tokens" if added[row, 0] else ""
         raise ValueError(
-            f"token id {ids[row, t]} in row {row} is not in the vocabulary of "
-            f"{config.vocabulary}{more}"
+            f"token id {ids[row, t]} in row {row} is not in the vocabulary of {V}{more}"
         )
     real = check_mask(mask, ids.shape)
     return Inputs(ids, real, check_token_types(token_types, ids.shape, config.token_types))

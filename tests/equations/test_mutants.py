@@ -9,6 +9,7 @@ from minipeft import methods
 from minipeft.adaptation.adaptation import Adaptation, Front
 from minipeft.adaptation.each import Each
 from minipeft.adaptation.forward import attention_mask
+from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd import functional, ops, tensor
 from minipeft.equations import EQUATIONS
 from minipeft.methods import lstm
@@ -72,8 +73,7 @@ def uniform_from_0(self, layer, rng):
 
 
 def reversed_ids(self, layer, ids, h, apply=methods.PseudoTokens.apply):
-    V = layer.shape[0]
-    return apply(self, layer, np.where(ids < V, ids, 2 * V + self.length - 1 - ids), h)
+    return apply(self, layer, np.where(ids < 0, 2 * PSEUDO + 1 - self.length - ids, ids), h)
 
 
 def added_to_a_word(self, layer, ids, h, apply=methods.PseudoTokens.apply):

@@ -46,7 +46,7 @@ def spoilt(x, rng):
 def reworded(ids, labels, rows, rng):
     """Other words and labels in these rows; where pseudo-tokens stand stays."""
     ids, labels = ids.copy(), labels.copy()
-    ids[rows] = np.where(ids[rows] < V, rng.integers(0, V, ids[rows].shape), ids[rows])
+    ids[rows] = np.where(ids[rows] >= 0, rng.integers(0, V, ids[rows].shape), ids[rows])
     labels[rows] = np.where(labels[rows] < 0, labels[rows], rng.integers(0, 3, labels[rows].shape))
     return ids, labels
 

@@ -141,7 +141,7 @@ def test_no_row_reaches_another(model, bit, value):
     """
     mix, (ids, labels, mask), before = undisturbed(model)
     disturbed = [i for i in range(len(METHODS)) if i >> bit & 1 == value]
-    ids, known = ids.copy(), ids < V
+    ids, known = ids.copy(), ids >= 0
     ids[disturbed] = np.where(known, (ids + 1) % V, ids)[disturbed]
     nan = {
         id(p): Tensor(np.full_like(p.data, np.nan), True)

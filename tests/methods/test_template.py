@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.adaptation.method import PSEUDO
 from minipeft.methods.template import IGNORED, Layout, Template
 from tests.support.families import DECODERS, ENCODERS, METHODS, V, attached
 
@@ -27,9 +28,10 @@ def test_a_template_is_its_pieces_in_order():
     t = Template("[P]*3 {x} [P] 7 8 [P]*2 {y}")
     assert t.length == 6 and t.names == ["x", "y"]
     ids = t.fill(Words(), 20, x=[4, 5], y=[6])
-    assert ids == [20, 21, 22, 4, 5, 23, 7, 8, 24, 25, 6]
+    P = [PSEUDO - i for i in range(6)]
+    assert ids == [*P[:3], 4, 5, P[3], 7, 8, *P[4:], 6]
     assert Template("{x}").fill(Words(), 20, x=[3]) == [3]
-    assert Template("{x}[P]").fill(Words(), 20, x=[]) == [20]
+    assert Template("{x}[P]").fill(Words(), 20, x=[]) == P[:1]
 
 
 @pytest.mark.parametrize("text", ["", "[P]*3", "{x} {x} [P]", "7 8"])
@@ -48,7 +50,7 @@ def test_a_slip_in_filling_is_one_clear_error():
         with pytest.raises(ValueError, match=r"write \[P\]\*3 and {x}, not"):
             Template(mistyped)
     assert Template("[PAD] {x} [P]").pieces[0] == "[PAD]"
-    assert Template("[P] {x} x (x)").fill(Named(), 20, x=[7]) == [20, 7, 3, 4]
+    assert Template("[P] {x} x (x)").fill(Named(), 20, x=[7]) == [PSEUDO, 7, 3, 4]
     with pytest.raises(ValueError, match="takes a, b; got x"):
         Layout("[P] {a} {b}", Words(), MODEL)
     with pytest.raises(ValueError, match="encoder='rnn' must be one of lstm, lstm-half, mlp"):
@@ -57,10 +59,11 @@ def test_a_slip_in_filling_is_one_clear_error():
 
 def test_a_layout_keeps_labels_beside_their_tokens():
     layout = Layout("[P]*2 {x} 7 [P]", Words(), MODEL)
-    assert layout([3, 4]) == [V, V + 1, 3, 4, 7, V + 2]
+    assert layout([3, 4]) == [PSEUDO, PSEUDO - 1, 3, 4, 7, PSEUDO - 2]
     assert layout([8, 9], IGNORED) == [IGNORED, IGNORED, 8, 9, IGNORED, IGNORED]
     ids, labels = layout.language(np.array([[3, 4, 5], [6, 7, 8]]))
-    assert ids.tolist() == [[V, V + 1, 3, 4, 5, 7, V + 2], [V, V + 1, 6, 7, 8, 7, V + 2]]
+    front, back = [PSEUDO, PSEUDO - 1], [7, PSEUDO - 2]
+    assert ids.tolist() == [[*front, 3, 4, 5, *back], [*front, 6, 7, 8, *back]]
     own = [[IGNORED] * 3 + [4, 5, IGNORED, IGNORED], [IGNORED] * 3 + [7, 8, IGNORED, IGNORED]]
     assert labels.tolist() == own
     front = Layout("[P]*3 {x}", Words(), MODEL)
@@ -71,9 +74,9 @@ def test_a_layout_keeps_labels_beside_their_tokens():
 
 def test_the_ends_of_a_text_for_an_encoder_stay_where_they_are():
     layout = Layout("[P] {x} [P]", Words(), ENCODERS["bert"])
-    assert layout([1, 5, 6, 2]) == [1, V, 5, 6, V + 1, 2]
-    assert layout([7, 8, 9, 7], 0) == [7, 0, 8, 9, 0, 7] and layout([]) == [V, V + 1]
-    assert layout([7]) == [7, V, V + 1]
+    assert layout([1, 5, 6, 2]) == [1, PSEUDO, 5, 6, PSEUDO - 1, 2]
+    assert layout([7, 8, 9, 7], 0) == [7, 0, 8, 9, 0, 7]
+    assert layout([]) == [PSEUDO, PSEUDO - 1] and layout([7]) == [7, PSEUDO, PSEUDO - 1]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -83,16 +86,47 @@ def test_each_row_knows_its_own_pseudo_tokens(name):
     own = int(np.max(adaptation.pseudo_tokens(1)))
     for row in (0, 1):
         ids[:] = 1
-        ids[row, 2] = V + own
+        ids[row, 2] = PSEUDO - own
         more = f" and its {own} pseudo-tokens" if own else ""
-        with pytest.raises(ValueError, match=f"token id {V + own} in row {row} .* of {V}{more}"):
+        message = f"token id {PSEUDO - own} in row {row} .* of {V}{more}$"
+        with pytest.raises(ValueError, match=message):
             MODEL(ids, adaptation)
     if own:
-        ids[0] = [1, V, V + own - 1, 2]
+        ids[0] = [1, PSEUDO, PSEUDO - own + 1, 2]
         ids[1] = 1
         assert MODEL(ids, mp.Each(adaptation, None)).shape == (2, 4, V)
-        with pytest.raises(ValueError, match=f"token id {V} in row 0 .* vocabulary of {V}"):
+        with pytest.raises(ValueError, match=f"token id {PSEUDO} in row 0 .* vocabulary of {V}$"):
             MODEL(ids, mp.Each(None, adaptation))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_id_of_a_text_is_never_a_pseudo_token(name):
+    """An id of V or more is refused with every method, alone, in a Chain, a mixture, and cached."""
+    adaptation = attached(name, MODEL)
+    mixed, cache = mp.Each(attached("lora", MODEL), adaptation), mp.Cache(adaptation)
+    calls = (
+        lambda ids: MODEL(ids, adaptation),
+        lambda ids: MODEL(ids, mixed),
+        lambda ids: MODEL.loss(ids, np.ones((2, 3), int), adaptation),
+        lambda ids: mp.generate(MODEL, ids, adaptation, max_new_tokens=1),
+        lambda ids: MODEL(ids, cache=cache),
+    )
+    for stray in (V, V + 1, 10**6, -1, -100, PSEUDO + 1):
+        ids = np.ones((2, 3), int)
+        ids[1, 1] = stray
+        for call in calls:
+            with pytest.raises(ValueError, match=f"token id {stray} in row 1 is not in the voc"):
+                call(ids)
+    unsigned = np.array([[1, 2**64 + PSEUDO]], np.uint64)
+    for ids in (unsigned, np.array([[1, 200]], np.uint8), np.array([[1, -5]], np.int8)):
+        with pytest.raises(ValueError, match=f"token id {ids[0, 1]} in row 0"):
+            MODEL(ids, adaptation)
+
+
+@pytest.mark.parametrize("stray", [V, V + 1, -1, PSEUDO])
+def test_a_template_takes_ids_of_the_vocabulary(stray):
+    with pytest.raises(ValueError, match=f"token id {stray} in the text y is not in the .* of {V}"):
+        Template("[P]*3 {x} {y}").fill(Words(), V, x=[1], y=[2, stray])
 
 
 def test_a_chain_has_pseudo_tokens_of_one_method():

@@ -42,6 +42,7 @@ from minipeft import (
     TokenClassifier,
     grad,
 )
+from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd.backend import host
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.methods import PFEIFFER
@@ -199,7 +200,9 @@ def batch(model, B, adaptation=PLAIN, seed=0):
     known, at = np.broadcast_to(adaptation.pseudo_tokens(B), (B, 1)), (1, 4)
     labels = ids % C if isinstance(model, Headed) else ids.copy()
     labels[:, at] = np.where(known, -100, labels[:, at])
-    ids[:, at] = np.where(known, V + (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at])
+    ids[:, at] = np.where(
+        known, PSEUDO - (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at]
+    )
     if isinstance(model, Classifier):
         return ids, rng.integers(0, C, B), mask
     if isinstance(model, SpanClassifier):

@@ -12,7 +12,7 @@ from ...adaptation.adaptation import Adaptation, check_model
 from ...adaptation.cache import Cache
 from ...adaptation.chain import Chain
 from ...adaptation.each import Each
-from ...adaptation.method import PLAIN, Method
+from ...adaptation.method import PLAIN, PSEUDO, Method
 from ...autograd.functional import cross_entropy
 from ...autograd.nn import Module, replace
 from ...autograd.ops import lookup, matmul, sqrt, transpose
@@ -91,10 +91,10 @@ class PeftModel:
         return generate(model, inputs.ids, γ, mask=inputs.real, **options)
 
     def with_prompt(self, ids, mask=None, token_types=None, rng=None):
-        """Return model, inputs and adaptation with the prompt as token ids V, V + 1, … in front."""
+        """Return model, inputs and adaptation with the prompt as pseudo-tokens in front."""
         model, γ = self.model, self.adaptation.resolve(rng)
         inputs = check_inputs(model.config, ids, γ, mask, token_types)
-        B, V = len(inputs.ids), model.config.vocabulary
+        B = len(inputs.ids)
         front, γ = γ.prepended(model.tokens, B), change_leaves(γ, without_prompt)
         if front is None:
             return model, inputs, γ
@@ -110,7 +110,7 @@ class PeftModel:
         γ = Chain(γ, Adaptation(prompt, {"tokens": {"h": front.rows[0]}}, γ.made_for))
         pad = lambda x, values: np.hstack([np.broadcast_to(values, (B, P)), x])
         ids, real, types = inputs
-        inputs = Inputs(pad(ids, V + np.arange(P)), pad(real, True), pad(types, 0))
+        inputs = Inputs(pad(ids, PSEUDO - np.arange(P)), pad(real, True), pad(types, 0))
         return count_columns(model), inputs, γ
 
 

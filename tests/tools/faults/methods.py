@@ -139,9 +139,9 @@ FAULTS = {
             "equations/test_equations.py methods/test_template.py -k 'test_holds and "
             "(PT-1 or PT-4 or PR-6) or pseudo'"
         ): [
-            ("T + ids - V)", "T + ids - V - 1)"),
-            ("np.where(ids < V, np.arange(T),", "np.where(ids < V, 0,"),
-            ("np.where(ids < V,", "np.where(ids <= V,"),
+            ("T + PSEUDO - ids,", "T + PSEUDO - ids + 1,"),
+            ("- ids, np.arange(T))", "- ids, 0)"),
+            ("np.where(ids < 0,", "np.where(ids <= 0,"),
             ("concat(layer(ids), broadcast_to", "concat(layer(ids) * 0.0, broadcast_to"),
             ("return Template(self.template).length", "return Template(self.template).length + 1"),
         ],
@@ -297,7 +297,7 @@ FAULTS = {
         "methods/test_template.py -k 'not slip'": [
             ("piece[4:] or 1", "piece[4:] or 2"),
             ("self.length += many", "self.length += many + 1"),
-            ("ids += [V + i for i in piece]", "ids += [V for i in piece]"),
+            ("ids += [PSEUDO - i for i in piece]", "ids += [PSEUDO for i in piece]"),
             ("row[:n] + front", "front + row[:n]"),
             ("add_special_tokens=False", "add_special_tokens=True"),
             ("self([IGNORED, *row[1:]], IGNORED)", "self(row, IGNORED)"),
