@@ -111,7 +111,7 @@ def load_adaptation(
         raise TypeError(f"model must be a model, not a {type(model).__name__}")
     as_peft = compat == "peft"
     γ = peft.read_adaptation(Path(folder), model, resume=resume, methods=methods, as_peft=as_peft)
-    return PeftModel(model, γ) if as_peft else γ
+    return PeftModel(model, γ, peft.task_type(Path(folder))) if as_peft else γ
 
 
 def save(

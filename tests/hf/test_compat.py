@@ -5,7 +5,8 @@ import pytest
 
 import minipeft as mp
 from minipeft.hf import PeftModel
-from tests.support.families import GPT2, LLAMA, C, T, V, decoder, nudged
+from tests.support.families import BERT, GPT2, LLAMA, C, T, V, decoder, encoder, nudged
+from tests.support.folder_edits import ADAPTER, set_fields
 
 NV = 4
 MODEL, WINDOWED = nudged(decoder(GPT2)), nudged(decoder(LLAMA))
@@ -104,6 +105,33 @@ def test_the_loss_trains_a_prompt():
     (g,) = mp.grad(before, [P])
     P.data = P.data - 1e-3 * g
     assert peft_model.loss(IDS, IDS).data < before.data
+
+
+@pytest.mark.parametrize("task", [None, "QUESTION_ANS", "TOKEN_CLS"])
+def test_the_task_type_decides_whether_token_types_are_read(tmp_path, task):
+    """As in PEFT, not the network: without a task type, its model drops nothing."""
+    model = nudged(mp.SpanClassifier(encoder(BERT)))
+    mp.save(random_adaptation(mp.Chain(mp.LoRA(2), mp.Probe()), model), tmp_path / "a")
+    settings = {"modules_to_save": ["qa_outputs"], "task_type": task}
+    set_fields(ADAPTER, **settings)(tmp_path / "a")
+    peft_model = mp.load_adaptation(tmp_path / "a", model, compat="peft")
+    z, other = peft_model(IDS).data, peft_model(IDS, token_types=IDS % 2).data
+    assert np.array_equal(z, other) == (task == "QUESTION_ANS")
+
+
+@pytest.mark.parametrize("method", [mp.LoRA(2), mp.PromptTuning(NV), mp.PrefixTuning(NV)], ids=repr)
+def test_a_classifier_reads_token_types(method):
+    model = nudged(mp.Classifier(encoder(BERT), C, "cls"))
+    γ = random_adaptation(mp.Chain(method, mp.Probe()), model)
+    z = [
+        PeftModel(model, γ, "SEQ_CLS")(IDS, token_types=types).data for types in (IDS * 0, IDS % 2)
+    ]
+    assert distance(*z) > 1e-3
+
+
+def test_task_types_of_rows_are_those_of_the_bank():
+    γ = random_adaptation(mp.MultitaskPrompt(NV, tasks=3, rank=2), MODEL)
+    assert PeftModel(MODEL, γ, "CAUSAL_LM").of([0, 1]).task_type == "CAUSAL_LM"
 
 
 def test_an_adaptation_of_another_model_is_refused():

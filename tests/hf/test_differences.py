@@ -173,8 +173,9 @@ def test_padding_is_not_pooled(load_both):
 def test_padding_has_no_positions(load_both):
     """Without `position_ids`, a forward pass of GPT-2 or BERT in transformers gives positions to
     padding, so with any method of PEFT the logits of a text depend on left padding. In minipeft
-    they do not. With prompts `compat="peft"` is as PEFT; with other methods it computes what PEFT
-    computes if `position_ids` count tokens only, as `generate` passes them.
+    they do not. With prompts and in question answering, where PEFT drops `position_ids`,
+    `compat="peft"` is as PEFT; elsewhere it computes what PEFT computes if `position_ids` count
+    tokens only, as `generate` passes them.
     """
     γ, lora = load_both(mp.LoRA(2), MODEL)
     unpadded = MODEL(IDS, γ).data
@@ -182,6 +183,43 @@ def test_padding_has_no_positions(load_both):
     assert distance(lora(LEFT, mask=LEFT_MASK).data[:, 2:], unpadded) < 1e-12
     W = MODEL.positions.W.data
     assert distance(W[2 : T + 2], W[:T]) > 1e-2  # the embeddings of columns are other ones
+
+
+@pytest.mark.parametrize("method", [mp.LoRA(2), mp.PrefixTuning(NV)], ids=repr)
+def test_padding_has_no_positions_in_question_answering(load_both, method):
+    """PEFT's question answering drops `position_ids`, with any method: padding has positions. In
+    minipeft it has none, there too.
+    """
+    model = nudged(mp.SpanClassifier(MODEL))
+    γ, peft_model = load_both(method, model)
+    unpadded = model(IDS, γ).data
+    assert distance(model(LEFT, γ, mask=LEFT_MASK).data[:, 2:], unpadded) < 1e-12
+    assert distance(peft_model(LEFT, mask=LEFT_MASK).data[:, 2:], unpadded) > 1e-2
+    W = model.positions.W  # two columns earlier, the columns after two of padding have its rows
+    moved = model.map(lambda t: mp.Tensor(np.roll(t.data, -2, axis=0)) if t is W else t)
+    assert distance(peft_model(LEFT, mask=LEFT_MASK).data[:, 2:], moved(IDS, γ).data) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "head, method",
+    [
+        *[(mp.SpanClassifier, m) for m in (mp.LoRA(2), mp.PromptTuning(NV), mp.PrefixTuning(NV))],
+        *[(mp.Features, m) for m in (mp.PromptTuning(NV), mp.PrefixTuning(NV))],
+    ],
+    ids=repr,
+)
+def test_token_types_are_read_for_every_task(load_both, head, method):
+    """PEFT drops token types in question answering, with any method, and in feature extraction
+    with prompts and prefixes: both texts of a pair are read as the first. In minipeft each token
+    has its type.
+    """
+    model = head(ENCODER)
+    γ, peft_model = load_both(method, model)
+    types = np.arange(T) % 2 + IDS * 0
+    assert distance(model(IDS, γ, token_types=types).data, model(IDS, γ).data) > 1e-2
+    z = peft_model(IDS, token_types=types).data
+    assert np.array_equal(z, peft_model(IDS).data)
+    assert distance(z[:, -T:], model(IDS, γ).data) < 1e-12
 
 
 def test_labels_of_padding_are_ignored(load_both):

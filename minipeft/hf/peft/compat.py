@@ -40,12 +40,13 @@ class PeftModel:
     position, padding too, and a classifier may pool one of them.  Heads and losses see padding.
 
     `adaptation` is what `save` writes, and may be used elsewhere, without PEFT's behaviour.
+    task_type: PEFT's, such as "QUESTION_ANS", which decides the inputs that PEFT drops.
     """
 
-    def __init__(self, model: Module, adaptation: Adaptation):
+    def __init__(self, model: Module, adaptation: Adaptation, task_type: str | None = None):
         check_model(adaptation, model)
         self.model: Any = model
-        self.adaptation = adaptation
+        self.adaptation, self.task_type = adaptation, task_type
 
     def __repr__(self):
         return f"PeftModel({self.adaptation!r})"
@@ -56,7 +57,7 @@ class PeftModel:
 
     def of(self, rows) -> "PeftModel":
         """Return the PeftModel of these users or tasks of a bank."""
-        return PeftModel(self.model, self.adaptation.of(rows))
+        return PeftModel(self.model, self.adaptation.of(rows), self.task_type)
 
     def __call__(self, ids, *, mask=None, token_types=None, rng=None) -> Tensor:
         """Return logits, (B, P + T, V) or (B, C), or hidden states; arguments as of the model."""
@@ -96,9 +97,13 @@ class PeftModel:
         inputs = check_inputs(model.config, ids, γ, mask, token_types)
         B = len(inputs.ids)
         front, γ = γ.prepended(model.tokens, B), change_leaves(γ, without_prompt)
+        prefix = γ.prepended(model.blocks[0].attn, B)
+        answers = self.task_type == "QUESTION_ANS"
+        if answers or self.task_type == "FEATURE_EXTRACTION" and (front or prefix):
+            inputs = inputs._replace(token_types=np.zeros_like(inputs.token_types))
         if front is None:
-            return model, inputs, γ
-        if γ.prepended(model.blocks[0].attn, B):
+            return count_columns(model, prefix) if answers else model, inputs, γ
+        if prefix:
             raise ValueError("PEFT has no adaptation with a prompt and a prefix: leave out compat")
         if not front.real.all():
             raise ValueError(
@@ -131,13 +136,17 @@ def without_prompt(leaf: Adaptation) -> Adaptation:
     return PLAIN if prepends and leaf.adapts("tokens") else leaf
 
 
-def count_columns(model):
-    """Return the model with the column of each row as its position, padding included."""
+def count_columns(model, prefix=None):
+    """Return the model with the column of each row as its position, padding included.
+
+    prefix: the Front of its attentions, or None; the columns start after it.
+    """
 
     def run(inputs, cache, positions=None, position_ids=None):
         B, T = inputs.ids.shape
-        start = 0 if cache.real is None else cache.real.shape[1]
-        columns = np.broadcast_to(np.arange(start, start + T), (B, T))
+        start = prefix.shift[:, None] if prefix else 0
+        start = start if cache.real is None else cache.real.shape[1]
+        columns = np.broadcast_to(start + np.arange(T), (B, T))
         return model.run(inputs, cache, positions, columns)
 
     return replace(model, run=run)

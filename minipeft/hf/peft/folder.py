@@ -240,6 +240,11 @@ def read_adaptation(
     return check_norms(regroup(γs, method), model, file.path)
 
 
+def task_type(folder: Path) -> str | None:
+    """Return PEFT's task type of the adaptation in a folder, or None."""
+    return read_json(folder / CONFIG).field("task_type", None, str)
+
+
 def local_name(name: str, model: Module) -> str | None:
     """Return a tensor's name in our files unchanged, and one in PEFT's files as `family` has it."""
     for prefix in ("base_model.model.", "base_model."):

@@ -35,7 +35,6 @@ from tests.support.oracles.table import (
     ENCODED,
     FAMILIES,
     METHODS,
-    NV,
     PARTS,
     PROMPTS,
     ROWS,
@@ -127,28 +126,11 @@ def logits_and_loss(network, task, method, case):
     elif labels is not None:
         inputs["labels"] = labels
     inputs = {name: x for name, x in inputs.items() if x is not None}
-    forward = network
-    if task == "QUESTION_ANS" and not like(method, PROMPTS):
-        forward, inputs = with_all_inputs(network, method, inputs)
-    out = forward(**inputs)
+    out = network(**inputs)
     z = logits_of(out, task)
     if "pull" in case:
         return z, (z[:, -T:] * case["pull"]).sum()
     return z, out.loss if labels is not None else None
-
-
-def with_all_inputs(network, method, inputs):
-    """Return what PEFT's forward calls, and its inputs.
-
-    PEFT's forward for question answering drops position ids and token types.
-    """
-    if not like(method, ["prefix*"]):
-        return network.get_base_model(), inputs
-    if "attention_mask" in inputs:
-        mask = inputs["attention_mask"]
-        inputs["attention_mask"] = torch.cat([mask.new_ones(len(mask), NV), mask], 1)
-        inputs["position_ids"] = inputs["position_ids"] + NV
-    return network._prefix_tuning_forward, {"return_dict": True} | inputs
 
 
 def use_saved_rows(network):

@@ -117,12 +117,9 @@ IMPOSSIBLE = [  # family, task, method, why
 ]
 LEFT_OUT = [  # family, task, method, case, why
     ("mistral", "*", "prefix*", "left", "the window counts padding between prefix and text"),
-    *(("*", "FEATURE_EXTRACTION", method, "types", "PEFT drops them") for method in ROWS),
-    *(("*", "QUESTION_ANS", method, "types", "PEFT drops them") for method in PROMPTS),
 ]
 NO_LOSS = [  # family, task, method, case, why the loss is not compared
     *(("*", "TOKEN_CLS", m, "*", "PEFT has too few labels: ValueError") for m in PROMPTS),
-    ("mistral", "QUESTION_ANS", "[!p]*", "right", "for padding, the window counts columns"),
     ("mistral", "QUESTION_ANS", "prefix*", "right", "for padding, the window counts columns"),
     ("*", "QUESTION_ANS", "lora-embeddings", "right", "padding has no gradient"),
 ]
@@ -132,6 +129,10 @@ WRONG = [  # family, task, method, case, in what PEFT is wrong; elsewhere we agr
     ("*", "SEQ_CLS", "prompt", "*", "a virtual token or the padding is pooled"),
     ("*", "SEQ_CLS", "ptuning-*", "*", "a virtual token or the padding is pooled"),
     ("bert", "SEQ_CLS", "*", "left", "the padding is pooled"),
+    *(("bert", "FEATURE_EXTRACTION", method, "types", "they are dropped") for method in ROWS),
+    ("bert", "QUESTION_ANS", "*", "types", "they are dropped"),
+    ("[gb]*", "QUESTION_ANS", "*", "left", "padding has positions"),
+    ("*", "QUESTION_ANS", "prefix*", "left", "padding has positions"),
 ]
 
 
