@@ -1,96 +1,159 @@
 """Files of text, and files of examples with labels."""
 
-import csv
-import io
-import json
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
+from .labels import class_name, fraction
+from .rows import RowError, csv_rows, json_rows, tsv_rows
+
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 can't encode
+READERS = {  # how the name of a file of examples ends: what reads its rows
+    ".jsonl": json_rows,
+    ".ndjson": json_rows,
+    ".json": json_rows,
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
+}
+TEXTS = ".txt", ".text", ".md", ".rst", ""
+KINDS = (
+    f"examples end in {', '.join(READERS)}, and a text in {', '.join(filter(None, TEXTS))}, or "
+    "has no ending"
+)
 
 
 class DataError(ValueError):
     """A file or data that can't be used: which, where in it, and what was expected."""
 
 
-def read_examples(
-    path, text_column: str = "text", label_column: str = "label", labels_needed: bool = True
-) -> list[tuple]:
-    """Return [(text, label), ...] from a .jsonl, .csv or .tsv file with named columns.
+def holds_examples(path) -> bool:
+    """Return whether a file holds examples, and not one text, as the ending of its name says.
 
-    If labels are not needed, the label of an example without one is None.
+    Raises DataError for an ending that is unknown, and for .csv.txt and the like.
     """
     path = Path(path)
+    check_file(path)
+    *others, ending = ["", *(suffix.lower() for suffix in path.suffixes)]
+    if ending in READERS:
+        return True
+    if ending not in TEXTS:
+        raise DataError(f"{path}: the ending {ending!r} is unknown: {KINDS}")
+    if inner := next((suffix for suffix in others if suffix in READERS), None):
+        raise DataError(f"{path} ends in {inner}{ending}: rename it; {KINDS}")
+    return False
+
+
+def check_file(path: Path) -> None:
+    """Raise DataError if there is no file at `path`."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file")
+
+
+def read_examples(
+    path,
+    text_column: str | Sequence[str] = "text",
+    label_column: str = "label",
+    labels_needed: bool = True,
+) -> list[tuple]:
+    """Return [(text, label), ...] from a file with named columns, in JSON, CSV or TSV.
+
+    text_column: the name of the column of texts; two names make each text a pair (first, second).
+    Labels are names of classes: see `class_name`.  If they are not needed, a missing one is None.
+    Raises DataError, with the line, for a missing text or label, and for labels that are numbers
+    and not all whole, which need a regression.
+    """
+    path = Path(path)
+    columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
+    if len(columns) not in (1, 2):
+        raise ValueError(f"give one column of texts, or two for pairs; got {len(columns)}")
+    check_file(path)
     if path.suffix.lower() not in READERS:
-        raise DataError(f"{path}: the suffix {path.suffix!r} must be one of {', '.join(READERS)}")
-    needed, examples = [text_column, label_column][: 1 + labels_needed], []
-    for line, row in READERS[path.suffix.lower()](path):
-        for column in needed:
-            if row.get(column) in (None, ""):
-                columns = ", ".join(map(str, row)) or "none"
-                raise DataError(
-                    f"{path}:{line}: no value for the column {column!r}; columns: {columns}"
-                )
-        text, label = row[text_column], row.get(label_column)
-        if not isinstance(text, str) or LONE_SURROGATE.search(text):
-            raise DataError(f"{path}:{line}: {text_column!r} must be a text, not {text!r}")
-        examples.append((text, None if label in (None, "") else str(label)))
+        raise DataError(f"{path} does not hold examples: {KINDS}")
+    examples, lines = [], []
+    try:
+        for line, row in READERS[path.suffix.lower()](read_text(path)):
+            texts = [read_cell(row, column, line) for column in columns]
+            label = read_label(row, label_column, line, labels_needed)
+            examples.append((texts[0] if len(columns) == 1 else tuple(texts), label))
+            lines.append(line)
+    except RowError as error:
+        raise DataError(f"{path}:{error.line}: {error}") from None
     if not examples:
         raise DataError(f"{path}: the file has no examples")
+    labels = [label for _, label in examples]
+    if number := fraction(filter(None, labels)):
+        raise DataError(
+            f"{path}:{lines[labels.index(number)]}: the label {number} is not whole: regression "
+            "(num_labels=1) is not supported; labels must be names or whole numbers"
+        )
     return examples
 
 
-def read_text(path) -> str:
-    """Return the text of a UTF-8 file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from None
-    if not text.strip():
-        raise DataError(f"{path}: the file is empty")
+def read_cell(row: dict, column: str, line: int) -> str:
+    """Return the text in a column; raise RowError if there is none."""
+    text = row.get(column)
+    if text is None or isinstance(text, str) and not text.strip():
+        raise missing(row, column, line)
+    if not isinstance(text, str) or LONE_SURROGATE.search(text):
+        raise RowError(line, f"{column!r} must be a text, not {text!r:.40}")
     return text
 
 
-def read_json_lines(path) -> Iterator[tuple[int, dict]]:
-    """Yield (line number, object) of a file with one JSON object a line."""
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error.msg}") from None
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}:{number}: a line must be an object, {{...}}, not {line[:40]!r}"
-                )
-            yield number, row
+def read_label(row: dict, column: str, line: int, needed: bool) -> str | None:
+    """Return the name of a class; raise RowError if there is none and it is needed."""
+    try:
+        name = class_name(row.get(column))
+    except ValueError as error:
+        raise RowError(line, f"{column!r}: {error}") from None
+    if name is None and needed:
+        raise missing(row, column, line)
+    return name
 
 
-def table_reader(**dialect):
-    """Return a reader of tables in a dialect of `csv`; it yields (line number, row)."""
-
-    def read_table(path):
-        text = io.StringIO(read_text(path), newline="")
-        reader = csv.DictReader(text, **dialect)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(
-                        f"{path}:{reader.line_num}: a row must have {len(reader.fieldnames)} "
-                        "columns, as line 1 does"
-                    )
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: {error}") from None
-
-    return read_table
+def missing(row: dict, column: str, line: int) -> RowError:
+    """Return the error for a row without a value in a column."""
+    columns = ", ".join(map(str, row)) or "none"
+    return RowError(line, f"no value for the column {column!r}; columns: {columns}")
 
 
-READERS = {
-    ".jsonl": read_json_lines,
-    ".csv": table_reader(strict=True),
-    ".tsv": table_reader(delimiter="\t", quoting=csv.QUOTE_NONE),
-}
+def read_text(path) -> str:
+    """Return the text of a UTF-8 file, with a newline at the end of each line."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not a file") from None
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} is in UTF-16: save it in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not readable as UTF-8 text: {error}") from None
+    if "\0" in text:
+        raise DataError(f"{path}: not readable as UTF-8 text: it holds NUL, as binary files do")
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_prose(path, columns: Sequence[str] = ("text", "label")) -> str:
+    """Return the text of a file; raise DataError if it holds examples under another ending.
+
+    That is JSON, or a table whose first line has all these columns.
+    """
+    text = read_text(path)
+    first = text.lstrip().partition("\n")[0]
+    tables = [{name.strip(' "') for name in re.split(mark, first)} for mark in ",\t"]
+    if any({*columns} <= names for names in tables):
+        raise DataError(f"{path} holds a table of examples: rename it to .csv or .tsv")
+    try:
+        next(json_rows(text))
+    except (RowError, StopIteration):
+        return text
+    raise DataError(f"{path} holds examples in JSON: rename it to .jsonl or .json")

@@ -1,6 +1,8 @@
 """Splits of a task's examples: to train on, to choose hyperparameters by, and to test on."""
 
+from collections import defaultdict
 from collections.abc import Callable
+from math import ceil
 
 import numpy as np
 
@@ -34,12 +36,29 @@ def generate_splits(
     }
 
 
-def split(examples: list, rng) -> dict[str, list]:
-    """Return a user's examples, shuffled, as 70 % "train", 10 % "dev" and 20 % "test"."""
+def split(examples: list, rng, **shares: float) -> dict[str, list]:
+    """Return "train" and other splits of examples, shuffled: split(examples, rng, dev=0.1).
+
+    shares: of each split, the part of the examples of each label, rounded up.  Of each label an
+    example stays in "train", the only one if there is no other.
+    Raises DataError for fewer than 20 examples, and if a split would be empty.
+    """
     if len(examples) < 20:
+        raise DataError(f"{len(examples)} examples are too few: give at least 20")
+    shares = shares or {"dev": 0.1, "test": 0.2}
+    by_label, splits = defaultdict(list), {name: [] for name in ("train", *shares)}
+    for i in rng.permutation(len(examples)):
+        by_label[examples[i][1]].append(examples[i])
+    for group in by_label.values():
+        rest, total = group, len(group)
+        for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+            count = min(len(rest) - 1, ceil(round(share * total, 9)))
+            splits[name] += rest[:count]
+            rest = rest[count:]
+        splits["train"] += rest
+    if empty := [name for name in shares if not splits[name]]:
         raise DataError(
-            f"{len(examples)} examples are too few for training, dev and test: give at least 20"
+            f"no label has enough examples for {', '.join(empty)} beside training: give at least "
+            f"{len(shares) + 1} of a label"
         )
-    order = [examples[i] for i in rng.permutation(len(examples))]
-    a, b = int(0.7 * len(order)), int(0.8 * len(order))
-    return {"train": order[:a], "dev": order[a:b], "test": order[b:]}
+    return splits

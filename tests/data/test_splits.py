@@ -28,8 +28,28 @@ def test_no_text_is_in_two_splits_and_the_i_th_example_is_asked_for_as_such():
 
 def test_a_users_examples_are_each_in_one_split():
     examples = [(str(i), i % 2) for i in range(50)]
-    splits = split(examples, np.random.default_rng(0))
-    assert [len(splits[name]) for name in ("train", "dev", "test")] == [35, 5, 10]
+    splits = split(examples, np.random.default_rng(0), dev=0.1, test=0.2)
+    assert [len(splits[name]) for name in ("train", "dev", "test")] == [34, 6, 10]
     assert sorted(sum(splits.values(), []), key=lambda example: int(example[0])) == examples
     with pytest.raises(DataError, match="19 examples are too few"):
-        split(examples[:19], np.random.default_rng(0))
+        split(examples[:19], np.random.default_rng(0), dev=0.1)
+
+
+@pytest.mark.parametrize("shares", [{"dev": 0.1}, {"test": 0.2}, {"dev": 0.1, "test": 0.2}])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_label_is_trained_and_its_share_is_in_each_split(shares, seed):
+    rare = [(str(i), f"rare {i % 4}") for i in range(30, 36)] + [("x", "1")]
+    examples = [(str(i), "common") for i in range(30)] + rare
+    splits = split(examples, np.random.default_rng(seed), **shares)
+    assert sorted(sum(splits.values(), [])) == sorted(examples)
+    assert {y for _, y in splits["train"]} == {y for _, y in examples}
+    for name, share in shares.items():
+        assert sum(y == "common" for _, y in splits[name]) == round(30 * share)
+    largest = max(shares, key=shares.get)
+    assert {y for _, y in splits[largest]} == {"common", "rare 2", "rare 3"}
+
+
+def test_a_split_that_would_be_empty_is_refused():
+    examples = [(str(i), i // 2) for i in range(20)]
+    with pytest.raises(DataError, match="no label has enough examples for dev beside training"):
+        split(examples, np.random.default_rng(0), dev=0.1, test=0.2)
