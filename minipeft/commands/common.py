@@ -41,11 +41,10 @@ def optional(kind, metavar, help=None):
 # flags of several commands
 File = Annotated[Path, arg(metavar="FILE")]
 Folder = Annotated[Path, arg(metavar="FOLDER")]
-Model = optional(
-    str,
-    "FOLDER",
-    "Folder of a GPT-2, Llama or BERT model; `decoder` or `encoder`: the built-in ones. "
-    "(default: decoder)",
+MODEL = "Folder of a GPT-2, Llama or BERT model; `decoder` or `encoder`: the built-in ones. "
+Model = optional(str, "FOLDER", f"{MODEL}(default: decoder)")
+BaseModel = optional(
+    str, "FOLDER", f"{MODEL}(default: the one that --adaptation names, or decoder)"
 )
 TextColumn = flag(str, "NAME", "Column of the texts in --data. (default: text)")
 LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label)")

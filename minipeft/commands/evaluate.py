@@ -14,13 +14,13 @@ from ..methods.template import Layout
 from ..tasks.classify import classifier
 from . import evaluation
 from .common import (
+    BaseModel,
     BlockSize,
     Command,
     Config,
     File,
     Json,
     LabelColumn,
-    Model,
     TextColumn,
     check_at_least,
     check_new,
@@ -39,7 +39,7 @@ class Evaluate(Command):
     """A text: mean loss of its tokens.  Examples (.jsonl, .csv or .tsv): accuracy."""
     adaptation: flag(tuple[Path, ...], "[FOLDER ...]") = ()
     """Folders that `minipeft train` wrote; each is evaluated by itself."""
-    model: Model = None
+    model: BaseModel = None
     text_column: TextColumn = "text"
     label_column: LabelColumn = "label"
     block_size: BlockSize = 64

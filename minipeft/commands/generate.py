@@ -14,7 +14,7 @@ from ..methods.template import Layout
 from ..model.generate import generate
 from ..model.special_tokens import eos_ids
 from . import evaluation
-from .common import Command, Config, Json, Model, check_at_least, optional
+from .common import BaseModel, Command, Config, Json, check_at_least, optional
 from .folders import base_of
 
 
@@ -25,7 +25,7 @@ class Generate(Command):
     prompt: Annotated[str, arg(metavar="TEXT")]
     """The beginning of the text; -: read it from standard input."""
     adaptation: optional(Path, "FOLDER", "Folder that `minipeft train` wrote.") = None
-    model: Model = None
+    model: BaseModel = None
     max_new_tokens: int = 60
     """Stop after this many tokens, if the text has not ended before."""
     temperature: float = 0.8

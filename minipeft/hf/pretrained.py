@@ -1,6 +1,7 @@
 """Hugging Face's folders: a base model, its tokenizer, and an adaptation, read and written."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,8 +69,9 @@ def read_model(name, file_class):
             f"{' or '.join(map(repr, FAMILIES))}"
         )
     model = FAMILIES[model_type].load(folder, settings, file_class)
-    if (path := folder / GENERATION).is_file():
+    if os.path.lexists(path := folder / GENERATION):
         model.generation_config = check_special_tokens(read_json(path))
+        model.generation_config.check_depth()
     model.folder = None if name in BUILT_IN else str(name)
     return model
 

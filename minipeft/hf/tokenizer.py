@@ -47,7 +47,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 def reset(tokenizer: Tokenizer) -> Tokenizer:
     """Return the tokenizer, changed to encode a whole text, without padding, always in one way.
 
-    tokenizer.json keeps the truncation and padding of whoever saved it last, and BPE's dropout.
+    tokenizer.json keeps truncation, padding and BPE's dropout of the program that saved it last.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

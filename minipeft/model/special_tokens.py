@@ -12,8 +12,9 @@ def eos_ids(model, tokenizer) -> list[int]:
     """Return the ids that end a text, [] if none is known.
 
     The first of these that names one in the model's vocabulary: generation_config.json and
-    config.json of the model's folder, as in transformers; then tokenizer_config.json and
-    special_tokens_map.json of the tokenizer's folder, and <|endoftext|>.
+    config.json of the model's folder; tokenizer_config.json and special_tokens_map.json of the
+    tokenizer's folder; <|endoftext|>.  transformers reads config.json only if there is no
+    generation_config.json, and nothing else.
     """
     return special_ids("eos", model, tokenizer)
 

@@ -16,6 +16,7 @@ import numpy as np
 MAX_JSON_BYTES = 2**22
 MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_NAMES = 4096  # in one list
+MAX_DEPTH = 64  # of objects in objects
 PICKLES = ".bin", ".pt", ".pth", ".ckpt", ".pkl"
 
 
@@ -105,6 +106,15 @@ class Settings(dict):
             wanted = f"{'a pattern or ' * pattern}a list of at most {MAX_NAMES:,} names"
             raise CheckpointError(f"{self.path}: {field}={short_repr(value)} must be {wanted}")
         return value
+
+    def check_depth(self) -> None:
+        """Raise CheckpointError if the object is nested too deep to be copied and written."""
+        level: list = [self]
+        for _ in range(MAX_DEPTH):
+            inside = (x.values() if isinstance(x, dict) else x for x in level)
+            level = [x for values in inside for x in values if isinstance(x, dict | list)]
+        if level:
+            raise CheckpointError(f"{self.path} is nested more than {MAX_DEPTH} deep")
 
     def check_supported(self, supported: dict[str, tuple], hint: str = "") -> None:
         """Raise CheckpointError if a field has a value that `supported`, name -> values, lacks."""

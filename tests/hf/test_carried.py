@@ -11,7 +11,7 @@ from minipeft.hf import CheckpointError
 from minipeft.hf.models import FAMILIES
 from minipeft.model.special_tokens import bos_id, eos_ids
 from tests.support.families import V, attached
-from tests.support.folder_edits import set_fields
+from tests.support.folder_edits import NESTED, set_fields
 from tests.support.folders import BERT, GPT2, LLAMA
 from tests.support.tokenizers import letters
 
@@ -217,3 +217,29 @@ def test_a_malformed_file_is_one_error(folder, file, text, message):
     (folder / file).write_text(text)
     with pytest.raises(CheckpointError, match=f"{file}:? {message}"):
         mp.load(folder) and mp.load_tokenizer(folder)
+
+
+def test_transformers_reads_the_same_as_from_the_folder(tmp_path, folder, run):
+    transformers = pytest.importorskip("transformers")
+    set_fields("tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")(folder)
+    (folder / "tokenizer.model").unlink()
+    assert run("convert", folder, tmp_path / "n") == 0
+    folders = folder, tmp_path / "n"
+    old, new = map(transformers.AutoTokenizer.from_pretrained, folders)
+    assert new.chat_template == old.chat_template and new.padding_side == old.padding_side == "left"
+    assert new.eos_token == old.eos_token == "g" and new.bos_token == old.bos_token
+    old, new = map(transformers.AutoModelForCausalLM.from_pretrained, folders)
+    assert new.config.to_diff_dict() == old.config.to_diff_dict()
+    assert new.generation_config.to_dict() == old.generation_config.to_dict()
+    assert new.generation_config.eos_token_id == eos_ids(mp.load(folder), mp.load_tokenizer(folder))
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_settings_that_are_nested_too_deep_are_one_error(tmp_path, folder, file):
+    set_fields(file, ours=f"<{'[' * 60 + ']' * 60}>")(folder)
+    mp.save(mp.load(folder).astype("float64"), tmp_path / "n")
+    assert read(tmp_path / "n" / file)["ours"] == read(folder / file)["ours"]
+    for nested in (NESTED, "[" * 64 + "]" * 64):
+        set_fields(file, ours=f"<{nested}>")(folder)
+        with pytest.raises(CheckpointError, match=f"{file} is nested more than 64 deep"):
+            mp.load(folder)

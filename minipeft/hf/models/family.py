@@ -157,6 +157,7 @@ class Family:
             for t, part in zip(tensors, parts, strict=True):
                 new[id(t)] = Tensor(np.asarray(part, file.dtype))
         file.check_all_used()
+        settings.check_depth()
         model.folder_settings = {n: x for n, x in settings.items() if n not in REPLACED}
         return model.map(lambda t: new[id(t)])
 
