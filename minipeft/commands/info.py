@@ -82,10 +82,12 @@ def format_value(value):
 def describe_model(folder):
     """Return the report on a folder of a model."""
     settings = read_json(folder / "config.json")
-    tensors, _ = read_shapes(folder / "model.safetensors")
     network, unsupported = try_call(hf.load_outline, folder)
+    shapes, unreadable = try_call(read_shapes, folder / "model.safetensors")
+    if unreadable:
+        raise hf.CheckpointError(unsupported)  # which may be the cause: a quantised model
     model_type = settings.field("model_type", "", str)
-    dtypes = count_dtypes(tensors)
+    dtypes = count_dtypes(shapes[0])
     return {
         "type": "model",
         "family": FAMILIES[model_type].name if model_type in FAMILIES else None,

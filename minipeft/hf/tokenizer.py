@@ -85,7 +85,7 @@ def special_tokens(folder: Path, files: dict[str, bytes]) -> dict[str, str]:
         settings = parse_json(files.get(file, "{}"), folder / file)
         for name in ("bos_token", "eos_token"):
             token = settings.get(name)
-            content = token.get("content") if isinstance(token, dict) else token
+            content = token.get("content", token) if isinstance(token, dict) else token
             if not isinstance(content, str | None):
                 raise CheckpointError(f"{settings.path}: {name}={short_repr(token)} must be a text")
             found |= {name: content} if content else {}

@@ -62,6 +62,20 @@ def test_a_file_of_another_program_says_that_a_model_is_quantised(folder, file, 
         load(folder)
 
 
+def test_every_command_names_a_quantised_model(folder, run, capsys):
+    set_fields("config.json", quantization_config=CONFIGS["gptq"][0])(folder)
+    for command in (
+        ["info", folder],
+        ["layers", "--model", folder],
+        ["convert", folder, folder.with_name("new")],
+        ["generate", "--prompt", "x", "--model", folder],
+    ):
+        assert run(*command) == 3
+        error = capsys.readouterr().err
+        assert "the model is quantised (gptq, 4 bits)" in error and error.count("\n") == 1
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
 @pytest.mark.parametrize("odd", [[4], True, {"bits": "4"}, {"quant_method": {"a": 1}}, {"": []}])
 def test_what_a_quantisation_does_not_say_is_left_out(folder, odd):
     set_fields("config.json", quantization_config=odd)(folder)

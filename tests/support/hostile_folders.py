@@ -185,6 +185,18 @@ def model_cases(family):
     alias = lambda h, data, name: with_tensor(name.split(".", 1)[1])(h, data, name)
     yield "a tensor by two names", edit_parts(MODEL, alias), MODEL, "are both|unexpected tensors"
     yield from index_cases()
+    if family == "gpt2":
+        yield from generation_cases()
+
+
+def generation_cases():
+    file = "generation_config.json"
+    for name, edit, message in json_cases(file):
+        if name != "missing":
+            yield f"{file}: {name}", all_of(write(file, b'{"b": 1}'), edit), file, message
+    for value in (True, "8", 8.5, [[8]], {}, f"<{NESTED}>", "<NaN>", "<1e999>"):
+        edit = all_of(write(file, b"{}"), set_fields(file, eos_token_id=value))
+        yield f"{file}: ends at {value!r:.9}", edit, file, "eos_token_id=.* must be a token id"
 
 
 def pairs(values):
@@ -230,3 +242,10 @@ def tokenizer_cases():
     sparse = lambda folder: os.truncate(folder / file, 2**40)
     yield "sparse", sparse, file, "bytes; at most"
     yield "no model", set_fields(file, model=None), file, "is not a tokenizer"
+    other = "tokenizer_config.json"
+    for name, edit, message in json_cases(other):
+        if name not in ("missing", "too large"):
+            yield f"{other}: {name}", edit, other, message
+    for value in (True, 8, [], ["a"], {"content": 8}, f"<{NESTED}>", "<NaN>"):
+        edit = set_fields(other, eos_token=value)
+        yield f"{other}: ends at {value!r:.9}", edit, other, "eos_token=.* must be a text"
