@@ -1,15 +1,13 @@
 """Rows of a table in a text: CSV, TSV, or JSON objects, with the line in which each row begins."""
 
+import csv
+import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 SPACE, COMMA, END = map(re.compile, (r"\s*", r"\s*,\s*", r"\s*\]\s*\Z"))
-# a field of a table and what ends it; quotes around a field are left out, "" in it is a quote
-CSV = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\n][^,\n]*|))(,|\n|\Z)')
-TSV = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"\t\n][^\t\n]*|))(\t|\n|\Z)')
-TSV_LINE = re.compile(r'(?:"((?:[^"\n]|"")*+)"(?=[\t\n]|\Z)|([^\t\n]*))(\t|\n|\Z)')
 
 
 class RowError(ValueError):
@@ -22,45 +20,64 @@ class RowError(ValueError):
 
 def csv_rows(text: str) -> Iterator[tuple[int, dict]]:
     """Yield (line, {column: field}) of a table with commas; the first line has the columns."""
-    return table_rows(text, CSV)
+    return table_rows(fields(text, "excel"))
 
 
 def tsv_rows(text: str) -> list[tuple[int, dict]]:
     """Return [(line, {column: field}), ...] of a table with tabs; the first line has the columns.
 
-    A field may be in quotes.  A quote that does not end in its line is part of the text, unless the
-    lines then do not all have the same number of fields: quotes may enclose line breaks, too.
+    A field may be in quotes.  In a line with a quote that is not closed, quotes are part of the
+    text; if the lines then have different numbers of fields, quotes may enclose line breaks, too.
     """
     try:
-        return [*table_rows(text, TSV_LINE)]
+        return [*table_rows(fields_of_lines(text))]
     except RowError as error:
         try:
-            return [*table_rows(text, TSV)]
+            return [*table_rows(fields(text, "excel-tab"))]
         except RowError:
             raise error from None
 
 
-def table_rows(text: str, field: re.Pattern) -> Iterator[tuple[int, dict]]:
-    """Yield (line, {column: field}) of a table; `field` matches a field and what ends it."""
-    columns, line, at = None, 1, 0
-    while at < len(text):
-        row, begin, end = [], line, None
-        while end not in ("\n", ""):
-            if not (match := field.match(text, at)):
-                raise RowError(line, 'a quote is not closed, or has text after it; write "" for "')
-            quoted, plain, end = match.groups()
-            row.append(plain if quoted is None else quoted.replace('""', '"'))
-            line, at = line + match[0].count("\n"), match.end()
-        if row == [""]:
+def fields(text: str, dialect: str) -> list[tuple[int, list[str]]]:
+    """Return [(line, fields), ...] of the rows of a table, by Python's csv; a field may be long."""
+    limit = csv.field_size_limit(len(text))
+    reader, rows, line = csv.reader(io.StringIO(text), dialect, strict=True), [], 1
+    try:
+        for row in reader:
+            rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error:
+        raise RowError(
+            line, 'a quote is not closed, or has text after it; write "" for "'
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+    return rows
+
+
+def fields_of_lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, fields) of each line of a table with tabs."""
+    for line, content in enumerate(text.split("\n"), 1):
+        try:
+            yield from ((line, row) for _, row in fields(content, "excel-tab"))
+        except RowError:
+            yield line, content.split("\t")
+
+
+def table_rows(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, dict]]:
+    """Yield (line, {column: field}) of (line, fields); the first row has the columns."""
+    columns = None
+    for line, row in rows:
+        if not row:
             continue
         if columns is None:
             columns = [name.strip() for name in row]
             if message := repeated([*filter(None, columns)]):
-                raise RowError(begin, message)
+                raise RowError(line, message)
         elif len(row) != len(columns):
-            raise RowError(begin, f"a row must have {len(columns)} columns, as line 1 does")
+            raise RowError(line, f"a row must have {len(columns)} columns, as line 1 does")
         else:
-            yield begin, dict(zip(columns, row))
+            yield line, dict(zip(columns, row))
 
 
 def repeated(names: list[str]) -> str | None:
