@@ -1,9 +1,12 @@
 """The command line.  Its flags are the fields of dataclasses, one for each command and method."""
 
-import os
+import io
+import re
 import signal
 import sys
 from argparse import ArgumentParser
+from dataclasses import fields
+from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -13,7 +16,7 @@ import tyro
 from tyro.conf import subcommand
 
 from . import __version__
-from .commands.common import Command, stderr
+from .commands.common import Command, discard, print_note
 from .commands.compare import Compare
 from .commands.config import read_config
 from .commands.convert import Convert
@@ -27,7 +30,7 @@ from .commands.train import Train
 from .commands.verify import Verify
 from .data.files import DataError
 from .hf import CheckpointError
-from .methods import METHODS
+from .methods import METHODS, method
 from .training.interrupt import Interrupted
 from .training.parallel import keep_memory
 from .training.trainer import NonFinite
@@ -81,11 +84,10 @@ def parse(args: list[str]) -> Command:
     parser.add_argument("--config", type=Path)
     path = parser.parse_known_args(args)[0].config
     options = {name: {} for name in COMMANDS}
-    if args and args[0] in COMMANDS:
-        command = COMMANDS[args[0]]
-        check_renamed(command, args)
+    if args and not args[0].startswith("-"):
+        check_names(*args)
         if path:
-            methods = METHODS if command is Train else {}
+            command, methods = COMMANDS[args[0]], METHODS if args[0] == "train" else {}
             options[args[0]] = {"default": read_config(command, path, methods)}
     commands = [
         Annotated[COMMANDS[name], subcommand(name, prefix_name=False, **more)]
@@ -101,12 +103,44 @@ def parse(args: list[str]) -> Command:
     )
 
 
-def check_renamed(command: type[Command], args: list[str]) -> None:
-    """Raise ValueError for a flag that was renamed."""
-    for arg in args:
-        old = arg.partition("=")[0].replace("_", "-").removeprefix("--")
-        if arg.startswith("--") and old in command.renamed:
-            raise ValueError(f"--{old} was renamed: use --{command.renamed[old]}")
+def check_names(command: str, *args: str) -> None:
+    """Raise ValueError for a command, method or flag that does not exist, with one that does."""
+    if command not in COMMANDS:
+        raise ValueError(
+            f"no command is called {command!r}{did_you_mean(command, COMMANDS)} The commands are "
+            f"{', '.join(COMMANDS)}: minipeft --help"
+        )
+    classes, named = [COMMANDS[command]], []
+    if command == "train":
+        if args and not args[0].startswith("-"):
+            method(args[0])  # raises ValueError for an unknown name
+        named = [arg for arg in args if arg in METHODS]
+        classes += [METHODS[name] for name in named or METHODS]  # a file may have the method
+    names = {field.name.replace("_", "-") for cls in classes for field in fields(cls)}
+    for flag in (arg.partition("=")[0] for arg in args if re.match("--?[A-Za-z]", arg)):
+        name = flag.lstrip("-").replace("_", "-")
+        if new := classes[0].renamed.get(name):
+            raise ValueError(f"--{name} was renamed: use --{new}")
+        if flag not in ("-h", "--help") and (name not in names or not flag.startswith("--")):
+            hint = did_you_mean(name, names, "--")
+            help = " ".join(["minipeft", command, *named[:1], "--help"])
+            raise ValueError(f"{command} has no flag {flag}{hint} Its flags: {help}")
+
+
+def did_you_mean(name: str, names, prefix: str = "") -> str:
+    """Return the end of a sentence, with the name that is most like this one, if there is one."""
+    close = get_close_matches(name, names, 1)
+    return f"; did you mean {prefix}{close[0]}?" if close else "."
+
+
+def run(args: list[str]) -> int | None:
+    """Run one command; return its exit code."""
+    if args == ["--version"]:
+        return print(f"minipeft {__version__}")
+    try:
+        return parse(args).run()
+    except SystemExit as stop:  # after the help, or a signal
+        return stop.code
 
 
 def main(args: list[str] | None = None) -> None:
@@ -115,20 +149,26 @@ def main(args: list[str] | None = None) -> None:
     Exit codes: 0 success, 1 an equation fails, 2 wrong usage, 3 a file or folder can't be read or
     written, 4 out of memory, 5 the loss is not finite, 130 and 143 stopped by SIGINT and SIGTERM.
     """
-    args = sys.argv[1:] if args is None else args
-    if args == ["--version"]:
-        sys.exit(print(f"minipeft {__version__}"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # escape what a console's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     keep_memory()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        code = parse(args).run()
-        sys.stdout.flush()
+        code = run(sys.argv[1:] if args is None else args)
+        if sys.stdout:
+            sys.stdout.flush()
         sys.exit(code)
-    except BrokenPipeError:  # the reader of stdout has closed it; keep Python from reporting it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has closed it
+        discard(sys.stdout)
         sys.exit(141)
-    except (DataError, CheckpointError, OSError) as error:
+    except (DataError, CheckpointError, UnicodeError) as error:
         code, message = 3, error
+    except OSError as error:
+        code, message = 3, f"{error.filename}: {error.strerror}"
+        if error.filename is None:
+            discard(sys.stdout)
+            message = f"the output can't be written: {error.strerror or error}"
     except ValueError as error:
         code, message = 2, error
     except MemoryError as error:
@@ -140,5 +180,5 @@ def main(args: list[str] | None = None) -> None:
         code, message = stop.code, f"stopped by {name}; to continue, repeat it with --resume"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
-    stderr.print(f"minipeft: {message}", markup=False, highlight=False, soft_wrap=True)
+    print_note(f"minipeft: {message}")
     sys.exit(code)

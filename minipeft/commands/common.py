@@ -2,9 +2,10 @@
 
 import json
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -46,7 +47,11 @@ Model = optional(str, "FOLDER", f"{MODEL}(default: decoder)")
 BaseModel = optional(
     str, "FOLDER", f"{MODEL}(default: the one that --adaptation names, or decoder)"
 )
-TextColumn = flag(str, "NAME", "Column of the texts in --data. (default: text)")
+Dev = optional(Path, "FILE", "Held-out text or examples. (default: 10 % of --data)")
+Test = optional(Path, "FILE", "Text or examples for a last evaluation, which nothing is chosen by.")
+TextColumn = flag(
+    tuple[str, ...], "NAME [NAME]", "Column of the texts; two: pairs of texts. (default: text)"
+)
 LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label)")
 BlockSize = Annotated[int, arg(help="Tokens in each passage of a text.")]
 Config = optional(Path, "FILE", "TOML file of flags; the command line overrides it.")
@@ -74,6 +79,20 @@ class Command:
 def print_line(text: str) -> None:
     """Print text to stdout as it is: no markup, no colours, no wrapping."""
     stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """Print a line to stderr; if that can't be written, go on without it."""
+    try:
+        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream) -> None:
+    """Discard what is written to stdout or stderr from now on."""
+    with suppress(OSError):  # it has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def check_at_least(least: float, **flags: float) -> None:
@@ -112,23 +131,33 @@ def new_folder(folder: Path) -> Iterator[Path]:
         new.rename(folder)
 
 
-@contextmanager
-def progress(task: str, total: int) -> Iterator[Callable[[Iterable], Iterator]]:
-    """Yield track(items), which yields the items and shows on stderr how many are done.
+class Bar:
+    """Progress of a task on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
 
-    On a terminal this is a progress bar, elsewhere a line every ten seconds.
-    """
-    bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
-    bar_task, last_line = bar.add_task(task, total=total), time.monotonic()
+    def __init__(self, task: str, total: int):
+        self.task, self.total, self.last_line = task, total, time.monotonic()
+        self.bar = Progress(console=stderr, transient=True, disable=not stderr.is_terminal)
+        self.bar.add_task(task, total=total)
 
-    def track(items):
-        nonlocal last_line
+    def __call__(self, items: Iterable) -> Iterator:
+        """Yield the items; show how many are done."""
         for done, item in enumerate(items, 1):
             yield item
-            bar.update(bar_task, completed=done)
-            if bar.disable and time.monotonic() > last_line + 10:
-                last_line = time.monotonic()
-                stderr.print(f"{task}: {done} of {total}", highlight=False)
+            self.show(done)
 
-    with bar:
-        yield track
+    def show(self, done: int, loss: float | None = None) -> None:
+        """Show how much is done, and the loss of a training."""
+        task = self.task if loss is None else f"{self.task}, loss {loss:.3f}"
+        self.bar.update(self.bar.task_ids[0], completed=done, description=task)
+        if self.bar.disable and time.monotonic() > self.last_line + 10:
+            self.last_line = time.monotonic()
+            loss = "" if loss is None else f", loss {loss:.3f}"
+            print_note(f"{self.task}: {done:,} of {self.total:,}{loss}")
+
+
+@contextmanager
+def progress(task: str, total: int) -> Iterator[Bar]:
+    """Yield a Bar, which is shown until the end."""
+    bar = Bar(task, total)
+    with bar.bar:
+        yield bar

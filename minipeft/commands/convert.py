@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from .. import hf
 from ..adaptation.merge import merge
 from ..autograd.nn import size
+from ..data.words import count
 from ..hf.pretrained import ADAPTATION_FILES, MODEL_FILES
 from ..hf.tokenizer import read_beside
 from ..storage.folders import replace_folder
+from ..storage.part import locked_part
 from . import evaluation
 from .common import Command, Config, Json, optional, print_line
 from .folders import base_of, folder_path, holds_adaptation, load_with_network
@@ -31,8 +32,8 @@ class Convert(Command):
     """Folder to write; it may hold a model or an adaptation, which is replaced."""
     adaptation: optional(Path, "FOLDER", "Merge this adaptation into the model SOURCE.") = None
     model: optional(str, "FOLDER", BASE) = None
-    dtype: optional(Literal["float16", "float32", "float64"], "FLOAT") = None
-    """float16, float32 or float64. (default: float64 if SOURCE has it, else float32)"""
+    dtype: optional(Literal["float16", "bfloat16", "float32", "float64"], "FLOAT") = None
+    """float16, bfloat16, float32 or float64. (default: float64 if SOURCE has it, else float32)"""
     config: Config = None
     json: Json = False
 
@@ -46,9 +47,10 @@ class Convert(Command):
             )
         if self.model and not is_adaptation:
             raise ValueError(f"--model is the base of an adaptation, and {source} is not one")
-        with replace_folder(self.out, *(ADAPTATION_FILES if is_adaptation else MODEL_FILES)) as new:
+        names = ADAPTATION_FILES if is_adaptation else MODEL_FILES
+        with locked_part(self.out), replace_folder(self.out, *names) as new:
             thing = self.load_adaptation(source) if is_adaptation else self.load_model(source)
-            dtype = np.dtype(self.dtype or thing.parameters()[0].dtype)
+            dtype = self.dtype or thing.parameters()[0].dtype.name
             has_tokenizer = (source / "tokenizer.json").is_file()
             hf.save(thing, new, hf.load_tokenizer(source) if has_tokenizer else None, dtype)
             for name, content in read_beside(source).items():  # also without a tokenizer.json
@@ -62,7 +64,7 @@ class Convert(Command):
                 "type": "adaptation" if is_adaptation else "model",
                 "class": repr(thing) if is_adaptation else type(thing).__name__,
                 "params": size(thing),
-                "dtype": dtype.name,
+                "dtype": dtype,
                 "files": files,
             }
         )
@@ -86,7 +88,7 @@ class Convert(Command):
         return merged
 
     def show(self, report):
-        print_line(f"{report['class']}: {report['params']:,} parameters, {report['dtype']}")
-        for name, count in report["files"].items():
-            print_line(f"  {name}, {count:,} bytes")
+        print_line(f"{report['class']}: {count(report['params'], 'parameter')}, {report['dtype']}")
+        for name, n in report["files"].items():
+            print_line(f"  {name}, {count(n, 'byte')}")
         print_line(f"saved in {report['out']}")

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..data.words import count, duration
 from ..world import pretrain
 from .common import (
     Command,
@@ -12,10 +13,15 @@ from .common import (
     Folder,
     Json,
     check_at_least,
-    check_new,
     optional,
     print_line,
+    print_note,
+    progress,
 )
+from .work import new_part
+
+SECONDS_OF_TEXT = 60
+SECONDS_PER_STEP = {"gpt2": 0.22, "bert": 0.07}
 
 
 @dataclass
@@ -36,8 +42,15 @@ class Pretrain(Command):
     def run(self):
         check_at_least(1, steps=1 if self.steps is None else self.steps)
         check_at_least(0, seed=self.seed)
-        check_new(self.out)
-        score = pretrain.pretrain(self.out, self.family, self.steps, self.seed)
+        steps = self.steps or pretrain.STEPS[self.family]
+        seconds = SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * steps
+        with new_part(self.out):
+            print_note(
+                f"generating {pretrain.DOCUMENTS:,} texts, then {count(steps, 'training step')}: "
+                f"about {duration(seconds)} on two cores"
+            )
+            with progress("training", steps) as bar:
+                score = pretrain.pretrain(self.out, self.family, steps, self.seed, bar.show)
         scores = dict(zip(("loss", "accuracy"), np.atleast_1d(score).tolist()))
         self.output({"out": str(self.out), "family": self.family, **scores})
 

@@ -16,6 +16,7 @@ import numpy as np
 MAX_JSON_BYTES = 2**22
 MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_NAMES = 4096  # in one list
+CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"  # of a model, of an adaptation
 MAX_DEPTH = 64  # of objects in objects
 PICKLES = ".bin", ".pt", ".pth", ".ckpt", ".pkl"
 
@@ -49,7 +50,20 @@ def check_file(path: Path, max_bytes: float = math.inf) -> None:
     hint = f"the folder has {', '.join(names[:9]) or 'no files'}"
     if any(name.endswith(PICKLES) for name in names):
         hint += "; pickles can run any code and are never opened: save the model as safetensors"
+    if (kind := kind_of(path.parent)) and path.name in (CONFIG, ADAPTER_CONFIG):
+        wanted = "a model" if path.name == CONFIG else "an adaptation"
+        raise CheckpointError(f"{path.parent} holds {kind}, and {wanted} is needed")
     raise CheckpointError(f"{path}: no such file; {hint}")
+
+
+def kind_of(folder: Path) -> str:
+    """Return in words what a folder holds, or ""."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        return "an adaptation"
+    if (folder / CONFIG).is_file():
+        return "a model"
+    inside = [*folder.glob(f"*/{ADAPTER_CONFIG}"), *folder.glob(f"*/*/{ADAPTER_CONFIG}")]
+    return f"folders of adaptations, such as {min(inside).parent}" if inside else ""
 
 
 def hub_hint(folder: Path) -> str:

@@ -79,6 +79,17 @@ def load(trainer, folder) -> None:
     trainer.best = best
 
 
+def has_steps(folder) -> bool:
+    """Return whether a training of at least one step is saved in `folder`, or a malformed file."""
+    if not Path(folder, FILE).exists():
+        return False
+    try:
+        file = SafetensorsFile(Path(folder, FILE))
+        return count(parse_json(file.metadata.get("training", "null"), file.path), "t") > 0
+    except CheckpointError:
+        return True
+
+
 def settings(trainer) -> dict:
     """Return the settings that must be equal to get the same bits, as values of JSON."""
     model, optimizer = trainer.model, trainer.optimizer

@@ -144,7 +144,7 @@ class Trainer:
         steps: int,
         *,
         log: str | Path | None = None,
-        progress: bool = True,
+        progress: bool | Callable[[int, float], None] = True,
         evaluate: Callable[[], float] | None = None,
         every: int = 100,
         patience: int = 0,
@@ -155,7 +155,8 @@ class Trainer:
 
         batches: tuples (ids, labels), (ids, labels, mask) or (ids, labels, mask, token_types).
         Step t takes batch t: to continue, give all batches again, from the first on.
-        log: a file to which each step appends a line of JSON.  progress: show a progress bar.
+        log: a file to which each step appends a line of JSON.
+        progress: show a progress bar; or a function, called after each step with t and the loss.
         evaluate: called after every `every` steps; returns a number to minimise.  At the end the
         parameters and the optimizer are set back to the state in which it was lowest.
         patience: stop after this number of evaluations without a lower one; 0: never.
@@ -300,9 +301,9 @@ class Trainer:
 
 @contextmanager
 def progress_bar(steps, done, shown):
-    """Yield show(t, loss), which updates a progress bar on stderr."""
-    if not shown:
-        yield lambda t, loss: None
+    """Yield show(t, loss): it updates a progress bar on stderr, or is the function `shown`."""
+    if shown is not True:
+        yield shown or (lambda t, loss: None)
         return
     from rich.console import Console  # here, since `import minipeft` does not need it
     from rich.progress import Progress

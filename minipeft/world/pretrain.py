@@ -1,7 +1,7 @@
 """Pretraining of the built-in bases: what `minipeft pretrain --out FOLDER` runs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -29,49 +29,59 @@ VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
 BATCH_TOKENS = 3072  # at most
 WARMUP = 100  # steps
+STEPS = {"gpt2": 3000, "bert": 10_000}
 
 
-def pretrain(out, family: str = "gpt2", steps: int | None = None, seed: int = 0):
+def pretrain(
+    out,
+    family: str = "gpt2",
+    steps: int | None = None,
+    seed: int = 0,
+    progress: bool | Callable[[int, float], None] = True,
+):
     """Save, in float16, a model of a million parameters pretrained on the world, and its tokenizer.
 
     Returns, on held-out text, the mean loss per token of "gpt2"; of "bert" the mean loss and the
     accuracy at masked words.
+    progress: as in Trainer.fit.
     """
     if family not in FAMILIES:
         raise ValueError(f"family={family!r} must be one of {', '.join(FAMILIES)}")
     rng = np.random.default_rng(seed)
     texts = list(islice(documents(rng), DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
-    model, tokenizer, score = FAMILIES[family](texts, tokenizer, steps, rng, seed)
+    fit = {"steps": steps or STEPS[family], "seed": seed, "progress": progress}
+    model, tokenizer, score = FAMILIES[family](texts, tokenizer, rng, fit)
     hf.save(model, out, tokenizer=tokenizer, dtype=np.float16)
     return score
 
 
-def train(model, batches, steps, seed, **options):
+def train(model, batches, steps, seed, progress=True, **options):
     """Return a new model, trained by full fine-tuning for these steps."""
     θ = FullFineTuning().attach(model)
     # biases and the gains of norms do not decay, as in nanoGPT and in Hugging Face's Trainer
     not_matrices = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
     optimizer = AdamW(θ.parameters(), weight_decay=0.01, no_decay=not_matrices, **options)
     decay = schedule("cosine", steps, warmup=min(WARMUP, steps // 4))
-    Trainer(model, θ, optimizer, schedule=decay, seed=seed).fit(batches, steps)
+    trainer = Trainer(model, θ, optimizer, schedule=decay, seed=seed)
+    trainer.fit(batches, steps, progress=progress)
     return merge(model, θ)
 
 
-def pretrain_gpt2(texts, tokenizer, steps, rng, seed):
+def pretrain_gpt2(texts, tokenizer, rng, fit):
     """Return a decoder that predicts the next token, its tokenizer, and its held-out loss."""
     end = tokenizer.token_to_id(END)
     rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
     train_ids, held_out = np.concatenate(rows[:-HELD_OUT]), np.concatenate(rows[-HELD_OUT:])
     model, length = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng), SIZE["length"]
     batches = passages(train_ids, BATCH_TOKENS // length, length, rng)
-    model = train(model, batches, steps or 3000, seed, lr=3e-3, betas=(0.9, 0.98))
+    model = train(model, batches, **fit, lr=3e-3, betas=(0.9, 0.98))
     rows = held_out[: len(held_out) - len(held_out) % length].reshape(-1, 1, length)
     with no_grad():
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
 
 
-def pretrain_bert(texts, tokenizer, steps, rng, seed):
+def pretrain_bert(texts, tokenizer, rng, fit):
     """Return an encoder, its tokenizer, and its held-out loss and accuracy at masked words.
 
     It is trained on masked words and on next sentences: Devlin et al. 2019, §3.1.
@@ -81,7 +91,7 @@ def pretrain_bert(texts, tokenizer, steps, rng, seed):
     held_out = Sentences(texts[-HELD_OUT:], tokenizer)
     model = BertForPreTraining(BertConfig(tokenizer.get_vocab_size(), **SIZE), rng)
     batches = sentences.batches(rng, BATCH_TOKENS // 3)  # two shards; more steps of smaller batches
-    model = train(model, batches, steps or 10_000, seed, lr=1e-3, betas=(0.9, 0.98))
+    model = train(model, batches, **fit, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # only pretraining uses it
     return model, tokenizer, score_masked(model, islice(held_out.batches(rng, BATCH_TOKENS), 20))
 

@@ -60,7 +60,7 @@ def test_biases_and_gains_of_norms_do_not_decay(family, monkeypatch):
             self.decays = {path: decays[id(p)] for path, p in adaptation.named_parameters()}
             trainers.append(self)
 
-        def fit(self, batches, steps):
+        def fit(self, batches, steps, progress):
             pass
 
     trainers = []
