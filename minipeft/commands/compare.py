@@ -2,28 +2,25 @@
 
 import json
 import time
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
-from rich import box
-from rich.console import Group
-from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from .. import hf
-from ..data.files import read_examples
-from ..data.splits import split
+from ..data.words import count, duration
 from ..methods import KINDS, method
 from ..tasks.builtin import TASKS, built_in
 from ..tasks.classify import Classify
 from ..tasks.compare import Comparison, Plan
 from ..tasks.report import legend, markdown, plot, rows
 from ..tasks.write import Imitate
+from ..training.checkpoint import checksum
+from ..training.interrupt import Interrupted
+from .classifiers import classify_task, read_splits
 from .common import (
     Command,
     Config,
@@ -33,25 +30,64 @@ from .common import (
     TextColumn,
     check_at_least,
     check_lr,
-    check_new,
     flag,
-    new_folder,
     optional,
-    stderr,
+    print_note,
+    progress,
     stdout,
 )
 from .evaluation import LABELS
+from .runs import (
+    REPORT,
+    SETTINGS,
+    StoredRuns,
+    begin,
+    has_runs,
+    remove_work,
+    store_report,
+    write_json,
+)
+from .tables import make_table, print_table
+from .work import resumable_part
+
+DEFAULT = "sentiment"
+
+# to evaluate an example on two cores; training takes twice that
+SECONDS = dict(sentiment=5e-4, nli=5e-4, table=2e-3, topic=5e-4, tags=3e-4, style=2e-3)
+
+
+class Timer:
+    """The time that a comparison takes, and how much of it is left."""
+
+    def __init__(self, comparison: Comparison, methods: int, earlier: dict | None):
+        self.start, self.before = time.perf_counter(), earlier["seconds"] if earlier else 0
+        self.comparison, self.total = comparison, comparison.count_steps(methods)
+        self.skipped = comparison.count_steps(len(earlier["results"])) if earlier else 0
+
+    def seconds(self) -> float:
+        """Return the seconds so far, with those of earlier parts."""
+        return self.before + time.perf_counter() - self.start
+
+    def in_words(self) -> str:
+        """Return the time so far, and an estimate of the time that is left."""
+        text, left = f"after {duration(self.seconds())}", self.total - self.comparison.steps
+        if left <= 0:
+            return text
+        per_step = (self.seconds() - self.before) / (self.comparison.steps - self.skipped)
+        return f"{text}, about {duration(left * per_step)} left"
 
 
 @dataclass
 class Compare(Plan, Command):
     """Train several methods on one frozen model; compare their scores and costs."""
 
-    task: Literal[tuple(TASKS)] = "sentiment"
+    task: optional(Literal[tuple(TASKS)], "TASK") = None
     """Built-in task; its OOD test examples are of kinds that training does not have."""
     data: optional(Path, "FILE") = None
-    """Examples with labels (.jsonl, .csv or .tsv), instead of a built-in task."""
-    text_column: TextColumn = "text"
+    """Examples with labels (.jsonl, .json, .csv, .tsv), instead of a built-in task."""
+    dev: optional(Path, "FILE", "Examples to choose the learning rate by.") = None
+    test: optional(Path, "FILE", "Examples to test on.") = None
+    text_column: TextColumn = ("text",)
     label_column: LabelColumn = "label"
     model: Model = None
     methods: flag(tuple[str, ...], "[METHOD ...]") = ()
@@ -60,38 +96,75 @@ class Compare(Plan, Command):
     """Train for ten times as many steps, and from two more seeds."""
     out: optional(Path, "FOLDER") = None
     """Folder for the adaptations, compare.json, report.md and, with matplotlib, compare.png."""
+    resume: bool = False
+    """Continue a comparison that was stopped, from its finished training runs in FOLDER.part."""
     config: Config = None
     json: Json = False
 
     renamed = {"batch": "batch-size", "rates": "lrs", "full": "long"}
 
     def run(self):
+        self.check_flags()
+        plan = Plan(self.steps, self.batch_size, self.lrs, self.seeds)
+        plan = plan.longer() if self.long else plan
+        if self.out is None:
+            return self.output(self.compare(plan))
+        with resumable_part(self.out, self.resume, SETTINGS, has_runs) as part:
+            report = self.compare(plan, part)
+            self.publish(report, part)
+        self.output(report)
+
+    def check_flags(self):
+        """Raise ValueError for flags that are out of range or exclude one another."""
         check_at_least(1, steps=self.steps, batch_size=self.batch_size, seeds=self.seeds)
         check_lr(*self.lrs, name="lrs")
         for name in set(self.methods) - {"all"}:
             method(name)  # raises ValueError for an unknown name
-        check_new(self.out)
-        plan = Plan(self.steps, self.batch_size, self.lrs, self.seeds)
-        comparison = Comparison(self.make_task(), plan.longer() if self.long else plan)
-        methods = list(dict.fromkeys(self.method_names(comparison.task.methods)))
-        start, interrupt = time.perf_counter(), None
-        with nullcontext() if self.json else Live(console=stdout, refresh_per_second=4) as live:
-            try:
-                for report in comparison.run(methods):
-                    report["seconds"] = time.perf_counter() - start
-                    if live:
-                        live.update(Group(Text(legend(report)), self.table(report, methods)))
-                    if not stdout.is_terminal and report["results"]:
-                        name = report["results"][-1]["method"]
-                        stderr.print(f"{name} done after {report['seconds']:.0f} s")
-            except KeyboardInterrupt as stop:
-                interrupt = stop
-        if self.out and report["results"]:
-            self.save(report, comparison)
-        if self.json:
-            print(json.dumps(report))
-        if interrupt:
-            raise interrupt
+        if not self.data and (self.dev or self.test):
+            raise ValueError("--dev and --test are for examples of your own: also give --data")
+        if self.task and self.data:
+            raise ValueError("--task is a built-in task, --data examples of your own: give one")
+        if self.resume and self.out is None:
+            raise ValueError("--resume continues a comparison in --out FOLDER: give both")
+
+    def compare(self, plan: Plan, part: Path | None = None) -> dict:
+        """Return the report; with `part`, store there what is finished, and resume from it.
+
+        When a signal stops it, the report so far is printed.
+        """
+        kind = Classify if self.data else TASKS[self.task or DEFAULT][0]
+        methods = list(dict.fromkeys(self.method_names(kind.methods)))
+        if self.data is None and self.model in hf.pretrained.BUILT_IN:
+            print_note(self.estimate(plan, methods))
+        comparison = Comparison(self.make_task(), plan)
+        earlier = None
+        if part:
+            comparison.runs = StoredRuns(part)
+            earlier = begin(part, self.settings(comparison, methods))
+        timer = Timer(comparison, len(methods), earlier)
+        try:
+            with progress("training", comparison.count_steps(len(methods))) as bar:
+                comparison.show = bar.show
+                for report in comparison.run(methods, earlier):
+                    report["seconds"] = timer.seconds()
+                    if comparison.adaptations:
+                        self.store(report, comparison, part)
+                        print_note(f"{report['results'][-1]['method']} done {timer.in_words()}")
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.output(report)
+            raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None
+        return report
+
+    def estimate(self, plan: Plan, methods: list[str]) -> str:
+        """Return what will be done and about how long it takes, of a built-in task and base."""
+        trained = plan.runs * plan.steps * plan.batch_size
+        evaluated = len(plan.lrs) * 500 + plan.seeds * 2000  # dev; test and OOD
+        seconds = SECONDS[self.task or DEFAULT] * len(methods) * (2 * trained + evaluated)
+        runs = count(len(methods) * plan.runs, "training run")
+        return (
+            f"{count(len(methods), 'method')}, {runs} of {count(plan.steps, 'step')}: about "
+            f"{duration(seconds)} on two cores"
+        )
 
     def method_names(self, suitable):
         """Return the methods to train; `suitable` are those that can learn the task."""
@@ -103,42 +176,69 @@ class Compare(Plan, Command):
         """Return the task: the examples in --data, or a built-in one."""
         base, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         if self.data is None:
-            return built_in(self.task, base, tokenizer)
-        examples = read_examples(self.data, self.text_column, self.label_column)
-        splits = split(examples, np.random.default_rng(0))
-        return Classify(self.data.name, splits, base, tokenizer)
+            return built_in(self.task or DEFAULT, base, tokenizer)
+        files = {"train": self.data, "dev": self.dev, "test": self.test}
+        columns = self.text_column, self.label_column
+        splits = read_splits(files, columns, np.random.default_rng(0), {"dev": 0.1, "test": 0.2})
+        return classify_task(self.data.name, splits, base, tokenizer)
 
-    def save(self, report, comparison):
-        """Write the adaptations, the report as JSON and as a page, and the plot."""
-        with new_folder(self.out) as new:
-            for name, adaptation in comparison.adaptations.items():
-                if isinstance(comparison.task, Imitate):
-                    for user in range(comparison.task.users):
-                        hf.save(adaptation.user(user), new / name / f"{user:03}")
-                    continue
-                hf.save(adaptation, new / name)
-                if type(comparison.task) is Classify:
-                    (new / name / LABELS).write_text(json.dumps(comparison.task.classes))
-            (new / "compare.json").write_text(json.dumps(report, indent=2))
-            image = "compare.png"
-            try:
-                plot(report, new / image)
-            except ImportError:
-                image = None
-                stderr.print("no plot without matplotlib: pip install minipeft[plot]", markup=False)
-            (new / "report.md").write_text(markdown(report, image))
+    def settings(self, comparison: Comparison, methods: list[str]) -> dict:
+        """Return, by flag, what must be equal to resume a comparison."""
+        task, base = comparison.task, comparison.task.base
+        weights = checksum(t.data for t in base.parameters())
+        texts = crc32(repr(task.examples).encode())
+        return {
+            "data" if self.data else "task": f"{task.name}, tokens {texts:08x}",
+            "model": f"{type(base).__name__}, weights {weights:08x}",
+            "methods": methods,
+            **asdict(comparison.plan),
+        }
 
-    def table(self, report, methods):
-        """Return the table of the results so far, with a line for the method in training."""
+    def store(self, report: dict, comparison: Comparison, part: Path | None) -> None:
+        """Write the adaptation of the last method, and the report so far."""
+        if part is None:
+            return
+        task, name = comparison.task, report["results"][-1]["method"]
+        adaptation = comparison.adaptations[name]
+        if isinstance(task, Imitate):
+            for user in range(task.users):
+                hf.save(adaptation.user(user), part / name / f"{user:03}")
+        else:
+            hf.save(adaptation, part / name)
+        if type(task) is Classify:
+            (part / name / LABELS).write_text(json.dumps([str(c) for c in task.classes]))
+        store_report(part, report)
+
+    def publish(self, report: dict, part: Path) -> None:
+        """Write the report as JSON, as a page and as a plot; give the folder its name."""
+        image = "compare.png"
+        try:
+            plot(report, part / image)
+        except ImportError:
+            print_note("no plot without matplotlib: pip install minipeft[plot]")
+            image = None
+        except Exception as error:  # a picture is not worth the results
+            print_note(f"no plot: {error}")
+            image = None
+        (part / "report.md").write_bytes(markdown(report, image).encode(errors="backslashreplace"))
+        write_json(part / REPORT, report)
+        part.rename(self.out)
+        remove_work(self.out)
+
+    def show(self, report):
+        stdout.print(legend(report), markup=False, highlight=False)
+        print_table(self.table(report))
+
+    def table(self, report):
+        """Return the table of the results so far, with a line for a method that was stopped."""
         titles, *body = rows(report)
-        caption = f"{escape(report['task'])}, {report['seconds']:.0f} s"
-        table = Table(caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
-        for title in titles:
-            justify = "left" if title == "method" else "right"
-            title = title.replace("trained ", "trained\n").replace("peak ", "peak\n")
-            table.add_column(title, justify=justify, no_wrap=True)
+        columns = [
+            title.replace(" params", "\nparams").replace(" MiB", "\nMiB") for title in titles
+        ]
+        table = make_table(columns[0], *(f">{name}" for name in columns[1:]))
+        table.caption = f"{escape(report['task'])}, {report['seconds']:.0f} s"
         for row in body:
             table.add_row(*row)
-        for name in methods[len(report["results"]) :][:1]:
+        for name in report["methods"][len(report["results"]) :][:1]:
             table.add_row(name, *["…"] * (len(titles) - 1))
         return table

@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -31,9 +31,24 @@ class Plan:
     seeds: int = 3
     """Training runs at the chosen learning rate."""
 
+    @property
+    def runs(self) -> int:
+        """The number of training runs of a method."""
+        return len(self.lrs) + self.seeds - 1
+
     def longer(self) -> "Plan":
         """Return a plan with ten times as many steps, and two more seeds."""
         return replace(self, steps=10 * self.steps, seeds=self.seeds + 2)
+
+
+class Runs:
+    """Finished training runs, from which a comparison is resumed: this class keeps none."""
+
+    def load(self, trainer: Trainer, name: str, lr: float, seed: int) -> tuple | None:
+        """Set a new trainer to the end of a run; return its losses and seconds, None if new."""
+
+    def save(self, trainer: Trainer, name: str, lr: float, seed: int, losses, seconds) -> None:
+        """Store a finished run."""
 
 
 @dataclass
@@ -41,17 +56,28 @@ class Comparison:
     """A comparison of methods on one task.
 
     After `run`, `adaptations` has the trained adaptation of each method, from the first seed.
+    show: called after each training step with the number of all steps so far, and the loss.
     """
 
     task: Task
     plan: Plan
+    runs: Runs = Runs()
+    show: Callable[[int, float], None] = lambda steps, loss: None
 
     def __post_init__(self):
-        self.adaptations = {}
+        self.adaptations, self.steps = {}, 0
         self.base_params = size(self.task.base)
 
-    def run(self, methods: Iterable[str]) -> Iterator[dict]:
-        """Yield the report, at first without results, and again after each method."""
+    def count_steps(self, methods: int) -> int:
+        """Return the number of training steps for so many methods, and for the baseline."""
+        baseline = len(self.plan.lrs) if "probe" in self.task.methods else 0
+        return self.plan.steps * (methods * self.plan.runs + baseline)
+
+    def run(self, methods: Iterable[str], earlier: dict | None = None) -> Iterator[dict]:
+        """Yield the report, at first without new results, and again after each method.
+
+        earlier: the report of this comparison when it was stopped; its results are kept.
+        """
         task = self.task
         report = {
             "task": task.name,
@@ -59,17 +85,24 @@ class Comparison:
             "tests": task.tests,
             "base_params": self.base_params,
             "examples": {split: len(pairs) for split, pairs in task.splits.items()},
-            "truncated": task.truncated,
+            "truncated": task.truncated(),
+            "methods": list(methods),
             "plan": asdict(self.plan) | {"batch_size": task.batch_size(self.plan.batch_size)},
             "baselines": {"majority class": {test: task.majority(test) for test in task.tests}},
             "ceiling": task.ceiling,
             "results": [],
         }
+        if earlier:
+            report |= {name: earlier[name] for name in ("baselines", "results", "truncated")}
+            self.steps = self.count_steps(len(report["results"]))
         yield report
-        report["baselines"] |= self.untrained_baseline()
-        for name in methods:
+        if len(report["baselines"]) < 2:
+            report["baselines"] |= self.untrained_baseline()
+        for name in report["methods"][len(report["results"]) :]:
             result, self.adaptations[name] = self.evaluate_method(name)
             report["results"].append(result)
+            truncated = task.truncated(self.adaptations[name])
+            report["truncated"] = max(report["truncated"], truncated)
             yield report
 
     def untrained_baseline(self) -> dict:
@@ -79,12 +112,14 @@ class Comparison:
             return {"base": {test: task.evaluate(PLAIN, test) for test in task.tests}}
         network = Decoder if base.causal else Encoder  # without the base's head, if it has one
         random = task.with_base(network(base.config, np.random.default_rng(0)))
-        result, _ = Comparison(random, replace(self.plan, seeds=1)).evaluate_method("probe")
+        untrained = Comparison(random, replace(self.plan, seeds=1), show=self.show)
+        result, _ = untrained.evaluate_method("probe")
+        self.steps += untrained.steps
         scores = {
             test: {metric: score["mean"] for metric, score in result[test].items()}
             for test in task.tests
         }
-        return {"random base": scores}
+        return {"untrained base": scores}
 
     def make_trainer(self, name: str, lr: float, seed: int) -> tuple[Trainer, Iterator]:
         """Return a Trainer of a new adaptation, and its batches."""
@@ -101,10 +136,17 @@ class Comparison:
         """Return a trained adaptation, the loss of each step, and the seconds it took."""
         start, losses = time.perf_counter(), []
         trainer, batches = self.make_trainer(name, lr, seed)
+        if run := self.runs.load(trainer, name, lr, seed):
+            self.steps += self.plan.steps
+            return trainer.adaptation, *run
         with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
-            for _, (ids, labels, mask, token_types) in zip(range(self.plan.steps), batches):
+            for i, (ids, labels, mask, token_types) in zip(range(self.plan.steps), batches):
                 losses.append(trainer.step(ids, labels, mask=mask, token_types=token_types))
-        return trainer.adaptation, losses, time.perf_counter() - start
+                self.show(self.steps + i + 1, losses[-1])
+        self.steps += self.plan.steps
+        seconds = time.perf_counter() - start
+        self.runs.save(trainer, name, lr, seed, losses, seconds)
+        return trainer.adaptation, losses, seconds
 
     def peak_memory(self, name: str) -> int:
         """Return the most bytes that are allocated at a time when training starts.

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..data.words import count
+
 BASELINES = {
     "majority class": "always predict what is most frequent in training",
-    "random base": "a probe of a base with random weights",
+    "untrained base": "a probe of a network like the base whose weights are random: what the "
+    "architecture can do without pretraining, and no chance level",
     "base": "the base without adaptation",
 }
 
@@ -47,7 +50,8 @@ def legend(report: dict) -> str:
     lrs = ", ".join(f"{lr:g}" for lr in plan["lrs"])
     lines = [
         f"Each method adapts a frozen base of {report['base_params']:,} parameters: "
-        f"{plan['steps']} steps, batches of {plan['batch_size']}, seeds: {plan['seeds']}.",
+        f"{count(plan['steps'], 'step')}, batches of {plan['batch_size']}, "
+        f"{count(plan['seeds'], 'seed')}.",
         f"{', '.join(map(title, tests))}: {report['metric']} in percent, mean ± standard deviation "
         "over seeds.",
     ]
@@ -61,7 +65,8 @@ def legend(report: dict) -> str:
     if report["ceiling"]:
         lines.append("ceiling: the score of someone who knows how the examples were made.")
     if report["truncated"]:
-        lines.append(f"{report['truncated']} texts were truncated to what the base can read.")
+        truncated = count(report["truncated"], "text")
+        lines.append(f"truncated to what the base can read: {truncated}.")
     return "\n".join(lines)
 
 

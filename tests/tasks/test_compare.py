@@ -88,7 +88,7 @@ def test_a_longer_plan_has_more_steps_and_seeds():
 def test_every_report_has_baselines(report, folder):
     task = make_task(Classify, folder)
     assert report["baselines"]["majority class"]["ood"] == task.majority("ood")
-    assert 0 <= report["baselines"]["random base"]["test"]["accuracy"] <= 1
+    assert 0 <= report["baselines"]["untrained base"]["test"]["accuracy"] <= 1
     first = next(Comparison(task, PLAN).run(["lora"]))
     assert first["baselines"].keys() == {"majority class"} and not first["results"]
 
@@ -107,12 +107,12 @@ def test_the_page_has_a_legend_and_then_the_table(report):
     page = markdown(report, "plot.png")
     titles, *body = rows(report)
     assert titles == ["method", "trained params", "test %", "OOD %", "lr", "s/run", "peak MiB"]
-    names = ["majority class", "random base", "probe", "lora", "full"]
+    names = ["majority class", "untrained base", "probe", "lora", "full"]
     assert [row[0] for row in body] == names
     assert all(len(row) == len(titles) for row in body)
     lora = report["results"][1]["ood"]["accuracy"]
     assert f"{100 * lora['mean']:.1f} ± {100 * lora['std']:.1f}" in page
-    explained = ("test %", "OOD", "lr", "s/run", "peak MiB", "majority class", "random base")
+    explained = ("test %", "OOD", "lr", "s/run", "peak MiB", "majority class", "untrained base")
     assert all(page.index(name) < page.index("| method |") for name in explained)
     assert "plot.png" in page and "plot.png" not in markdown(report)
     assert f"{report['base_params']:,}" in legend(report)
@@ -120,7 +120,8 @@ def test_the_page_has_a_legend_and_then_the_table(report):
 
 def test_a_ceiling_and_truncated_texts_are_reported(report):
     full = report | {"truncated": 7, "ceiling": {"test": 1.0, "ood": 0.5}}
-    assert "7 texts were truncated" in legend(full) and "truncated" not in legend(report)
+    assert "truncated to what the base can read: 7 texts." in legend(full)
+    assert "truncated" not in legend(report)
     assert [*rows(full)][-1] == ["ceiling", "", "100.0", "50.0", "", "", ""]
 
 
@@ -190,11 +191,13 @@ def test_an_interrupt_keeps_the_results_so_far(folder, data, tmp_path, run, caps
         return evaluate_method(self, name)
 
     monkeypatch.setattr(Comparison, "evaluate_method", interrupted)
-    out = tmp_path / "out"
+    out, part = tmp_path / "out", tmp_path / "out.part"
     args = "--model", folder, "--data", data, "--out", out, "--methods", "lora", "full"
     assert run("compare", *args, *SHORT) == 130
-    assert "lora" in capsys.readouterr().out and (out / "lora").is_dir()
-    assert not (out / "full").exists()
+    printed = capsys.readouterr()
+    assert "lora" in printed.out and (part / "lora" / "labels.json").exists()
+    assert "stopped by SIGINT; to continue, repeat it with --resume" in printed.err
+    assert not (part / "full").exists() and not out.exists()
 
 
 def test_each_user_has_a_folder(folder, tmp_path, run, monkeypatch):
@@ -216,7 +219,7 @@ def test_the_terminal_shows_a_legend_and_a_table_of_80_columns(
     args = "--model", folder, "--data", data, "--methods", "probe", "lora"
     assert run("compare", *args, *SHORT) == 0
     shown = capsys.readouterr()
-    words = "majority class", "random base", "probe", "lora", "dev"
+    words = "majority class", "untrained base", "probe", "lora", "dev"
     assert all(word in shown.out for word in words)
     assert max(map(len, shown.out.splitlines())) <= 80
     assert "lora done" in shown.err
