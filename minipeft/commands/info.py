@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from rich.markup import escape
-from rich.table import Table
 from tyro.conf import Positional, arg
 
 from .. import hf
 from ..autograd.nn import size
+from ..data.words import count
 from ..hf.models import FAMILIES
 from ..hf.peft.folder import PEFT_TYPES
 from ..hf.peft.lora import SUPPORTED
@@ -20,8 +20,9 @@ from ..methods import DoRA
 from ..storage.headers import read_shapes
 from ..storage.json import parse_json, read_json
 from . import evaluation
-from .common import Command, Config, Json, optional, stdout
+from .common import Command, Config, Json, optional
 from .folders import CONFIG, TENSORS, folder_path, holds_adaptation, load_with_network
+from .tables import make_table, print_table
 
 MODEL = "Check an adaptation against this model: a folder, `decoder` or `encoder`."
 NETWORK = "reparametrization.safetensors"  # parameters of an encoder, to resume training
@@ -51,16 +52,16 @@ class Info(Command):
         self.output({"folder": str(folder), **report, "files": files})
 
     def show(self, report):
-        table = Table(show_header=False, title=escape(report.pop("folder")))
+        table = make_table("", "", title=report.pop("folder"))
         config, files = report.pop("config"), report.pop("files")
-        files = {name: f"{count:,} bytes" for name, count in files.items()}
+        files = {name: count(n, "byte") for name, n in files.items()}
         report = {name.replace("_", " "): value for name, value in report.items()}
         for section in (report, config, files):
             for name, value in section.items():
                 if has_value(value):
                     table.add_row(escape(name), escape(format_value(value)))
             table.add_section()
-        stdout.print(table)
+        print_table(table)
 
 
 def has_value(value):

@@ -7,14 +7,15 @@ from itertools import groupby
 from typing import Literal
 
 import numpy as np
-from rich.table import Table
 
 from .. import hf
 from ..adaptation.method import Method
 from ..autograd.nn import replace
+from ..data.words import count
 from ..hf.models import family_of
 from ..methods import METHODS, method
-from .common import Command, Config, Json, Model, optional, stdout
+from .common import Command, Config, Json, Model, optional
+from .tables import make_table, print_table
 
 BLOCK = re.compile(r"blocks\.(\d+)")
 
@@ -74,12 +75,10 @@ class Layers(Command):
 
     def show(self, layers):
         adapting = self.method or self.targets is not None
-        table = Table()
-        table.add_column("path", no_wrap=True)
-        table.add_column("shapes", no_wrap=True)
-        table.add_column("Hugging Face name", overflow="fold")
-        for name in ("params", *(["trained" if self.method else "matches"] if adapting else [])):
-            table.add_column(name, justify="right")
+        columns = ["path", "shapes", "Hugging Face name", ">params"]
+        if adapting:
+            columns.append(">trained" if self.method else ">matches")
+        table = make_table(*columns)
         for layer in merge_blocks(layers):
             shapes = (f"{n} {'×'.join(map(str, s))}" for n, s in layer["shapes"].items())
             row = [layer["path"], ", ".join(shapes), layer["hugging_face"] or ""]
@@ -91,9 +90,10 @@ class Layers(Command):
         total = sum(layer["params"] for layer in layers)
         trained = sum(layer["trained_params"] for layer in layers)
         blocks = sum(bool(BLOCK.fullmatch(layer["path"])) for layer in layers)
-        table.caption = f"{blocks} blocks, {total:,} parameters"
-        table.caption += f", {trained:,} trained" if trained else ""
-        stdout.print(table)
+        table.add_section()
+        row = ["total", count(blocks, "block"), "", f"{total:,}", format_count(trained)]
+        table.add_row(*row[: len(columns)])
+        print_table(table, "Hugging Face names in a block are relative to that of the block.")
 
 
 def hugging_face_name(model, path, layer):
@@ -124,10 +124,10 @@ def merge_blocks(layers):
 def renumber(layer, number):
     """Return a layer of a block with another number of the block in its path.
 
-    The Hugging Face name keeps the number for the block itself; below it starts with "…".
+    The Hugging Face name of a layer in a block is made relative to that of the block.
     """
     path, name = BLOCK.sub(f"blocks.{number}", layer["path"]), layer["hugging_face"]
-    pattern, new = (r"\d+$", number) if BLOCK.fullmatch(layer["path"]) else (r".*?\.\d+(?=\.)", "…")
+    pattern, new = (r"\d+$", number) if BLOCK.fullmatch(layer["path"]) else (r".*?\.\d+\.", "")
     return layer | {"path": path, "hugging_face": name and re.sub(pattern, new, name, count=1)}
 
 

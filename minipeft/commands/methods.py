@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from .. import hf
 from ..autograd.nn import size
+from ..data.words import count
 from ..methods import METHODS, Probe
 from ..methods.table import COLUMNS, rows
 from ..methods.unified import UNIFIED
-from .common import Command, Config, Json, Model, stdout
+from .common import Command, Config, Json, Model
+from .tables import make_table, print_table
 
 
 @dataclass
@@ -36,24 +37,22 @@ class Methods(Command):
         self.output({"base_params": total, "methods": methods, "unified": unified})
 
     def show(self, report):
-        table = Table("method", "equation, start, layers, source", show_lines=True)
-        table.add_column("trained params", justify="right")
-        table.add_column("%", justify="right")
+        columns = "method", "equation, start, layers, source", ">trained\nparams", ">%"
+        table = make_table(*columns, lines=True)
         for row in report["methods"]:
             start, layers = f"start: {row['start']}", f"layers: {row['layers']}"
             text = "\n".join([row["equation"], start, layers, row["paper"]])
             table.add_row(row["name"], escape(text), *format_counts(row))
-        table.caption = (
-            f"trained parameters of each method with its default fields, and their share of the "
-            f"{report['base_params']:,} of the base model"
+        print_table(
+            table,
+            f"{count(len(report['methods']), 'method')}, each with its default fields; %: share of "
+            f"the {report['base_params']:,} parameters of the base model",
         )
-        stdout.print(table)
-        table = Table("method", "Δh", "insertion", "modified", "composition")
+        table = make_table("method", "Δh", "insertion", "modified", "composition", lines=True)
         for row in report["unified"]:
             cells = (row[c] for c in ("method", "form", "insertion", "modified", "composition"))
             table.add_row(*map(escape, cells))
-        table.caption = "the unified view of He et al. 2022, table 1"
-        stdout.print(table)
+        print_table(table, "the unified view of He et al. 2022, table 1")
 
 
 def format_counts(row):

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from ..equations import OPEN, verify
-from .common import Command, Config, Json, check_at_least, optional, stdout
+from .common import Command, Config, Json, check_at_least, optional
+from .tables import make_table, print_table
 
 STATUS = {True: "ok", False: "fails", None: "open"}
 
@@ -34,14 +34,13 @@ class Verify(Command):
         return 0 if all(r["ok"] for r in results) else 1
 
     def show(self, results):
-        table = Table("id", "formula, source", "worst error", "result", show_lines=True)
+        table = make_table("id", "formula, source", ">worst error", "result", lines=True)
         for r in results:
             worst = "nan" if r["worst"] is None else f"{r['worst']:.1e}"
             lines = [r["formula"], r["source"], r["why"]]
             text = "\n".join(line for line in lines if line)
             table.add_row(r["id"], escape(text), worst if r["draws"] else "", STATUS[r["ok"]])
         count = {name: sum(r["ok"] is ok for r in results) for ok, name in STATUS.items()}
-        table.caption = f"{count['ok']} ok, {count['fails']} fail, {count['open']} open; "
-        table.caption += f"random draws of each: {max(r['draws'] for r in results)}; "
-        table.caption += "sources: docs/sources.md"
-        stdout.print(table)
+        total = f"{count['ok']} ok, {count['fails']} fail, {count['open']} open; "
+        total += f"random draws of each: {max(r['draws'] for r in results)}; "
+        print_table(table, total + "sources: docs/sources.md")
