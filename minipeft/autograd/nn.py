@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import backend
+from .bfloat16 import to_bfloat16
 from .functional import layer_norm, linear, rms_norm
 from .ops import lookup, matmul, transpose
 from .tensor import Tensor
@@ -64,6 +65,14 @@ class Fingerprint:
     folder: str | None = field(default=None, compare=False)  # that the model was loaded from
 
 
+def same_weights(a: str | None, b: str | None) -> bool:
+    """Return whether two checksums are of one model, or of it and a copy in half precision.
+
+    Folders saved before version 0.2 have only the first, as float16.
+    """
+    return a == b or bool(a and b and {*a.split("-")} & {*b.split("-")})
+
+
 class Module(Parameters):
     """Layer or network."""
 
@@ -103,14 +112,18 @@ class Module(Parameters):
     dtype = property(lambda self: self.reference_array.dtype)
 
     def weights_checksum(self) -> str | None:
-        """Return a checksum of embedding and blocks, 16 hexadecimal digits; None if there are none.
+        """Return two checksums of embedding and blocks, "16 hexadecimal digits-16 others", or None.
 
-        It reads 64 numbers of each tensor, as float16, so a float16 copy has the same checksum.
+        They read 64 numbers of each tensor, as float16 and as bfloat16: see `same_weights`.
         """
         trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
+        heads = [backend.host(t.data.reshape(-1)[:64]).astype("f4") for t in trunk]
+        if not heads:
+            return None
         with np.errstate(over="ignore"):
-            heads = [backend.host(t.data.reshape(-1)[:64]).astype("f4").astype("f2") for t in trunk]
-        return hashlib.sha256(np.concatenate(heads).tobytes()).hexdigest()[:16] if heads else None
+            x = np.concatenate(heads)
+            halves = x.astype("f2"), to_bfloat16(x)
+        return "-".join(hashlib.sha256(half.tobytes()).hexdigest()[:16] for half in halves)
 
     def fingerprint(self) -> Fingerprint:
         """Return what identifies this model in its adaptations."""

@@ -128,7 +128,8 @@ def save(
     of a method of the reader's own, its dataclass fields are written.
     Of a model and a tokenizer that were loaded, what else their folder says is written again as it
     was: other settings of config.json, generation_config.json, special tokens, the chat template.
-    tokenizer: written into the same folder.  dtype: float16, float32 or float64, of all numbers.
+    tokenizer: written into the same folder.  dtype: of all numbers: float16, float32,
+    float64, or "bfloat16", which NumPy does not have.
     An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
     """
     if isinstance(thing, Transformer):

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from ..autograd.backend import host
+from ..autograd.bfloat16 import from_bfloat16, to_bfloat16
 from ..autograd.nn import Parameters
 from .json import MAX_JSON_BYTES, CheckpointError, check_file, parse_json, read_json, short_repr
 
@@ -23,7 +24,7 @@ FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 ITEM_SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1} | {
     f"{sign}{8 * size}": size for sign in "IU" for size in (1, 2, 4, 8)
 }
-DTYPES = np.float16, np.float32, np.float64  # that are written
+DTYPES = "float16", "bfloat16", "float32", "float64"  # that are written
 
 
 @dataclass
@@ -46,8 +47,7 @@ class StoredTensor:
     def read(self) -> np.ndarray:
         """Return its numbers, mapped from the disk; half precision is widened to float32."""
         x = np.require(self.data.view(self.number_format()), requirements="A").reshape(self.shape)
-        if self.dtype == "BF16":  # the upper half of a float32
-            x = (x.astype(np.uint32) << 16).view(np.float32)
+        x = from_bfloat16(x) if self.dtype == "BF16" else x
         if not np.isfinite(x).all():
             raise CheckpointError(f"{self.path}: {self.name} holds NaN or infinity")
         return x.astype(np.float32) if self.dtype == "F16" else x
@@ -198,31 +198,40 @@ class SafetensorsFile(MutableMapping):
             )
 
 
-def float_dtype(dtype) -> np.dtype:
-    """Return the NumPy dtype of this name; raise CheckpointError if it can't be written."""
+def dtype_name(dtype) -> str:
+    """Return the name of a float type; raise CheckpointError if it can't be written."""
     with suppress(TypeError):
-        if np.dtype(dtype) in DTYPES:
-            return np.dtype(dtype)
-    raise CheckpointError(f"dtype={dtype} must be float16, float32 or float64")
+        name = "bfloat16" if str(dtype) == "bfloat16" else np.dtype(dtype).name
+        if name in DTYPES:
+            return name
+    raise CheckpointError(f"dtype={dtype} must be {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
 
 
 def serialize(arrays: dict[str, np.ndarray], metadata: dict[str, str], dtype=None) -> bytes:
     """Return the bytes of a safetensors file; equal arrays give equal bytes.
 
-    dtype: of all arrays; None keeps the dtype of each.
+    dtype: of all arrays, also "bfloat16"; None keeps the dtype of each.
     """
-    dtype = None if dtype is None else float_dtype(dtype)
-    with np.errstate(over="ignore"):
-        arrays = {name: np.ascontiguousarray(host(x), dtype) for name, x in arrays.items()}
-    for name, x in arrays.items():
-        if not np.isfinite(x).all():
-            raise CheckpointError(f"{name} holds NaN or infinity as {x.dtype}, so it is not saved")
+    name_of = lambda x: x.dtype.name if dtype is None else dtype_name(dtype)
+    arrays = {name: as_stored(name, host(x), name_of(x)) for name, x in arrays.items()}
     content = save(arrays, {"format": "pt"} | metadata)
     start = 8 + int.from_bytes(content[:8], "little")
     entries = json.loads(content[8:start])  # whose order differs from run to run
+    for name, x in arrays.items():
+        if x.dtype == np.uint16:
+            entries[name]["dtype"] = "BF16"
     header = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[start:]])
+
+
+def as_stored(name: str, x: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an array as it is written; raise CheckpointError if a number is not finite there."""
+    with np.errstate(over="ignore"):
+        stored = to_bfloat16(x) if dtype == "bfloat16" else np.ascontiguousarray(x, dtype)
+    if not np.isfinite(from_bfloat16(stored) if dtype == "bfloat16" else stored).all():
+        raise CheckpointError(f"{name} holds NaN or infinity as {dtype}, so it is not saved")
+    return stored
 
 
 def named_arrays(γ: Parameters) -> tuple[dict[str, np.ndarray], dict[str, str]]:

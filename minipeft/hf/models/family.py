@@ -16,7 +16,7 @@ from ...model.config import Config
 from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ...model.transformer import Decoder, Transformer
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
-from ...storage.safetensors import SafetensorsFile, float_dtype
+from ...storage.safetensors import SafetensorsFile, dtype_name
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
 LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
@@ -203,7 +203,7 @@ class Family:
         settings = self.settings(model)
         prefix = self.class_prefixes[settings["model_type"]]
         architecture = prefix + HEAD_SUFFIXES.get(type(model), self.lm_suffix)
-        settings |= {"architectures": [architecture], "dtype": float_dtype(dtype).name}
+        settings |= {"architectures": [architecture], "dtype": dtype_name(dtype)}
         arrays = {}
         for name, (tensors, transposed) in self.hf_tensors(model).items():
             x = np.concatenate([t.data for t in tensors], axis=-1)

@@ -17,7 +17,7 @@ from ...adaptation.adaptation import Adaptation
 from ...adaptation.chain import Chain, MethodChain
 from ...adaptation.each import Each
 from ...adaptation.merge import fold
-from ...autograd.nn import Fingerprint, Module
+from ...autograd.nn import Fingerprint, Module, same_weights
 from ...methods import (
     IA3,
     BiasTuning,
@@ -258,6 +258,8 @@ def check_base(file: SafetensorsFile, model: Module) -> None:
     here = base_fields(model.fingerprint())
     made_for = parse_json(file.metadata.get("base", "{}"), file.path)
     there = {name: made_for.get(stored_name(name, made_for), here[name]) for name in here}
+    if same_weights(str(there.get("weights")), str(here.get("weights"))):
+        there["weights"] = here.get("weights")
     if differ := [name for name in here if there[name] != here[name]]:
         differences = ", ".join(
             f"{name}={there[name]!r}, and this model has {here[name]!r}" for name in differ
