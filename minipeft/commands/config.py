@@ -65,8 +65,8 @@ def cast(value, kind):
                 return cast(value, option)
     elif origin is Literal and value in options:
         return value
-    elif origin is tuple and isinstance(value, list):
-        return tuple(cast(item, options[0]) for item in value)
+    elif origin is tuple:  # one value is a list of one
+        return tuple(cast(v, options[0]) for v in (value if isinstance(value, list) else [value]))
     elif kind is tuple and isinstance(value, list):  # token ids
         return tuple(cast(item, tuple if isinstance(item, list) else int) for item in value)
     elif type(value) is {Path: str}.get(kind, kind) or kind is float and type(value) is int:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
 from .. import hf
-from ..data.files import DataError, read_examples, read_text
+from ..data.files import DataError, read_examples, read_prose
+from ..data.labels import match_classes
+from ..data.words import count
 from ..methods.template import Layout
-from ..tasks.classify import classifier
+from ..model.heads import Classifier
+from ..tasks.classify import Classify
 from . import evaluation
+from .classifiers import load_classifier
 from .common import (
     BaseModel,
     BlockSize,
@@ -26,9 +29,13 @@ from .common import (
     check_new,
     flag,
     optional,
-    stdout,
+    print_line,
+    progress,
 )
 from .folders import base_of
+from .tables import make_table, print_table
+
+BATCH = 16  # texts that are classified together
 
 
 @dataclass
@@ -36,11 +43,11 @@ class Evaluate(Command):
     """Evaluate the base model and adaptations of it on a text or on examples."""
 
     data: File
-    """A text: mean loss of its tokens.  Examples (.jsonl, .csv or .tsv): accuracy."""
+    """A text: mean loss of its tokens.  Examples (.jsonl, .json, .csv, .tsv): accuracy."""
     adaptation: flag(tuple[Path, ...], "[FOLDER ...]") = ()
-    """Folders that `minipeft train` wrote; each is evaluated by itself."""
+    """Folders that `minipeft train` or PEFT wrote; each is evaluated by itself."""
     model: BaseModel = None
-    text_column: TextColumn = "text"
+    text_column: TextColumn = ("text",)
     label_column: LabelColumn = "label"
     block_size: BlockSize = 64
     predictions: optional(Path, "FILE") = None
@@ -53,18 +60,22 @@ class Evaluate(Command):
     def run(self):
         check_at_least(2, block_size=self.block_size)
         check_new(self.predictions)
-        has_labels = evaluation.has_labels(self.data)
-        if has_labels and not self.adaptation:
-            raise ValueError("--data has examples: also give a classifier, --adaptation FOLDER")
-        if self.predictions and not (has_labels and len(self.adaptation) == 1):
-            raise ValueError("--predictions needs examples as --data, and one --adaptation")
+        has_labels = evaluation.all_hold_examples(self.data)
+        if self.predictions and not (has_labels and len(self.adaptation) < 2):
+            raise ValueError("--predictions needs examples as --data, and at most one --adaptation")
         base = base_of(self.model, *self.adaptation)
         model, tokenizer = hf.load(base), hf.load_tokenizer(base)
+        if has_labels and not self.adaptation and not isinstance(model, Classifier):
+            raise ValueError(
+                "--data has examples, and the model does not classify texts: also give a "
+                "classifier, --adaptation FOLDER"
+            )
         self.output((self.on_examples if has_labels else self.on_text)(model, tokenizer))
 
     def on_text(self, model, tokenizer):
         """Return the report on a text."""
-        ids = tokenizer.encode(read_text(self.data)).ids
+        text = read_prose(self.data, (*self.text_column, self.label_column))
+        ids = tokenizer.encode(text).ids
         passages = evaluation.split_passages(ids, self.block_size, self.data)
         results = []
         for folder in (None, *self.adaptation):
@@ -74,47 +85,55 @@ class Evaluate(Command):
             evaluation.check_length(model, adaptation, layout, self.block_size, what)
             loss = evaluation.mean_loss(model, adaptation, layout, passages)
             results.append({"adaptation": str(folder) if folder else None, "loss": loss})
+        evaluation.check_base_loss(results[0]["loss"], model)
         return {"data": str(self.data), "tokens": passages.size, "results": results}
 
     def on_examples(self, model, tokenizer):
         """Return the report on examples, and write the predictions."""
         columns = self.text_column, self.label_column
         examples = read_examples(self.data, *columns, labels_needed=self.predictions is None)
-        texts, labels = zip(*examples)
-        rows, truncated = evaluation.tokenize(texts, tokenizer, model)
-        results = []
-        for folder in self.adaptation:
-            names = evaluation.read_labels(folder)
-            if unknown := set(labels) - {*names, None}:
+        labels, results, truncated = [label for _, label in examples], [], 0
+        for folder in self.adaptation or (None,):
+            network, adaptation, namings = load_classifier(folder, model)
+            classes = match_classes({*labels} - {None}, namings)
+            if classes is None:
+                unknown = sorted({*labels} - {*namings[0], None})
                 raise DataError(
-                    f"{self.data} has the labels {', '.join(sorted(unknown))}; {folder} was "
-                    f"trained on {', '.join(names)}"
+                    f"{self.data} has the labels {', '.join(unknown)}; {folder or self.model} was "
+                    f"trained on {', '.join(namings[0])}"
                 )
-            network = classifier(model, len(names))
-            adaptation = hf.load_adaptation(folder, network)
-            layout = Layout(adaptation.template, tokenizer, model)
-            classes = evaluation.predict(network, adaptation, [layout(row) for row in rows])
-            predictions = [names[c] for c in classes]
+            task = Classify(str(self.data), {"test": examples}, network, tokenizer, classes=classes)
+            with progress("evaluating", -(-len(examples) // BATCH)) as bar:
+                predictions = task.predict(adaptation, "test", BATCH, bar)
             right = [y == label for y, label in zip(predictions, labels) if label is not None]
             accuracy = float(np.mean(right)) if right else None
-            results.append({"adaptation": str(folder), "accuracy": accuracy})
+            results.append({"adaptation": folder and str(folder), "accuracy": accuracy})
+            truncated = max(truncated, task.truncated(adaptation))
         if self.predictions:
-            lines = [json.dumps({"text": x, "label": y}) for x, y in zip(texts, predictions)]
-            self.predictions.parent.mkdir(parents=True, exist_ok=True)
-            self.predictions.write_text("\n".join(lines) + "\n")
-        report = {"data": str(self.data), "examples": len(texts), "truncated": truncated}
+            self.write_predictions([text for text, _ in examples], predictions)
+        report = {"data": str(self.data), "examples": len(examples), "truncated": truncated}
         return report | {"results": results}
+
+    def write_predictions(self, texts, predictions):
+        """Write the texts and their predicted labels, in columns of the same names as in --data."""
+        single = len(self.text_column) == 1
+        rows = [
+            dict(zip(self.text_column, [text] if single else text)) | {self.label_column: label}
+            for text, label in zip(texts, predictions)
+        ]
+        self.predictions.parent.mkdir(parents=True, exist_ok=True)
+        self.predictions.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def show(self, report):
         unit = "tokens" if "tokens" in report else "examples"
-        table = Table(title=f"{escape(report['data'])}: {report[unit]:,} {unit}")
-        if report.get("truncated"):
-            table.caption = f"{report['truncated']:,} texts were too long and were truncated"
-        table.add_column("adaptation")
-        table.add_column("mean loss" if unit == "tokens" else "accuracy", justify="right")
+        title = f"{report['data']}: {count(report[unit], unit.removesuffix('s'))}"
+        score = "mean loss" if unit == "tokens" else "accuracy"
+        table = make_table("adaptation", f">{score}", title=title)
         for result in report["results"]:
             table.add_row(escape(result["adaptation"] or "(none)"), format_score(result))
-        stdout.print(table)
+        print_table(table)
+        if report.get("truncated"):
+            print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
 
 
 def format_score(result):

@@ -1,6 +1,7 @@
-"""Evaluation of a model: the mean loss of the tokens of a text, or the labels it predicts."""
+"""Evaluation of a language model: the mean loss of the tokens of a text."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +9,29 @@ import numpy as np
 from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
-from ..autograd.backend import host
 from ..autograd.tensor import no_grad
-from ..data.batches import pad
-from ..data.files import READERS, DataError
+from ..data.files import READERS, DataError, holds_examples
 from ..methods.template import Layout
+from ..model.heads import Headed
 from ..model.transformer import Decoder
-from ..tasks.base import truncating
-from ..training.parallel import Pool, map_batches
-from .common import progress
+from ..tasks.base import extra_positions
+from ..training.parallel import Pool
+from .common import print_note, progress
+from .folders import network_for
 
 BATCH = 16  # texts that are evaluated together
 LABELS = "labels.json"  # in the folder of an adaptation: the names of the classes of its head
 
 
-def has_labels(path: Path) -> bool:
-    """Return whether a file holds examples with labels; otherwise it is one text."""
-    return path.suffix.lower() in READERS
+def all_hold_examples(*paths: Path | None) -> bool:
+    """Return whether the files, as far as given, hold examples; False: each is one text.
+
+    Raises ValueError for files of both kinds.
+    """
+    kinds = {holds_examples(path) for path in paths if path}
+    if len(kinds) > 1:
+        raise ValueError("--data, --dev and --test must all be examples with labels, or all texts")
+    return kinds.pop()
 
 
 def check_decoder(model) -> Decoder:
@@ -39,18 +46,9 @@ def check_decoder(model) -> Decoder:
     return model
 
 
-def extra_positions(model, adaptation: Adaptation, layout: Layout) -> int:
-    """Return how many positions the adaptation takes beside the tokens of a text."""
-    adaptation.check_batch(1)
-    resolved = adaptation.resolve()
-    prompt = resolved.prepended(model.tokens, 1)
-    prefix = resolved.prepended(model.blocks[0].attn, 1)
-    in_front = (prompt.real.size if prompt else 0) + (int(prefix.shift[0]) if prefix else 0)
-    return in_front + len(layout([]))
-
-
 def check_length(model, adaptation: Adaptation, layout: Layout, tokens: int, what: str) -> None:
     """Raise ValueError if the model has too few positions for the tokens and the adaptation."""
+    adaptation.check_batch(1)
     extra, length = extra_positions(model, adaptation, layout), model.config.length
     if extra + tokens > length:
         why = f", {extra} of them for the adaptation" if extra else ""
@@ -84,21 +82,14 @@ def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarra
         return sum(track(pool.map(total, batches))) / len(ids)
 
 
-def predict(model, adaptation: Adaptation, rows: list[list[int]]) -> list[int]:
-    """Return the most likely class of each text, given as token ids."""
-
-    def most_likely(indices):
-        ids, mask = pad([rows[i] for i in indices])
-        return host(model(ids, adaptation, mask=mask).data.argmax(-1))
-
-    with progress("evaluating", -(-len(rows) // BATCH)) as track:
-        return map_batches(most_likely, rows, BATCH, track)
-
-
-def tokenize(texts: list[str], tokenizer, model) -> tuple[list[list[int]], int]:
-    """Return the token ids of texts, truncated as in training, and how many were truncated."""
-    encodings = truncating(tokenizer, model).encode_batch(texts)
-    return [e.ids for e in encodings], sum(bool(e.overflowing) for e in encodings)
+def check_base_loss(loss: float, model) -> float:
+    """Return the loss of the base model; print a note if a uniform guess would be better."""
+    if loss > (guess := math.log(model.config.vocabulary)):
+        print_note(
+            f"the loss of the base model, {loss:.3f}, is above log V = {guess:.3f}, that of a "
+            "uniform guess: it has read no such text; the built-in base has read only its own world"
+        )
+    return loss
 
 
 def load_for_text(folder: Path | None, model: Decoder) -> Adaptation:
@@ -110,6 +101,9 @@ def load_for_text(folder: Path | None, model: Decoder) -> Adaptation:
             f"{folder} is a classifier: use it with `minipeft evaluate` and examples as --data, "
             f"{', '.join(READERS)}"
         )
+    if isinstance(network := network_for(folder, model), Headed):
+        kind = type(network).__name__
+        raise DataError(f"{folder} is an adaptation of a {kind}, which does not generate text")
     return hf.load_adaptation(folder, model)
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from .. import hf
 from ..adaptation.adaptation import Adaptation
-from ..hf.models.family import DEFAULT_POOL, HEAD_SUFFIXES, HEADLESS
+from ..hf.models.family import HEAD_SUFFIXES, HEADLESS
 from ..hf.peft.folder import TASK_TYPES
 from ..hf.pretrained import BUILT_IN
 from ..model.heads import Classifier, Features, SpanClassifier
 from ..model.transformer import Transformer
 from ..storage.headers import read_shapes
 from ..storage.json import CheckpointError, hub_hint, read_json
+from ..tasks.classify import classifier
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 HEAD = re.compile(r"\b(score|classifier|qa_outputs)\.(weight|W)$")
@@ -73,7 +74,7 @@ def network_for(folder: Path, model: Transformer) -> Transformer:
                 return model
             bias = f"{name[: head.start(2)]}{'bias' if head[2] == 'weight' else 'b'}" in tensors
             if network is Classifier:
-                return Classifier(model, classes, DEFAULT_POOL[model.causal], bias)
+                return classifier(model, classes, bias)
             if network is SpanClassifier:
                 return SpanClassifier(model, bias)
             return network(model, classes, bias)

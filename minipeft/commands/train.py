@@ -1,10 +1,8 @@
 """minipeft train: train one method on a text, or on examples with labels."""
 
-import json
 import re
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -21,33 +19,35 @@ from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.nn import size
 from ..data.batches import passages
-from ..data.files import DataError, read_examples, read_text
+from ..data.files import read_prose
+from ..data.words import count
 from ..methods import METHODS, Probe
 from ..methods.template import Layout
-from ..tasks.base import RESERVED
-from ..tasks.classify import Classify
-from ..training.checkpoint import FILE
+from ..training.checkpoint import FILE, has_steps
 from ..training.optim import AdamW, schedule
 from ..training.trainer import NonFinite, Trainer
 from . import evaluation
+from .classifiers import classify_task, read_splits, write_labels
 from .common import (
     BlockSize,
     Command,
     Config,
+    Dev,
     File,
     Folder,
     Json,
     LabelColumn,
     Model,
+    Test,
     TextColumn,
     check_at_least,
     check_lr,
-    check_new,
     new_folder,
     optional,
     print_line,
     progress,
 )
+from .work import empty, resumable_part
 
 MOST = 320  # held-out passages of a text that are evaluated
 
@@ -68,14 +68,25 @@ class Job:
     model: object
     adaptation: Adaptation
     batches: Iterator
-    evaluate: Callable  # () -> {"loss": …} or {"accuracy": …} of the adaptation, on held-out data
-    baseline: dict  # what the report has to compare this with
-    labels: list | None = None  # the names of the classes
+    evaluate: Callable  # split -> {"loss": …} or {"accuracy": …} of the adaptation
+    baseline: Callable  # split -> what the report has to compare this with
+    splits: list  # "dev", what is held out, and "test", if there is such a file
+    facts: dict  # what else is reported
+    classes: list | None = None  # names
 
     def cost(self):
         """Return a number that is lower the better the adaptation is."""
-        scores = self.evaluate()
+        scores = self.evaluate("dev")
         return scores["loss"] if "loss" in scores else -scores["accuracy"]
+
+    def report(self):
+        """Return the scores on all splits, and what to compare them with."""
+        report = dict(self.facts)
+        for split in self.splits:
+            prefix = "test_" if split == "test" else ""
+            scores = self.baseline(split) | self.evaluate(split)
+            report |= {f"{prefix}{name}": value for name, value in scores.items()}
+        return report
 
 
 @dataclass
@@ -85,11 +96,13 @@ class Train(Command):
     method: Method
     """The fields of a method are flags, too: `minipeft train lora --help`."""
     data: File
-    """A text, or examples with labels (.jsonl, .csv or .tsv).  10 % of it is held out."""
+    """A text (.txt, .md), or examples with labels (.jsonl, .json, .csv, .tsv)."""
     out: Folder
     """Folder for the adaptation, metrics.jsonl and, for examples, labels.json."""
+    dev: Dev = None
+    test: Test = None
     model: Model = None
-    text_column: TextColumn = "text"
+    text_column: TextColumn = ("text",)
     label_column: LabelColumn = "label"
     steps: int = 300
     """Steps of the optimizer, AdamW."""
@@ -127,29 +140,32 @@ class Train(Command):
 
     def run(self):
         self.check_flags()
-        part = self.out.with_name(f"{self.out.name}.part")
-        if self.resume and not part.exists():
-            raise DataError(f"{part} does not exist: there is no training to resume")
-        if part.exists() and not self.resume:
-            raise DataError(f"{part} exists: continue that training with --resume, or delete it")
+        with resumable_part(self.out, self.resume, FILE, has_steps) as part:
+            report = self.train(part)
+        self.output(report)
+
+    def train(self, part: Path) -> dict:
+        """Train in the folder `part`, write --out, and return the report."""
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
-        prepare = self.on_examples if evaluation.has_labels(self.data) else self.on_text
-        job = prepare(model, tokenizer, np.random.default_rng(self.seed))
+        has_labels = evaluation.all_hold_examples(self.data, self.dev, self.test)
+        job = (self.on_examples if has_labels else self.on_text)(
+            model, tokenizer, np.random.default_rng(self.seed)
+        )
         start = time.monotonic()
         self.fit(job, part)
         with new_folder(self.out) as new:
             hf.save(job.adaptation, new)
             shutil.copy(part / "metrics.jsonl", new)
-            if job.labels:
-                (new / evaluation.LABELS).write_text(json.dumps(job.labels))
-        shutil.rmtree(part)
+            if job.classes:
+                write_labels(new, job.classes)
+        empty(part)
         trained = size(job.adaptation)
         report = {"method": repr(self.method), "trained_params": trained}
         report |= {"trained_share": trained / size(model), "seconds": time.monotonic() - start}
-        self.output(report | {"out": str(self.out)} | job.baseline | job.evaluate())
+        return report | {"out": str(self.out)} | job.report()
 
     def check_flags(self):
-        """Raise ValueError for a flag out of its range, DataError if --out exists."""
+        """Raise ValueError for a flag out of its range."""
         check_at_least(1, steps=self.steps, batch_size=self.batch_size)
         check_at_least(1, micro_batches=self.micro_batches, save_steps=self.save_steps)
         check_at_least(1, patience=1 if self.patience is None else self.patience)
@@ -157,7 +173,6 @@ class Train(Command):
         check_at_least(0, warmup_steps=self.warmup_steps, seed=self.seed)
         if self.lr is not None:
             check_lr(self.lr)
-        check_new(self.out)
 
     def fit(self, job: Job, part: Path):
         """Train, with checkpoints and metrics.jsonl in the folder `part`."""
@@ -170,7 +185,6 @@ class Train(Command):
             seed=self.seed,
             micro_batches=self.micro_batches,
         )
-        part.mkdir(parents=True, exist_ok=True)
         if (part / FILE).exists():
             trainer.resume(part)
         every = min(self.save_steps, self.steps)
@@ -178,10 +192,10 @@ class Train(Command):
         if self.patience:
             options |= {"evaluate": job.cost, "every": every, "patience": self.patience}
         try:
-            with progress("training", self.steps) as track:
-                trainer.fit(track(job.batches), self.steps, progress=False, **options)
+            with progress("training", self.steps) as bar:
+                trainer.fit(job.batches, self.steps, progress=bar.show, **options)
         except NonFinite:
-            shutil.rmtree(part)
+            empty(part)
             raise
 
     def on_text(self, model, tokenizer, rng):
@@ -189,7 +203,7 @@ class Train(Command):
         if isinstance(self.method, Probe):
             raise ValueError(
                 f"probe trains the head of a classifier, and {self.data} has no labels: use "
-                "examples, .jsonl, .csv or .tsv"
+                "examples, such as .jsonl or .csv"
             )
         adaptation = self.method.attach(evaluation.check_decoder(model), rng)
         layout = Layout(adaptation.template, tokenizer, model)
@@ -199,63 +213,57 @@ class Train(Command):
             )
         what = f"--block-size {self.block_size}"
         evaluation.check_length(model, adaptation, layout, self.block_size, what)
-        ids = tokenizer.encode(read_text(self.data)).ids
-        train, held_out = ids[: int(0.9 * len(ids))], ids[int(0.9 * len(ids)) :]
-        source = f"{self.data}, its last tenth"
-        dev = evaluation.split_passages(held_out, self.block_size, source)[:MOST]
+        train, dev, test = self.read_passages(tokenizer)
+        sets = {"dev": dev} | ({} if test is None else {"test": test})
         samples = passages(train, self.batch_size, self.block_size, rng)
         batches = (layout.language(ids) for ids, *_ in samples)
         plain = Layout(PLAIN.template, tokenizer, model)
-        baseline = {"base_loss": evaluation.mean_loss(model, PLAIN, plain, dev)}
-        evaluate = lambda: {"loss": evaluation.mean_loss(model, adaptation, layout, dev)}
-        return Job(model, adaptation, batches, evaluate, baseline)
+        base_loss = lambda s: evaluation.mean_loss(model, PLAIN, plain, sets[s])
+        baseline = lambda s: {"base_loss": evaluation.check_base_loss(base_loss(s), model)}
+        evaluate = lambda s: {"loss": evaluation.mean_loss(model, adaptation, layout, sets[s])}
+        return Job(model, adaptation, batches, evaluate, baseline, [*sets], {})
+
+    def read_passages(self, tokenizer):
+        """Return the ids of the text, and passages to evaluate on: of dev, and of test or None."""
+        columns = *self.text_column, self.label_column
+        encode = lambda path: tokenizer.encode(read_prose(path, columns)).ids
+        split = lambda ids, source: evaluation.split_passages(ids, self.block_size, source)
+        ids = encode(self.data)
+        held_out, source = ids[int(0.9 * len(ids)) :], f"{self.data}, its last tenth"
+        if self.dev:
+            held_out, source = encode(self.dev), self.dev
+        else:
+            ids = ids[: int(0.9 * len(ids))]
+        test = split(encode(self.test), self.test) if self.test else None
+        return ids, split(held_out, source)[:MOST], test
 
     def on_examples(self, model, tokenizer, rng):
         """Return the training of a classifier on examples."""
-        examples = read_examples(self.data, self.text_column, self.label_column)
-        splits = stratified_split(self.data, examples, rng)
-        task = Classify(str(self.data), splits, model, tokenizer)
+        files = {"train": self.data, "dev": self.dev, "test": self.test}
+        columns = self.text_column, self.label_column
+        splits = read_splits(files, columns, rng, {"dev": 0.1})
+        task = classify_task(str(self.data), splits, model, tokenizer)
         adaptation = task.attach(self.method, rng)
-        longest = model.config.length - RESERVED
-        what = f"texts of up to {longest} tokens"
-        evaluation.check_length(task.network, adaptation, task.layout(adaptation), longest, what)
-        majority = task.majority("held out")["accuracy"]
-        baseline = {"majority_accuracy": majority, "truncated": task.truncated}
         network, batches = task.model_and_batches(adaptation, self.batch_size, rng)
-        evaluate = lambda: task.evaluate(adaptation, "held out")
-        return Job(network, adaptation, batches, evaluate, baseline, task.classes)
+        baseline = lambda split: {"majority_accuracy": task.majority(split)["accuracy"]}
+        evaluate = lambda split: task.evaluate(adaptation, split)
+        facts, tested = {"truncated": task.truncated(adaptation)}, ["dev", *task.tests]
+        return Job(network, adaptation, batches, evaluate, baseline, tested, facts, task.classes)
 
     def show(self, report):
         trained, share = report["trained_params"], 100 * report["trained_share"]
         print_line(
-            f"{report['method']}: {trained:,} trained parameters ({share:.2f} % of the model), "
-            f"{report['seconds']:.0f} s"
+            f"{report['method']}: {count(trained, 'trained parameter')} "
+            f"({share:.2f} % of the model), {report['seconds']:.0f} s"
         )
-        if "loss" in report:
-            before, after = report["base_loss"], report["loss"]
-            print_line(f"held-out loss: {after:.3f}; of the base model: {before:.3f}")
-        else:
-            accuracy, majority = 100 * report["accuracy"], 100 * report["majority_accuracy"]
-            print_line(f"held-out accuracy: {accuracy:.1f} %; majority class: {majority:.1f} %")
-            if report["truncated"]:
-                print_line(f"{report['truncated']:,} texts were too long and were truncated")
+        for name, prefix in {"held-out": "", "test": "test_"}.items():
+            if f"{prefix}loss" in report:
+                before, after = report[f"{prefix}base_loss"], report[f"{prefix}loss"]
+                print_line(f"{name} loss: {after:.3f}; of the base model: {before:.3f}")
+            if f"{prefix}accuracy" in report:
+                accuracy = 100 * report[f"{prefix}accuracy"]
+                majority = 100 * report[f"{prefix}majority_accuracy"]
+                print_line(f"{name} accuracy: {accuracy:.1f} %; majority class: {majority:.1f} %")
+        if report.get("truncated"):
+            print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
         print_line(f"saved in {report['out']}")
-
-
-def stratified_split(source, examples: list, rng) -> dict[str, list]:
-    """Return "train" and "held out", a tenth of the examples of each label.
-
-    The only example of a label is in "train".
-    """
-    if len(examples) < 20:
-        raise DataError(f"{source}: {len(examples)} examples are too few: give at least 20")
-    by_label, splits = defaultdict(list), {"train": [], "held out": []}
-    for i in rng.permutation(len(examples)):
-        by_label[examples[i][1]].append(examples[i])
-    for group in by_label.values():
-        count = min(len(group) - 1, -(-len(group) // 10))
-        splits["held out"] += group[:count]
-        splits["train"] += group[count:]
-    if not splits["held out"]:
-        raise DataError(f"{source}: no label has two examples, one to train on and one to test on")
-    return splits

@@ -45,7 +45,6 @@ def split(examples: list, rng, **shares: float) -> dict[str, list]:
     """
     if len(examples) < 20:
         raise DataError(f"{len(examples)} examples are too few: give at least 20")
-    shares = shares or {"dev": 0.1, "test": 0.2}
     by_label, splits = defaultdict(list), {name: [] for name in ("train", *shares)}
     for i in rng.permutation(len(examples)):
         by_label[examples[i][1]].append(examples[i])

@@ -11,26 +11,22 @@ from ..adaptation.chain import Chain
 from ..adaptation.method import PLAIN, Method
 from ..autograd.nn import replace
 from ..data.batches import pad, shuffled_batches
-from ..data.files import DataError
 from ..data.metrics import accuracy
 from ..methods import METHODS, Probe
 from ..methods.template import IGNORED, Layout
 from ..training.parallel import map_batches
 
-RESERVED = 32  # positions of the model that no text takes: they are left for virtual tokens
 
+def extra_positions(model, adaptation: Adaptation, layout: Layout) -> int:
+    """Return how many positions the adaptation takes beside the tokens of a text.
 
-def truncating(tokenizer: Tokenizer, model) -> Tokenizer:
-    """Return a tokenizer that truncates texts, leaving room for virtual tokens."""
-    longest = model.config.length - RESERVED
-    if longest < 1:
-        raise DataError(
-            f"a model of {model.config.length} positions is too short: {RESERVED} positions are "
-            "reserved for virtual tokens"
-        )
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.enable_truncation(longest)  # an encoder's [SEP] is kept
-    return tokenizer
+    They are of its prompt, its prefix, if the positions of a text start after it, and its template.
+    """
+    B, resolved = adaptation.users or 1, adaptation.resolve()
+    prompt = resolved.prepended(model.tokens, B)
+    prefix = resolved.prepended(model.blocks[0].attn, B)
+    in_front = (prompt.real.shape[1] if prompt else 0) + (int(prefix.shift[0]) if prefix else 0)
+    return in_front + len(layout([]))
 
 
 class Task:
@@ -50,11 +46,15 @@ class Task:
     def __init__(self, name: str, splits: dict, base, tokenizer, ceiling: dict | None = None):
         self.name, self.splits, self.ceiling = name, splits, ceiling or {}
         self.tests = [split for split in splits if split not in ("train", "dev")]
-        self.tokenizer, self.base = truncating(tokenizer, base), base
-        self.truncated = 0  # number of texts that were too long
+        self.tokenizer, self.base = Tokenizer.from_str(tokenizer.to_str()), base
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
         self.fit_labels(self.labels("train"))
-        self.examples = {split: self.encode(pairs) for split, pairs in self.splits.items()}
         self.network = self.network_for(base)
+        texts = {split: self.encode(pairs) for split, pairs in splits.items()}
+        self.lengths = [len(ids) for examples in texts.values() for ids, *_ in examples]
+        self.encoded = {max(self.lengths): texts}  # by the length at which texts are truncated
+        self.examples = self.examples_for(PLAIN)
 
     def with_base(self, base) -> "Task":
         """Return the same task for another base of the same configuration."""
@@ -64,7 +64,7 @@ class Task:
 
     def labels(self, split: str) -> list:
         """Return the label of each example of a split."""
-        return [label for _, label in self.splits[split]]
+        return [label for _, label in self.splits.get(split, ())]
 
     # -- what a subclass defines
 
@@ -90,10 +90,38 @@ class Task:
 
     # -- tokens
 
+    def extra_positions(self, adaptation: Adaptation) -> int:
+        """Return how many positions of the model the tokens of a text must leave free."""
+        return extra_positions(self.network, adaptation, self.layout(adaptation))
+
+    def room(self, adaptation: Adaptation) -> int:
+        """Return how many tokens a text may have; raise ValueError if not even one is left."""
+        extra, length = self.extra_positions(adaptation), self.base.config.length
+        if length - extra <= self.tokenizer.num_special_tokens_to_add(is_pair=True):
+            raise ValueError(
+                f"{extra} positions are needed beside the text for {adaptation!r}, and the model "
+                f"has {length}: none are left for a text"
+            )
+        return length - extra
+
+    def examples_for(self, adaptation: Adaptation) -> dict[str, list[tuple]]:
+        """Return {split: encoded examples}; texts are truncated if they leave too little room."""
+        longest = min(max(self.lengths), self.room(adaptation))
+        if longest not in self.encoded:
+            self.tokenizer.enable_truncation(longest)  # an encoder's [SEP] is kept
+            texts = {split: self.encode(pairs) for split, pairs in self.splits.items()}
+            self.tokenizer.no_truncation()
+            self.encoded[longest] = texts
+        return self.encoded[longest]
+
+    def truncated(self, adaptation: Adaptation = PLAIN) -> int:
+        """Return how many texts are truncated for the adaptation."""
+        room = self.room(adaptation)
+        return sum(length > room for length in self.lengths)
+
     def encode(self, pairs: list) -> list[tuple]:
         """Return (ids, label, token types) of each (text, label)."""
         encodings = self.tokenizer.encode_batch([self.as_input(text) for text, _ in pairs])
-        self.truncated += sum(bool(encoding.overflowing) for encoding in encodings)
         return [
             (e.ids, self.encode_label(e, label), None if self.base.causal else e.type_ids)
             for e, (_, label) in zip(encodings, pairs)
@@ -122,7 +150,8 @@ class Task:
     def model_and_batches(self, adaptation: Adaptation, size: int, rng) -> tuple:
         """Return a model with a loss, and an endless iterator of batches, for a Trainer."""
         collate = partial(self.collate, adaptation=adaptation)
-        return self.network, map(collate, self.sample(self.examples["train"], size, rng))
+        examples = self.examples_for(adaptation)["train"]
+        return self.network, map(collate, self.sample(examples, size, rng))
 
     def sample(self, rows: list, size: int, rng) -> Iterator[list]:
         """Yield lists of `size` rows, one row for each training text, of similar text length."""
@@ -151,15 +180,20 @@ class Task:
 
     # -- evaluation
 
-    def predict(self, adaptation: Adaptation, split: str, size: int = 64) -> list:
-        """Return the prediction of the adapted network for each example of a split."""
-        examples = self.examples[split]
+    def predict(
+        self, adaptation: Adaptation, split: str, size: int = 64, progress: Callable = iter
+    ) -> list:
+        """Return the prediction of the adapted network for each example of a split.
+
+        size: examples in a batch.  progress: see `map_batches`.
+        """
+        examples = self.examples_for(adaptation)[split]
 
         def predict(indices):
             batch = [examples[i] for i in indices]
             return self.predict_batch(batch, self.select(adaptation, indices))
 
-        return map_batches(predict, [ids for ids, *_ in examples], size)
+        return map_batches(predict, [ids for ids, *_ in examples], size, progress)
 
     def select(self, adaptation: Adaptation, indices) -> Adaptation:
         """Return the adaptation for a batch of these examples of a split."""

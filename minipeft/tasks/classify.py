@@ -8,24 +8,33 @@ import numpy as np
 from ..autograd.backend import host
 from ..data.files import DataError
 from ..methods import Probe
+from ..methods.template import IGNORED
 from ..model.heads import Classifier
 from ..training.parallel import map_batches
 from .base import Task
 
 
-def classifier(base, classes: int) -> Classifier:
+def classifier(base, classes: int, bias: bool = False) -> Classifier:
     """Return a classifier over a decoder's last token, an encoder's [CLS], or the mean state."""
-    if base.causal:
-        return Classifier(base, classes, pool="last")
-    return Classifier(base, classes, pool="cls" if hasattr(base, "pooler") else "mean")
+    pool = "last" if base.causal else "cls" if hasattr(base, "pooler") else "mean"
+    return Classifier(base, classes, pool, bias)
 
 
 class Classify(Task):
-    """Predict the class of each text, or pair of texts.  Examples: (text, class)."""
+    """Predict the class of each text, or pair of texts.  Examples: (text, class).
+
+    classes: what the outputs of the head of `base`, a Classifier, mean: the head is kept.
+    None: the classes are those of the training examples, and the head is new.
+    """
+
+    def __init__(self, *args, classes: list | None = None, **options):
+        self.head_classes = classes
+        super().__init__(*args, **options)
 
     def fit_labels(self, labels):
-        self.classes = sorted(set(labels))
-        self.most_frequent = Counter(labels).most_common(1)[0][0]
+        counts = Counter(labels)
+        self.classes = self.head_classes or sorted(counts)
+        self.most_frequent = max(counts, key=counts.get, default=None)
         if len(self.classes) < 2:
             raise DataError(
                 f"{self.name}: every example has the label {self.most_frequent!r}; a classifier "
@@ -33,9 +42,13 @@ class Classify(Task):
             )
 
     def network_for(self, base):
+        if self.head_classes and isinstance(base, Classifier):
+            return base
         return classifier(base, len(self.classes))
 
     def encode_label(self, encoding, label):
+        if label is None:  # of a text whose class is only predicted
+            return IGNORED
         if label not in self.classes:
             raise DataError(
                 f"{self.name}: the label {label!r} has no training example; add examples of it, "

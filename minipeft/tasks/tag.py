@@ -3,6 +3,7 @@
 from itertools import chain
 
 from ..autograd.backend import host
+from ..data.files import DataError
 from ..data.metrics import accuracy, span_f1
 from ..methods.template import IGNORED
 from ..model.heads import TokenClassifier
@@ -31,7 +32,9 @@ class Tag(Classify):
     def encode_label(self, encoding, words):
         labels = [IGNORED] * len(encoding.ids)
         for _, end, tag in words:
-            labels[encoding.char_to_token(end - 1)] = super().encode_label(encoding, tag)
+            if (at := encoding.char_to_token(end - 1)) is None:
+                raise DataError(f"{self.name}: a text is longer than the model can read")
+            labels[at] = super().encode_label(encoding, tag)
         return labels
 
     def predict_batch(self, examples, adaptation):

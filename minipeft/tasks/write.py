@@ -11,8 +11,10 @@ from ..data.metrics import accuracy, bleu
 from ..methods import METHODS, Probe
 from ..methods.template import IGNORED
 from ..model.generate import generate
-from ..world.vocabulary import END
+from ..model.special_tokens import eos_ids
 from .base import Task
+
+MORE = 8  # tokens that a generated text may have more than the references
 
 
 class Write(Task):
@@ -24,7 +26,9 @@ class Write(Task):
     def __init__(self, name, splits, base, tokenizer, ceiling=None):
         if not base.causal:
             raise DataError(f"the task {name} generates text, so its base must be a decoder")
-        self.end = tokenizer.token_to_id(END)
+        if not (ends := eos_ids(base, tokenizer)):
+            raise DataError("the model has no token that ends a text: eos_token_id in config.json")
+        self.ends = ends
         train = [(text, [ref]) for text, references in splits["train"] for ref in references]
         super().__init__(name, splits | {"train": train}, base, tokenizer, ceiling)
 
@@ -35,7 +39,19 @@ class Write(Task):
         return base
 
     def encode_label(self, encoding, references):
-        return [*self.tokenizer.encode(references[0]).ids, self.end]
+        return [*self.continuation(references[0]), self.ends[0]]
+
+    def continuation(self, text):
+        """Return the ids of a text that continues another: without bos, or a space of its own."""
+        encode = lambda text: self.tokenizer.encode(text, add_special_tokens=False).ids
+        word, both = encode("x"), encode("x" + text)
+        return both[len(word) :] if both[: len(word)] == word else encode(text)
+
+    def extra_positions(self, adaptation):
+        """Return how many positions the adaptation and the longest generated text take."""
+        texts = next(iter(self.encoded.values()))
+        longest = max(len(labels) for rows in texts.values() for _, labels, _ in rows)
+        return super().extra_positions(adaptation) + longest + MORE - 1  # the last one is not read
 
     def attach(self, method, rng):
         return method.attach(self.network, rng)
@@ -51,11 +67,15 @@ class Write(Task):
     def predict_batch(self, examples, adaptation):
         layout = self.layout(adaptation)
         ids, mask = pad([layout(ids) for ids, _, _ in examples])
-        longest = max(len(continuation) for _, continuation, _ in examples) + 8
+        longest = max(len(continuation) for _, continuation, _ in examples) + MORE
         new = generate(
-            self.network, ids, adaptation, mask=mask, max_new_tokens=longest, eos=self.end
+            self.network, ids, adaptation, mask=mask, max_new_tokens=longest, eos=self.ends
         )
-        return [self.tokenizer.decode(row.tolist()) for row in new]
+        return [self.decode(text, row.tolist()) for (text, *_), row in zip(examples, new)]
+
+    def decode(self, ids, new):
+        """Return the text of new tokens after those of a text; Llama's first may begin a space."""
+        return self.tokenizer.decode(ids + new)[len(self.tokenizer.decode(ids)) :]
 
     def constant_prediction(self, references):
         return self.most_frequent

@@ -16,6 +16,9 @@ def faulty(base, tmp_path, monkeypatch):
     for name, text in (files | {"text.txt": "a short text. " * 9, "empty.txt": " "}).items():
         (tmp_path / name).write_text(text)
     (tmp_path / "two.csv").write_text("text,label\n" + "x,1\ny,2\n" * 15)
+    (tmp_path / "other.csv").write_text("text,label\nx,z\n")
+    (tmp_path / "lines.txt").write_text(line * 30)
+    (tmp_path / "table.xlsx").write_bytes(b"PK")
     (tmp_path / "taken").mkdir()
     (tmp_path / "critic").mkdir()
     (tmp_path / "critic" / "labels.json").write_text("[1]")

@@ -6,7 +6,7 @@ TEXT = ["--data", "text.txt", "--out", "new"]
 USAGE = {
     "an unknown method to compare": (
         ["compare", "--methods", "lorra"],
-        "no method is called 'lorra'; the methods are probe",
+        "no method is called 'lorra'; did you mean 'lora'? The methods are probe",
     ),
     "an unknown field": (["train", "prefix", *TEXT, "--lenght", "3"], "--lenght"),
     "a field of another kind": (["train", "prefix", *TEXT, "--length", "abc"], "--length"),
@@ -15,7 +15,27 @@ USAGE = {
     "an unknown command": (["compair"], "compair"),
     "missing flags": (["train", "lora"], "--data"),
 }
+NAMES = {  # what was typed: what is printed, but for the program's name
+    "train lora --dta x": "train has no flag --dta; did you mean --data? Its flags: minipeft "
+    "train lora --help",
+    "train prefix --lenght=3": "train has no flag --lenght; did you mean --length? Its flags: "
+    "minipeft train prefix --help",
+    "train lora -steps 3": "train has no flag -steps; did you mean --steps? Its flags: minipeft "
+    "train lora --help",
+    "train lora --length 3": "train has no flag --length. Its flags: minipeft train lora --help",
+    "compare --seed 3": "compare has no flag --seed; did you mean --seeds? Its flags: minipeft "
+    "compare --help",
+    "layers --qqq": "layers has no flag --qqq. Its flags: minipeft layers --help",
+    "trian lora": "no command is called 'trian'; did you mean train? The commands are compare, ",
+    "qqq": "no command is called 'qqq'. The commands are compare, train, ",
+    "train lorra --rank 3": "no method is called 'lorra'; did you mean 'lora'? The methods are ",
+    "train --config run.toml --rnak 3": "train has no flag --rnak; did you mean --rank? Its ",
+}
 VALUES = {
+    "a built-in task beside examples": (
+        ["compare", "--task", "nli", "--data", "two.csv"],
+        "--task is a built-in task, --data examples of your own: give one",
+    ),
     "a pattern that matches nothing": (
         ["train", "prefix", *TEXT, "--targets", "atn$"],
         "no layer matches 'atn$'; the model has tokens",
@@ -79,8 +99,17 @@ VALUES = {
         "also give a classifier, --adaptation FOLDER",
     ),
     "a prompt that leaves no positions for a text with a label": (
-        ["train", "prompt", "--length", "33", "--data", "two.csv", "--out", "new"],
-        "texts of up to 96 tokens: 129 positions are needed, 33 of them",
+        ["train", "prompt", "--length", "128", "--data", "two.csv", "--out", "new"],
+        "128 positions are needed beside the text for",
+    ),
+    "a text to hold out beside examples": (
+        ["train", "lora", "--data", "two.csv", "--dev", "text.txt", "--out", "new"],
+        "--data, --dev and --test must all be examples with labels, or all texts",
+    ),
+    "a test file of a built-in task": (["compare", "--test", "two.csv"], "also give --data"),
+    "three columns of texts": (
+        ["train", "lora", "--data", "two.csv", "--text-column", "a", "b", "c", "--out", "new"],
+        "give one column of texts, or two for pairs; got 3",
     ),
     "several tasks": (["train", "multitask", *TEXT, "--tasks", "3"], "is a bank of 3 users"),
     "an adaptation merged into another": (
@@ -98,6 +127,21 @@ VALUES = {
     ),
 }
 BAD = {
+    "a file of an unknown kind": (
+        ["train", "lora", "--data", "table.xlsx", "--out", "new"],
+        "table.xlsx: the ending '.xlsx' is unknown: examples end in .jsonl",
+    ),
+    "examples named as a text": (
+        ["evaluate", "--data", "lines.txt"],
+        "lines.txt holds examples in JSON: rename it to .jsonl",
+    ),
+    "a text to compare on": (["compare", "--data", "text.txt"], "text.txt does not hold examples"),
+    "a folder as data": (["evaluate", "--data", "taken"], "taken is a folder, not a file"),
+    "a label that is not trained": (
+        ["train", "lora", "--data", "two.csv", "--test", "one.jsonl", "--out", "new"]
+        + ["--dev", "other.csv"],
+        "the label 'z' has no training example",
+    ),
     "a missing file": (["compare", "--data", "none.jsonl"], "none.jsonl: no such file"),
     "a line that is not JSON": (["compare", "--data", "bad.jsonl"], "bad.jsonl:2: not JSON"),
     "a single label": (["compare", "--data", "one.jsonl"], "every example has the label"),
@@ -119,8 +163,8 @@ BAD = {
     ),
     "a truncated adaptation": (["generate", "--prompt", "x", "--adaptation", "cut"], "safetensors"),
     "an adaptation without labels": (
-        ["evaluate", "--data", "one.jsonl", "--adaptation", "cut"],
-        "cut is not a classifier: it has no labels.json",
+        ["evaluate", "--data", "one.jsonl", "--adaptation", "whole"],
+        "whole is not a classifier: it has no head for texts",
     ),
     "generating with a classifier": (
         ["generate", "--prompt", "x", "--adaptation", "critic"],
@@ -159,6 +203,13 @@ BAD = {
 def test_wrong_usage_exits_with_2_and_names_the_flag(refused, args, message):
     code, error = refused(args)
     assert code == 2 and message in error
+
+
+@pytest.mark.parametrize("line, message", NAMES.items())
+def test_a_name_that_does_not_exist_is_answered_with_one_that_does(run, capsys, line, message):
+    assert run(*line.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"minipeft: {message}") and len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("args, message", VALUES.values(), ids=VALUES.keys())

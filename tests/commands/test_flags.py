@@ -7,6 +7,7 @@ import pytest
 
 import minipeft as mp
 from minipeft.cli import COMMANDS
+from minipeft.commands.config import read_config
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 CONFIGS = {
@@ -160,3 +161,9 @@ def test_the_manual_names_every_key_of_the_json(tmp_path, monkeypatch, json_of, 
     section = MANUAL[MANUAL.index("## JSON") :]
     row = re.search(rf"^\| `{command}` \| (.*) \|$", section, re.M)[1]
     assert keys <= {*re.findall(r"`(\w+)`", row)}
+
+
+def test_one_value_in_a_configuration_is_a_list_of_one(faulty):
+    (faulty / "run.toml").write_text('text-column = "txt"\ndata = "two.csv"\n')
+    flags = read_config(COMMANDS["evaluate"], faulty / "run.toml", {})
+    assert flags.text_column == ("txt",) and flags.adaptation == ()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.commands.evaluation import tokenize
 from minipeft.data.files import DataError
 from minipeft.methods.template import IGNORED
 from minipeft.tasks.base import Task
@@ -15,6 +14,7 @@ from minipeft.tasks.classify import Classify
 from minipeft.tasks.tag import Tag
 from minipeft.tasks.write import Imitate, Write
 from minipeft.world.vocabulary import END, train_tokenizer
+from tests.support.families import METHODS
 
 WORDS = "the soup was hot cold fresh stale and bread tea at noon".split()
 CLASSES = {"hot": "good", "fresh": "good", "cold": "bad", "stale": "bad"}
@@ -199,22 +199,36 @@ def test_a_pair_is_one_text_for_a_decoder(base, tokenizer):
     assert task.examples["train"][0][0] == tokenizer.encode("the soup was hot").ids
 
 
-def test_long_texts_are_truncated_and_counted(base, tokenizer):
-    long = [("hot " * 60, "good"), ("cold", "bad")]
+def test_long_texts_are_truncated_by_what_the_method_adds(base, tokenizer):
+    long = [("hot " * 60, "good"), ("cold", "bad"), ("hot " * 80, "good")]
     task = Classify("long", {"train": long}, base, tokenizer)
-    assert [len(ids) for ids, _, _ in task.examples["train"]][0] == 72 - 32
-    assert task.truncated == 1
+    full = [len(tokenizer.encode(text).ids) for text, _ in long]
+    for method, extra in [(mp.LoRA(), 0), (mp.PromptTuning(9), 9), (mp.PrefixTuning(50), 50)]:
+        adaptation = task.attach(method, rng())
+        lengths = [len(ids) for ids, *_ in task.examples_for(adaptation)["train"]]
+        assert lengths == [min(n, 72 - extra) for n in full]
+        assert task.truncated(adaptation) == sum(n > 72 - extra for n in full)
+        task.network(
+            *map(
+                np.array, [[task.layout(adaptation)(task.examples_for(adaptation)["train"][0][0])]]
+            ),
+            adaptation,
+        )
 
 
-def test_evaluation_truncates_texts_as_training_does():
-    """An encoder's [SEP] is kept at the end."""
-    encoder, tokenizer = mp.load("encoder"), mp.load_tokenizer("encoder")
-    texts = ["The soup was cold. " * 60, "The soup was cold."]
-    task = Classify("long", {"train": list(zip(texts, "ab"))}, encoder, tokenizer)
-    rows, truncated = tokenize(texts, tokenizer, encoder)
-    assert rows == [ids for ids, _, _ in task.examples["train"]]
-    assert truncated == task.truncated == 1
-    assert rows[0][-1] == rows[1][-1] == tokenizer.token_to_id("[SEP]")
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("family", [mp.Decoder, mp.MaskedLM])
+def test_the_longest_text_is_as_long_as_what_a_method_adds_allows(family, name, tokenizer):
+    config = mp.BertConfig if family is mp.MaskedLM else mp.Config
+    base = family(config(320, 8, layers=2, heads=2, length=40), rng())
+    texts = [("hot " * 99, "a"), ("cold", "b")]
+    task = Classify("long", {"train": texts}, base, tokenizer)
+    adaptation = task.attach(METHODS[name](), rng()) if name != "plain" else mp.PLAIN
+    row, *_ = task.examples_for(adaptation)["train"][0]
+    ids = task.layout(adaptation)(row)
+    task.network(np.array([ids]), adaptation)
+    with pytest.raises(ValueError, match="41"):
+        task.network(np.array([[*ids, 0]]), adaptation)
 
 
 # -- errors
@@ -235,10 +249,11 @@ def test_labels_that_can_not_be_learned_are_refused(splits, message, base, token
         Classify("mine", splits, base, tokenizer)
 
 
-def test_a_base_with_too_few_positions_is_refused(tokenizer):
-    base = mp.Decoder(mp.Config(320, 8, layers=1, heads=1, length=32), rng())
-    with pytest.raises(DataError, match="32 positions is too short"):
-        make_task(Classify, base, tokenizer)
+def test_a_method_that_leaves_no_position_for_a_text_is_refused(base, tokenizer):
+    task = make_task(Classify, base, tokenizer)
+    task.examples_for(task.attach(mp.PromptTuning(71), rng()))
+    with pytest.raises(ValueError, match=r"72 positions are needed beside the text .* has 72"):
+        task.examples_for(task.attach(mp.PromptTuning(72), rng()))
 
 
 def test_an_encoder_is_refused_where_text_is_generated(tokenizer):
@@ -253,7 +268,7 @@ def test_an_encoder_is_refused_where_text_is_generated(tokenizer):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_built_in_task_fits_the_base(name):
     task = built_in(name, mp.load(), mp.load_tokenizer())
-    assert task.tests == ["test", "ood"] and not task.truncated
+    assert task.tests == ["test", "ood"] and not task.truncated()
     for examples in task.examples.values():
         assert len(examples) >= 100 and max(len(ids) for ids, *_ in examples) < 120
     metric = next(iter(task.metrics))
