@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -73,6 +74,9 @@ def same_weights(a: str | None, b: str | None) -> bool:
     return a == b or bool(a and b and {*a.split("-")} & {*b.split("-")})
 
 
+CHECKSUMS: WeakKeyDictionary = WeakKeyDictionary()  # {model: its last checksum}
+
+
 class Module(Parameters):
     """Layer or network."""
 
@@ -127,7 +131,24 @@ class Module(Parameters):
 
     def fingerprint(self) -> Fingerprint:
         """Return what identifies this model in its adaptations."""
-        return Fingerprint(self.config, type(self), self.weights_checksum(), self.folder)
+        CHECKSUMS[self] = weights = self.weights_checksum()
+        return Fingerprint(self.config, type(self), weights, self.folder)
+
+    def has_weights_of(self, base: Fingerprint) -> bool:
+        """Return whether embedding and blocks, if there are any, are those of `base`.
+
+        They are read only once.
+        """
+        if self not in CHECKSUMS:
+            CHECKSUMS[self] = self.weights_checksum()
+        here = CHECKSUMS[self]
+        return None in (here, base.weights) or same_weights(here, base.weights)
+
+    def to(self, device):
+        moved = super().to(device)
+        if self in CHECKSUMS:
+            CHECKSUMS[moved] = CHECKSUMS[self]
+        return moved
 
     def replace(self, **tensors: Tensor) -> Self:
         """Return a shallow copy of this layer in which `tensors` replace those of the same name."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..adaptation.adaptation import Adaptation
+from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.method import as_adaptation
 from ..autograd.backend import on_host
 from ..autograd.nn import size
@@ -70,6 +70,7 @@ class Trainer:
                 "the optimizer was built from other parameters: create it from "
                 "adaptation.parameters() after attaching"
             )
+        check_model(adaptation, model)
         if micro_batches < 1:
             raise ValueError(f"micro_batches={micro_batches} must be at least 1")
         self.model, self.adaptation, self.optimizer = model, adaptation, optimizer

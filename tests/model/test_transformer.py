@@ -16,7 +16,7 @@ from minipeft import (
     grad,
 )
 from minipeft.autograd.backend import host
-from minipeft.autograd.ops import exp, log, reshape
+from minipeft.autograd.ops import exp, log
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.model.config import LINEARS
 from minipeft.model.heads import Head
@@ -150,8 +150,8 @@ def literal_loss(model, ids, labels, adaptation, mask):
         for here, then in zip(tokens, tokens[1:]):
             if labels[i, then] != -100:
                 said[i, here, labels[i, then]] = 1
-    p = exp(z) / sum_over(exp(z), axis=-1)
-    return reshape(sum_over(log(p) * np.asarray(said, like=z.data)), ()) * (-1 / said.sum())
+    p = exp(z) / sum_over(exp(z), axis=-1, keepdims=True)
+    return sum_over(log(p) * np.asarray(said, like=z.data)) * (-1 / said.sum())
 
 
 @decoders

@@ -255,6 +255,11 @@ FAULTS = {
         ],
     },
     "autograd/nn.py": {
+        "laws/test_other_weights.py laws/test_device.py -k 'weights or model or costs'": [
+            ("        if self not in CHECKSUMS:\n", "        if True:\n"),
+            ("return None in (here, base.weights) or", "return"),
+            ("            CHECKSUMS[moved] = CHECKSUMS[self]\n", "            pass\n"),
+        ],
         "autograd/test_nn.py": [
             ("linear(x, self.W, self.b) if", "matmul(x, self.W) if"),
             ("transpose(self.W)", "self.W"),
