@@ -1,5 +1,6 @@
 """Folders of models and of adaptations, and the network that an adaptation was made for."""
 
+import os
 import re
 from pathlib import Path
 
@@ -48,10 +49,10 @@ def named_base(folder: Path) -> Path | None:
     """Return the folder that an adaptation names as its base model, or None if it names none."""
     settings = read_json(folder / CONFIG)
     name = settings.field("base_model_name_or_path", "", str)
-    if name and not Path(name).is_dir():
+    if name and not os.path.isdir(name):
         raise CheckpointError(
-            f"{settings.path} names the base model {name:.200}, and there is no such folder: give "
-            f"the folder of that model, --model FOLDER{hub_hint(Path(name))}"
+            f"{settings.path} names the base model {name!r:.200}, and there is no such folder: "
+            f"give the folder of that model, --model FOLDER{hub_hint(Path(name))}"
         )
     return Path(name) if name else None
 

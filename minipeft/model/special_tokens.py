@@ -3,12 +3,12 @@
 END = "<|endoftext|>"  # between the texts that GPT-2 and the built-in models were trained on
 
 
-def bos_id(model, tokenizer) -> int | None:
+def bos_id(model, tokenizer=None) -> int | None:
     """Return the id that begins a text, or None; see `eos_ids`."""
     return next(iter(special_ids("bos", model, tokenizer)), None)
 
 
-def eos_ids(model, tokenizer) -> list[int]:
+def eos_ids(model, tokenizer=None) -> list[int]:
     """Return the ids that end a text, [] if none is known.
 
     The first of these that names one in the model's vocabulary: generation_config.json and
@@ -21,11 +21,11 @@ def eos_ids(model, tokenizer) -> list[int]:
 
 def special_ids(name, model, tokenizer):
     """Return the ids of the special token "bos" or "eos"."""
-    candidates = [
-        s.get(f"{name}_token_id") for s in (model.generation_config, model.folder_settings)
-    ]
-    own = getattr(tokenizer, "special_tokens", {}).get(f"{name}_token", END)
-    candidates += map(tokenizer.token_to_id, (own, END))
+    files = model.generation_config, model.folder_settings
+    candidates = [settings.get(f"{name}_token_id") for settings in files]
+    if tokenizer is not None:
+        own = getattr(tokenizer, "special_tokens", {}).get(f"{name}_token", END)
+        candidates += map(tokenizer.token_to_id, (own, END))
     for found in candidates:
         ids = found if isinstance(found, list) else [found]
         if ids := [i for i in ids if i is not None and 0 <= i < model.config.vocabulary]:

@@ -69,7 +69,7 @@ def kind_of(folder: Path) -> str:
 def hub_hint(folder: Path) -> str:
     """Return what to do if the missing folder may be a name of the Hugging Face Hub, or ""."""
     name = re.sub(r"^(https:/+)?huggingface\.co/", "", str(folder))
-    is_path = folder.parent.is_dir() and len(folder.parts) > 1
+    is_path = os.path.isdir(folder.parent) and len(folder.parts) > 1
     if is_path or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         return ""
     return f"; names of the Hub are not fetched: hf download {name} --local-dir {name}"

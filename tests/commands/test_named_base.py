@@ -69,7 +69,7 @@ def test_an_adaptation_that_names_no_base_has_the_built_in_one(folder, run, json
     assert "was made for another base model" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["elsewhere/base", "text.txt"])
+@pytest.mark.parametrize("name", ["elsewhere/base", "text.txt", "x" * 300, "\0"])
 def test_a_base_that_is_missing_is_named_with_its_flag(folder, run, capsys, name):
     name_base(folder / "lora", name)
     for command in (
@@ -79,7 +79,7 @@ def test_a_base_that_is_missing_is_named_with_its_flag(folder, run, capsys, name
     ):
         assert run(*command) == 3
         error = capsys.readouterr().err
-        assert f"names the base model {name}, and there is no such folder" in error
+        assert f"names the base model {name!r}, and there is no such folder" in error
         assert "--model FOLDER" in error and error.count("\n") == 1
         assert run(*command, "--model", "base") == 0
         capsys.readouterr()

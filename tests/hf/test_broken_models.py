@@ -153,6 +153,10 @@ NOT_SUPPORTED = {  # settings of a Llama's folder, message of the error
         {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
         "partial_rotary_factor=0.5 is not supported",
     ),
+    "rotary positions of a part, as an old setting": (
+        {"partial_rotary_factor": 0.5},
+        "partial_rotary_factor=0.5 is not supported",
+    ),
     "two scalings": ({"rope_scaling": LLAMA3}, "rope_scaling=.* differ: keep one"),
     "half a scaling": (
         {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},

@@ -120,21 +120,37 @@ def test_settings_that_contradict_what_is_written_are_replaced(tmp_path, folder)
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_the_model_type_and_the_settings_of_every_family_stay(tmp_path, model_type):
     model = GPT2 if model_type == "gpt2" else BERT if model_type == "bert" else LLAMA
-    fields = {"llama": {}, "qwen2": {"biases": ("q", "k", "v")}, "mistral": {"window": 6}}
+    fields = {
+        "llama": {},
+        "qwen2": {"biases": ("q", "k", "v")},
+        "mistral": {"window": 6},
+    }
     if model_type in fields:
         config = mp.Config(
             **vars(LLAMA.config) | {"biases": (), "window": None} | fields[model_type]
         )
         model = mp.Decoder(config, np.random.default_rng(0))
     mp.save(model, tmp_path / "m")
-    old = {"llama": {"rope_scaling": None, "rope_parameters": None, "rope_theta": 500.0}}
-    extra = {"attention_dropout": 0.0, "ours": 1} | old.get(model_type, {})
-    set_fields("config.json", **extra)(tmp_path / "m")
+    set_fields("config.json", attention_dropout=0.0, ours=1)(tmp_path / "m")
     before = mp.load(tmp_path / "m")
     mp.save(before, tmp_path / "n")
     settings = read(tmp_path / "n/config.json")
     assert settings["model_type"] == model_type and settings["ours"] == 1
     assert mp.load(tmp_path / "n").config == before.config
+
+
+def test_the_scaling_of_rotary_positions_is_written_for_old_and_new_programs(tmp_path):
+    scaling = {"biases": (), "window": None, "rope_scaling": (8.0, 1.0, 4.0, 16)}
+    config = mp.Config(**vars(LLAMA.config) | scaling)
+    mp.save(mp.Decoder(config, np.random.default_rng(0)), tmp_path / "m")
+    settings = read(tmp_path / "m/config.json")
+    assert settings["rope_scaling"] == settings["rope_parameters"]
+    for name in ("rope_scaling", "rope_parameters"):  # of transformers 4, and 5
+        rope = {n: x for n, x in settings[name].items() if n != "rope_theta"}
+        others = {"rope_scaling": None, "rope_parameters": None} | {name: rope}
+        set_fields("config.json", **others)(tmp_path / "m")
+        mp.save(mp.load(tmp_path / "m"), tmp_path / "n")
+        assert read(tmp_path / "n/config.json") == settings
 
 
 def test_a_mistral_without_a_window_stays_one(tmp_path):

@@ -31,7 +31,6 @@ SPECIAL_TOKENS = "bos_token_id", "eos_token_id", "pad_token_id"
 REPLACED = (  # settings of a folder that contradict what is written, and have no name here
     "torch_dtype",
     "num_labels",
-    "rope_scaling",
     "quantization_config",
 )
 

@@ -84,7 +84,8 @@ def rope(settings):
     kind = values.get("rope_type", values.get("type", "default"))
     known = {"rope_type": ("default", "llama3")}
     Settings({"rope_type": kind}, settings.path).check_supported(known)
-    values.check_supported({"partial_rotary_factor": (1,)})
+    for where in (settings, values):
+        where.check_supported({"partial_rotary_factor": (1,)})
     theta = values.field("rope_theta", settings.field("rope_theta", 10000.0, float), float)
     if kind == "default":
         return {"rope_theta": theta}
@@ -104,9 +105,9 @@ def model_type(c):
 
 def to_settings(c: Config) -> dict:
     """Return the settings that describe a configuration."""
-    kind, rope_parameters = model_type(c), {"rope_theta": c.rope_theta, "rope_type": "default"}
-    if c.rope_scaling:
-        rope_parameters |= {"rope_type": "llama3"} | dict(zip(ROPE_SCALING, c.rope_scaling))
+    kind, scaling = model_type(c), dict(zip(ROPE_SCALING, c.rope_scaling or ()))
+    rope_type = "llama3" if scaling else "default"
+    rope_parameters = {"rope_theta": c.rope_theta, "rope_type": rope_type} | scaling
     of_kind: dict[str, dict] = {
         "llama": {
             "attention_bias": c.biases[:4] == ATTENTION,
@@ -130,6 +131,7 @@ def to_settings(c: Config) -> dict:
             "hidden_act": "silu",
             "rope_parameters": rope_parameters,
             "rope_theta": c.rope_theta,  # for programs that do not read rope_parameters
+            "rope_scaling": rope_parameters if scaling else None,
             "bos_token_id": None,  # transformers' defaults belong to another vocabulary
             "eos_token_id": None,
         }
