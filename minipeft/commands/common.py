@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import Progress
 from tyro.conf import arg
 
@@ -19,7 +19,12 @@ from ..data.files import DataError
 
 
 class PipeConsole(Console):
-    """A console that raises BrokenPipeError where rich would exit."""
+    """A console of at least 40 columns that raises BrokenPipeError where rich would exit."""
+
+    @property
+    def size(self):
+        width, height = super().size
+        return ConsoleDimensions(max(width, 40), height)
 
     def on_broken_pipe(self):
         raise BrokenPipeError

@@ -8,8 +8,8 @@ from ..data.words import count
 
 BASELINES = {
     "majority class": "always predict what is most frequent in training",
-    "untrained base": "a probe of a network like the base whose weights are random: what the "
-    "architecture can do without pretraining, and no chance level",
+    "untrained base": "a probe of the same network with random weights: what its architecture can "
+    "do without pretraining; chance is the majority class",
     "base": "the base without adaptation",
 }
 

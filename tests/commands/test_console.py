@@ -131,6 +131,12 @@ def test_a_table_wraps_and_is_not_cut(run, capsys, monkeypatch, json_of, args, c
     assert not set("┃│├┏") & set(printed)  # one style of table
 
 
+@pytest.mark.parametrize("columns", ["0", "3", "-1", "many"])
+def test_a_console_without_a_width_has_40_columns_or_more(run, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run("info") == 0 and "1,088,256" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("method, trained", [("lora", "16,384"), (None, "")])
 def test_layers_end_with_a_total(run, capsys, method, trained):
     assert run("layers", *(["--method", method] if method else [])) == 0

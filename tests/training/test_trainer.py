@@ -143,7 +143,10 @@ def test_fit_lowers_the_loss_and_writes_what_it_did(model, tmp_path):
     trainer = mp.Trainer(model, adaptation, optimizer, schedule=mp.schedule("linear", 30, 3))
     ids = np.random.default_rng(2).integers(0, 31, (4, 10))
     batches = itertools.repeat((ids, ids, None))
-    losses = trainer.fit(batches, 30, log=tmp_path / "metrics.jsonl", progress=False)
+    shown = []
+    show = lambda t, loss: shown.append((t, loss))
+    losses = trainer.fit(batches, 30, log=tmp_path / "metrics.jsonl", progress=show)
+    assert shown == [*enumerate(losses, 1)]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == losses and losses[-1] < losses[0] / 2
     assert [line["lr"] for line in lines] == [trainer.lr(t) for t in range(30)]
