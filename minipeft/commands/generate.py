@@ -12,7 +12,7 @@ from .. import hf
 from ..data.files import LONE_SURROGATE
 from ..methods.template import Layout
 from ..model.generate import generate
-from ..model.special_tokens import eos_ids
+from ..model.special_tokens import bos_id, eos_ids
 from . import evaluation
 from .common import BaseModel, Command, Config, Json, check_at_least, optional
 from .folders import base_of
@@ -23,7 +23,7 @@ class Generate(Command):
     """Generate text that continues a prompt, with or without an adaptation."""
 
     prompt: Annotated[str, arg(metavar="TEXT")]
-    """The beginning of the text; -: read it from standard input."""
+    """The beginning of the text; "": from the token that begins one; -: read it from stdin."""
     adaptation: optional(Path, "FOLDER", "Folder that `minipeft train` wrote.") = None
     model: BaseModel = None
     max_new_tokens: int = 60
@@ -48,7 +48,12 @@ class Generate(Command):
         base = base_of(self.model, self.adaptation)
         model, tokenizer = evaluation.check_decoder(hf.load(base)), hf.load_tokenizer(base)
         adaptation = evaluation.load_for_text(self.adaptation, model)
-        ids = tokenizer.encode(prompt).ids or [0]
+        ids = tokenizer.encode(prompt).ids or [bos_id(model, tokenizer)]
+        if ids == [None]:
+            raise ValueError(
+                "--prompt is empty, and the model names no token that begins a text, bos_token_id "
+                "in config.json: give a prompt"
+            )
         layout = Layout(adaptation.template, tokenizer, model)
         what = f"a prompt of {len(ids)} tokens and --max-new-tokens {self.max_new_tokens}"
         tokens = len(ids) + self.max_new_tokens - 1  # the model does not read the last one

@@ -7,7 +7,8 @@ from ..adaptation.cache import Cache
 from ..autograd.backend import host
 from ..autograd.tensor import no_grad
 from .heads import pooling
-from .inputs import check_inputs
+from .inputs import as_array, check_inputs
+from .special_tokens import bos_id
 from .transformer import Decoder
 
 
@@ -25,12 +26,14 @@ def generate(
 ) -> np.ndarray:
     """Return new tokens (B, N), N ≤ max_new_tokens, after the texts ids (B, T).
 
+    ids: (B, 0): the texts start from the bos_token_id of the model's folder.
     mask (B, T): False at padding, on any side.
     temperature: 0: take the most likely token; above 0: draw from softmax(z / temperature) by rng.
     top_k: draw only from the top_k most likely tokens; 0: from all.
     eos: a token id or a list of them, at which a text ends.  After its end, a text repeats the
     first of them.
-    Raises ValueError for a model that is not a Decoder, and for arguments out of range.
+    Raises ValueError for a model that is not a Decoder, for empty texts without a bos_token_id, and
+    for arguments out of range.
     """
     if not isinstance(model, Decoder):
         raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
@@ -42,6 +45,9 @@ def generate(
             f"{max_new_tokens}, {temperature} and {top_k}"
         )
     cache, new = Cache(adaptation), []
+    ids = as_array("ids", ids)
+    if ids.ndim == 2 and len(ids) and not ids.size:
+        ids, mask = np.full((len(ids), 1), first_id(model)), None
     inputs = check_inputs(model.config, ids, cache.adaptation, mask)
     last, _ = pooling("last", inputs.real)
     ends = np.atleast_1d([] if eos is None else eos)
@@ -56,6 +62,16 @@ def generate(
             if len(new) == max_new_tokens or ended.all():
                 return np.stack(new, 1)
             z = model(token[:, None], cache=cache).data[:, 0]
+
+
+def first_id(model):
+    """Return the id that begins a text; raise ValueError if the model names none."""
+    if (bos := bos_id(model)) is None:
+        raise ValueError(
+            "the texts are empty, and the model names no token that begins a text, bos_token_id in "
+            "config.json: start each from an id, such as ids=[[5]]"
+        )
+    return bos
 
 
 def sample(z, temperature, top_k, rng):
