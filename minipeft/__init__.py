@@ -37,6 +37,7 @@ from .model.config import Config
 from .model.ensemble import ensemble, majority_vote, mean_probability
 from .model.generate import generate
 from .model.heads import Classifier, Features, SpanClassifier, TokenClassifier
+from .model.special_tokens import eos_ids
 from .model.transformer import Decoder
 from .tasks.probing import (
     LayerHead,
@@ -96,6 +97,7 @@ __all__ = [
     "accuracy_by_layer",
     "control_labels",
     "ensemble",
+    "eos_ids",
     "every_layer",
     "fold",
     "generate",

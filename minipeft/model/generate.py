@@ -30,8 +30,8 @@ def generate(
     mask (B, T): False at padding, on any side.
     temperature: 0: take the most likely token; above 0: draw from softmax(z / temperature) by rng.
     top_k: draw only from the top_k most likely tokens; 0: from all.
-    eos: a token id or a list of them, at which a text ends.  After its end, a text repeats the
-    first of them.
+    eos: a token id or a list of them, at which a text ends, such as eos_ids(model, tokenizer).
+    After its end, a text repeats the first of them.
     Raises ValueError for a model that is not a Decoder, for empty texts without a bos_token_id, and
     for arguments out of range.
     """

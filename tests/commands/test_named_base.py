@@ -79,7 +79,7 @@ def test_a_base_that_is_missing_is_named_with_its_flag(folder, run, capsys, name
     ):
         assert run(*command) == 3
         error = capsys.readouterr().err
-        assert f"names the base model {name!r}, and there is no such folder" in error
+        assert f"names the base model {name!r:.200}, and there is no such folder" in error
         assert "--model FOLDER" in error and error.count("\n") == 1
         assert run(*command, "--model", "base") == 0
         capsys.readouterr()

@@ -165,8 +165,40 @@ FAULTS = {
             ("((0, 0), (P, 0)), constant_values", "((0, 0), (0, P)), constant_values"),
             ("targets = model.targets(labels)\n", "targets = model.targets(labels, mask)\n"),
             ("return count_columns(model), inputs, γ", "return model, inputs, γ"),
-            ("np.arange(start, start + T)", "np.arange(T)"),
+            ("start + np.arange(T)", "np.arange(T)"),
+            ("prefix.shift[:, None] if prefix else 0", "0"),
+            ('self.task_type == "FEATURE_EXTRACTION" and (front or prefix)', "False"),
+            ("if answers or self", "if self"),
             ("if not front.real.all():", "if False:"),
+        ],
+    },
+    "hf/peft/naming.py": {
+        "hf/test_names_of_modules.py": [
+            ("self.full_name(m) in names or", ""),
+            ("matches(field, names, name, whole=True)", "matches(field, names, name)"),
+            ("not blocks or", "True or"),
+        ],
+        "hf/test_trained_modules.py": [
+            ('accumulate(name.split("."), "{}.{}".format)', "[name]"),
+        ],
+    },
+    "hf/peft/modules_to_save.py": {
+        "hf/test_trained_modules.py": [
+            ("if not np.array_equal(file.setdefault(new, x), x):", "if False:"),
+            ("and not names.is_saved(other)", "and False"),
+            ("inside if inside in file else name", "name"),
+            ("return rounded or np", "return np"),
+            ("if len(found) == 2 and", "if False and"),
+            ("for path in paths if found else ():", "for path in ():"),
+        ],
+    },
+    "hf/peft/native.py": {
+        "hf/test_norms_of_dora.py": [
+            ("if not np.isfinite(scale.data).all():", "if False:"),
+            (
+                "return check_norms(adaptation.replace",
+                "return (lambda γ, *_: γ)(adaptation.replace",
+            ),
         ],
     },
     "hf/peft/folder.py": {
@@ -181,14 +213,24 @@ FAULTS = {
     "autograd/nn.py": {
         "hf/test_saved_before.py": [
             ('path.startswith(("tokens", "blocks"))', 'path.startswith("positions")'),
-            ('.astype("f4").astype("f2")', '.astype("f4")'),
+        ],
+        "hf/test_half_precision.py": [
+            ('halves = x.astype("f2"), to_bfloat16(x)', "halves = x, to_bfloat16(x)"),
+            ('halves = x.astype("f2"), to_bfloat16(x)', 'halves = x.astype("f2"), x'),
+            ("return a == b or bool(", "return a == b and bool("),
+        ],
+    },
+    "autograd/bfloat16.py": {
+        "hf/test_half_precision.py": [
+            ("(bits + 0x7FFF + (bits >> 16 & 1))", "(bits + 0x8000)"),
+            ("(bits + 0x7FFF + (bits >> 16 & 1))", "(bits + 0)"),
+            ("np.asarray(x, np.uint32) << 16", "np.asarray(x, np.uint32) << 15"),
         ],
     },
     "storage/safetensors.py": {
         "hf/test_models.py hf/test_adaptation_folders.py": [
-            ("x.astype(np.uint32) << 16", "x.astype(np.uint32) << 15"),
             ('"F16": "<f2", "BF16": "<u2"', '"F16": "<f2", "BF16": "<f2"'),
-            ("np.ascontiguousarray(host(x), dtype)", "np.asarray(host(x), dtype)"),
+            ("np.ascontiguousarray(x, dtype)", "np.asarray(x, dtype)"),
         ],
     },
 }
