@@ -124,7 +124,7 @@ ids, mask = pad([tokenizer.encode(text).ids for text in texts])
 
 
 def write(ids, γ, mask=None):
-    new = mp.generate(model, ids, γ, mask=mask, max_new_tokens=16, eos=task.end)
+    new = mp.generate(model, ids, γ, mask=mask, max_new_tokens=16, eos=task.ends)
     return [tokenizer.decode(row.tolist()) for row in new]
 
 

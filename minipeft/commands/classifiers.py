@@ -8,12 +8,12 @@ from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..data.files import DataError, read_examples
-from ..data.labels import class_name, match_classes
+from ..data.labels import class_name
 from ..data.splits import split
 from ..model.heads import Classifier, Headed
 from ..storage.json import read_json
 from ..tasks.classify import Classify, classifier
-from .common import stderr
+from .common import print_note
 from .evaluation import LABELS, read_labels
 from .folders import network_for
 
@@ -36,17 +36,19 @@ def read_splits(files: dict, columns: Sequence, rng, shares: dict) -> dict[str, 
 def classify_task(name: str, splits: dict, model, tokenizer) -> Classify:
     """Return the classification of examples by the head of the model, or by a new head.
 
-    The head is kept if all labels are its classes; else a line on stderr says why it is not.
+    The head is kept if all labels are names of its classes, or are the numbers of all; else a line
+    on stderr says why it is not.
     """
     labels, classes, why = {label for pairs in splits.values() for _, label in pairs}, None, ""
     if isinstance(model, Classifier):
-        classes = match_classes(labels, namings(model))
-        why = f"its classes are {', '.join(namings(model)[0])}, and the labels of {name} are "
+        names, numbers = namings(model)
+        classes = names if labels <= {*names} else numbers if labels == {*numbers} else None
+        why = f"its classes are {', '.join(names)}, and the labels of {name} are "
         why += ", ".join(sorted(labels))
     elif isinstance(model, Headed):
         why = f"a {type(model).__name__} does not classify texts"
     if why and classes is None:
-        stderr.print(f"a new head is trained, not the model's: {why}", markup=False, soft_wrap=True)
+        print_note(f"a new head is trained, not the model's: {why}")
     return Classify(name, splits, model, tokenizer, classes=classes)
 
 

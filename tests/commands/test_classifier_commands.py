@@ -228,12 +228,14 @@ def test_a_head_is_kept_if_the_labels_agree(base, tmp_path, json_of, run, capsys
         assert json_of("train", "lora", *args, *train)["accuracy"] == 1
         assert json.loads((out / "labels.json").read_text()) == stored
         assert json_of("evaluate", *args, "--adaptation", out)["results"][0]["accuracy"] == 1
-    path = write(tmp_path / "data.json", rows({"bad": "good", "good": "new"}))
-    args = ["--model", folder, "--data", path, "--steps", 1, "--out", tmp_path / "other"]
-    assert run("train", "lora", *args) == 0
-    error = " ".join(capsys.readouterr().err.split())
-    assert "a new head is trained, not the model's: its classes are good, bad, other" in error
-    assert json.loads((tmp_path / "other/labels.json").read_text()) == ["good", "new"]
+    for i, names in enumerate(({"bad": "good", "good": "new"}, {"bad": 0, "good": 1})):
+        path = write(tmp_path / "data.json", rows(names))
+        args = ["--model", folder, "--data", path, "--steps", 1, "--out", tmp_path / f"other{i}"]
+        assert run("train", "lora", *args) == 0
+        error = " ".join(capsys.readouterr().err.split())
+        assert "a new head is trained, not the model's: its classes are good, bad, other" in error
+        stored = json.loads((tmp_path / f"other{i}/labels.json").read_text())
+        assert stored == [str(name) for name in names.values()]
 
 
 def test_a_head_for_a_regression_is_named_as_missing(base, tmp_path, run, capsys):
