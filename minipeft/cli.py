@@ -6,7 +6,6 @@ import signal
 import sys
 from argparse import ArgumentParser
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -16,7 +15,7 @@ import tyro
 from tyro.conf import subcommand
 
 from . import __version__
-from .commands.common import Command, discard, print_note
+from .commands.common import Command, did_you_mean, discard, print_note
 from .commands.compare import Compare
 from .commands.config import read_config
 from .commands.convert import Convert
@@ -127,12 +126,6 @@ def check_names(command: str, *args: str) -> None:
             raise ValueError(f"{command} has no flag {flag}{hint} Its flags: {help}")
 
 
-def did_you_mean(name: str, names, prefix: str = "") -> str:
-    """Return the end of a sentence, with the name that is most like this one, if there is one."""
-    close = get_close_matches(name, names, 1)
-    return f"; did you mean {prefix}{close[0]}?" if close else "."
-
-
 def run(args: list[str]) -> int | None:
     """Run one command; return its exit code."""
     if args == ["--version"]:
@@ -162,8 +155,10 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of stdout has closed it
         discard(sys.stdout)
         sys.exit(141)
-    except (DataError, CheckpointError, UnicodeError) as error:
+    except (DataError, CheckpointError) as error:
         code, message = 3, error
+    except UnicodeError as error:  # of standard input
+        code, message = 3, f"text in another encoding: {error}"
     except OSError as error:
         code, message = 3, f"{error.filename}: {error.strerror}"
         if error.filename is None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -92,6 +93,12 @@ def print_note(text: str) -> None:
         stderr.print(text, markup=False, highlight=False, soft_wrap=True)
     except OSError:
         discard(sys.stderr)
+
+
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return the end of a sentence, with the name that is most like this one, if there is one."""
+    close = get_close_matches(name, list(names), 1)
+    return f"; did you mean {prefix}{close[0]}?" if close else "."
 
 
 def discard(stream) -> None:

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from ..adaptation.method import Method
 from ..autograd.nn import replace
 from ..data.words import count
 from ..hf.models import family_of
-from ..methods import METHODS, method
+from ..methods import method
 from .common import Command, Config, Json, Model, optional
 from .tables import make_table, print_table
 
@@ -25,7 +24,7 @@ class Layers(Command):
     """Show the layers of a model, and which of them a method or a pattern adapts."""
 
     model: Model = None
-    method: optional(Literal[tuple(METHODS)], "METHOD") = None
+    method: optional(str, "METHOD") = None
     """A method of `minipeft train`: show how many parameters it trains in each layer."""
     targets: optional(str, "PATTERN") = None
     """Regular expression: adapt the layers whose paths it matches, not the method's own."""

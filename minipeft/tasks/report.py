@@ -134,6 +134,8 @@ def plot_losses(axes, report):
     """Plot the training loss of each method: mean over seeds, moving average over steps."""
     for i, result in enumerate(report["results"]):
         steps = min(map(len, result["losses"]))
+        if not steps:  # the first loss was not finite
+            continue
         mean = np.mean([losses[:steps] for losses in result["losses"]], 0)
         window = np.ones(w := max(1, steps // 10)) / w
         smooth = np.convolve(mean, window, "valid")

@@ -110,6 +110,13 @@ def test_a_plot_that_fails_does_not_lose_a_comparison(
     assert (tmp_path / "out" / "lora").is_dir()
 
 
+def test_a_prompt_in_another_encoding_is_no_wrong_usage(run, monkeypatch, capsys):
+    prompt = io.TextIOWrapper(io.BytesIO("crème".encode()), "ascii")
+    monkeypatch.setattr(sys, "stdin", prompt)
+    assert run("generate", "--prompt", "-") == 3
+    assert capsys.readouterr().err.startswith("minipeft: text in another encoding: 'ascii' codec")
+
+
 WIDE = {
     "methods": ["methods"],
     "verify": ["verify"],

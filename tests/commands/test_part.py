@@ -96,6 +96,18 @@ def test_the_lock_of_a_folder_ends_with_its_block(tmp_path):
         assert not list(tmp_path.iterdir())  # also no parent that was created for it
 
 
+def flock_fails(*args):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+@pytest.mark.parametrize("name, value", [("fcntl", None), ("fcntl.flock", flock_fails)])
+def test_where_folders_have_no_locks_they_are_written_without(tmp_path, monkeypatch, name, value):
+    monkeypatch.setattr(f"minipeft.storage.part.{name}", value)
+    with locked_part(tmp_path / "a") as part, locked_part(tmp_path / "a") as same:
+        assert part == same and part.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("error, code", [(MemoryError("too big"), 4), (ValueError("odd"), 2)])
 def test_a_training_that_fails_in_its_first_step_leaves_nothing(
     train, run, monkeypatch, error, code

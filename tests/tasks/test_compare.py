@@ -131,6 +131,12 @@ def test_the_plot_is_a_png(report, tests, tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_plot_leaves_out_the_losses_of_a_method_that_has_none(report, tmp_path):
+    results = [result | {"losses": [[], [1.0]]} for result in report["results"]]
+    plot(report | {"results": results}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").exists()
+
+
 # -- the command
 
 
