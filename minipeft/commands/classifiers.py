@@ -10,6 +10,7 @@ from ..adaptation.method import PLAIN
 from ..data.files import DataError, read_examples
 from ..data.labels import class_name
 from ..data.splits import split
+from ..data.words import count
 from ..model.heads import Classifier, Headed
 from ..storage.json import read_json
 from ..tasks.classify import Classify, classifier
@@ -89,7 +90,9 @@ def namings(network: Classifier, folder: Path | None = None) -> list[list[str]]:
         )
     if folder and (folder / LABELS).exists():
         if len(names := read_labels(folder)) != classes:
-            raise DataError(f"{folder / LABELS} has {len(names)} names; the head has {classes}")
+            raise DataError(
+                f"{folder / LABELS} has {count(len(names), 'name')}; the head has {classes}"
+            )
         return [class_names(names)]
     settings = network.folder_settings
     if folder and (folder / "config.json").exists():

@@ -11,6 +11,7 @@ from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.tensor import no_grad
 from ..data.files import READERS, DataError, holds_examples
+from ..data.words import count
 from ..methods.template import Layout
 from ..model.heads import Headed
 from ..model.transformer import Decoder
@@ -62,8 +63,8 @@ def split_passages(ids: list[int], length: int, source) -> np.ndarray:
     passages = np.array(ids[: len(ids) // length * length]).reshape(-1, length)
     if not len(passages):
         raise DataError(
-            f"{source}: {len(ids)} tokens are fewer than one passage of {length}: use more text, "
-            "or a smaller --block-size"
+            f"{source}: {count(len(ids), 'token')}, fewer than one passage of {length}: use more "
+            "text, or a smaller --block-size"
         )
     return passages
 

@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from .. import hf
 from ..data.files import LONE_SURROGATE
+from ..data.words import count
 from ..methods.template import Layout
 from ..model.generate import generate
 from ..model.special_tokens import bos_id, eos_ids
@@ -55,7 +56,7 @@ class Generate(Command):
                 "in config.json: give a prompt"
             )
         layout = Layout(adaptation.template, tokenizer, model)
-        what = f"a prompt of {len(ids)} tokens and --max-new-tokens {self.max_new_tokens}"
+        what = f"a prompt of {count(len(ids), 'token')} and --max-new-tokens {self.max_new_tokens}"
         tokens = len(ids) + self.max_new_tokens - 1  # the model does not read the last one
         evaluation.check_length(model, adaptation, layout, tokens, what)
         new = generate(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .files import DataError
+from .words import count
 
 
 def pad(rows: list, filler=0) -> tuple[np.ndarray, np.ndarray]:
@@ -33,10 +34,10 @@ def shuffled_batches(
     """
     while True:
         order, batches = rng.permutation(len(examples)).tolist(), []
-        count = max(1, len(order) // size)  # of batches
-        step = size * min(POOL, max(1, count // POOLS))
-        for start in range(0, count * size, step):
-            pool = order[start : min(start + step, count * size)]
+        total = max(1, len(order) // size)  # of batches
+        step = size * min(POOL, max(1, total // POOLS))
+        for start in range(0, total * size, step):
+            pool = order[start : min(start + step, total * size)]
             pool.sort(key=lambda i: length(examples[i]))
             batches += [pool[i : i + size] for i in range(0, len(pool), size)]
         for i in rng.permutation(len(batches)):
@@ -48,8 +49,8 @@ def passages(ids, size: int, length: int, rng) -> Iterator[tuple]:
     ids = np.asarray(ids)
     if len(ids) < length:
         raise DataError(
-            f"the text has {len(ids)} tokens, fewer than one passage of {length}: use a longer "
-            "text, or shorter passages"
+            f"the text has {count(len(ids), 'token')}, fewer than one passage of {length}: use a "
+            "longer text, or shorter passages"
         )
     while True:
         start = rng.integers(0, len(ids) - length + 1, size)

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from math import exp, log
 
+from .words import count
+
 
 def accuracy(predictions: list, labels: list) -> float:
     """Return the share of predictions that equal their label."""
@@ -81,6 +83,6 @@ def check_lengths(predictions, labels):
     """Raise ValueError unless there is one prediction for each label."""
     if len(predictions) != len(labels) or not len(labels):
         raise ValueError(
-            f"got {len(predictions)} predictions for {len(labels)} labels: give one prediction for "
-            "each label"
+            f"got {count(len(predictions), 'prediction')} for {count(len(labels), 'label')}: give "
+            "one prediction for each label"
         )

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from .words import count
+
 SPACE, COMMA, END = map(re.compile, (r"\s*", r"\s*,\s*", r"\s*\]\s*\Z"))
 
 
@@ -75,7 +77,7 @@ def table_rows(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, dic
             if message := repeated([*filter(None, columns)]):
                 raise RowError(line, message)
         elif len(row) != len(columns):
-            raise RowError(line, f"a row must have {len(columns)} columns, as line 1 does")
+            raise RowError(line, f"a row must have {count(len(columns), 'column')}, as line 1 does")
         else:
             yield line, dict(zip(columns, row))
 

@@ -7,6 +7,7 @@ from math import ceil
 import numpy as np
 
 from .files import DataError
+from .words import count
 
 
 def generate_splits(
@@ -44,16 +45,16 @@ def split(examples: list, rng, **shares: float) -> dict[str, list]:
     Raises DataError for fewer than 20 examples, and if a split would be empty.
     """
     if len(examples) < 20:
-        raise DataError(f"{len(examples)} examples are too few: give at least 20")
+        raise DataError(f"{count(len(examples), 'example')}, too few: give at least 20")
     by_label, splits = defaultdict(list), {name: [] for name in ("train", *shares)}
     for i in rng.permutation(len(examples)):
         by_label[examples[i][1]].append(examples[i])
     for group in by_label.values():
         rest, total = group, len(group)
         for name, share in sorted(shares.items(), key=lambda item: -item[1]):
-            count = min(len(rest) - 1, ceil(round(share * total, 9)))
-            splits[name] += rest[:count]
-            rest = rest[count:]
+            taken = min(len(rest) - 1, ceil(round(share * total, 9)))
+            splits[name] += rest[:taken]
+            rest = rest[taken:]
         splits["train"] += rest
     if empty := [name for name in shares if not splits[name]]:
         raise DataError(

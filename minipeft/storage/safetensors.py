@@ -72,8 +72,8 @@ def read_header(path, raw):
     length = int.from_bytes(raw[:8].tobytes(), "little")
     if not 2 <= length <= min(len(raw) - 8, MAX_JSON_BYTES):
         raise CheckpointError(
-            f"{path} is not a valid safetensors file: it has {len(raw):,} bytes, and its first 8 "
-            f"announce a header of {length:,}"
+            f"{path} is not a valid safetensors file: its size is {len(raw):,}, and its first 8 "
+            f"bytes announce a header of {length:,}"
         )
     header = parse_json(raw[8 : 8 + length].tobytes(), f"the header of {path}")
     metadata = header.field("__metadata__", {}, dict)

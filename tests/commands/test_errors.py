@@ -149,10 +149,10 @@ BAD = {
     "a missing file": (["compare", "--data", "none.jsonl"], "none.jsonl: no such file"),
     "a line that is not JSON": (["compare", "--data", "bad.jsonl"], "bad.jsonl:2: not JSON"),
     "a single label": (["compare", "--data", "one.jsonl"], "every example has the label"),
-    "too few examples": (["compare", "--data", "few.jsonl"], "2 examples are too few"),
+    "too few examples": (["compare", "--data", "few.jsonl"], "2 examples, too few"),
     "too few examples to train on": (
         ["train", "lora", "--data", "few.jsonl", "--out", "new"],
-        "few.jsonl: 2 examples are too few",
+        "few.jsonl: 2 examples, too few: give at least 20",
     ),
     "a missing model": (["layers", "--model", "none"], "none"),
     "an empty text": (["train", "lora", "--data", "empty.txt", "--out", "new"], "file is empty"),

@@ -31,7 +31,7 @@ def test_a_users_examples_are_each_in_one_split():
     splits = split(examples, np.random.default_rng(0), dev=0.1, test=0.2)
     assert [len(splits[name]) for name in ("train", "dev", "test")] == [34, 6, 10]
     assert sorted(sum(splits.values(), []), key=lambda example: int(example[0])) == examples
-    with pytest.raises(DataError, match="19 examples are too few"):
+    with pytest.raises(DataError, match="19 examples, too few: give at least 20"):
         split(examples[:19], np.random.default_rng(0), dev=0.1)
 
 

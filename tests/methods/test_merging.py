@@ -160,7 +160,7 @@ def part(adaptation):
 def test_a_bank_is_read_by_as_many_rows_as_it_has_users(name):
     model = CLASSIFIERS["mean"] if name == "probe" else DECODERS["gpt2"]
     users = stack([attached(name, model, who) for who in range(3)])
-    says = r"bank of 3 users and the batch has [125] rows: use γ\.of"
+    says = r"bank of 3 users and the batch size is [125]: use γ\.of"
     for wrong, B in ((users, 2), (users, 5), (Chain(PLAIN, users), 2), (Each(None, users), 2)):
         ids, labels, mask = batch(model, B)
         with pytest.raises(ValueError, match=says):
