@@ -89,6 +89,23 @@ def test_half_precision_is_read_exactly(tmp_path, dtype):
     assert_same_logits(network, model)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_written_as_torch_does(base, tmp_path, dtype):
+    hf.save(hf.load(base), tmp_path / "half", dtype=dtype)
+    network = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "half")
+    assert network.dtype == getattr(torch, dtype)
+    expected = transformers.AutoModelForCausalLM.from_pretrained(base).to(network.dtype)
+    pairs = zip(network.parameters(), expected.parameters(), strict=True)
+    assert all(torch.equal(p, q) for p, q in pairs)
+    assert_same_logits(network, hf.load(tmp_path / "half"))
+
+
+def test_peft_loads_an_adaptation_in_bfloat16(base, tmp_path):
+    model = hf.load(base)
+    hf.save(attach_random(mp.LoRA(4, 6), model), tmp_path / "half", dtype="bfloat16")
+    assert_same_logits(load_in_peft(base, tmp_path / "half"), model, tmp_path / "half")
+
+
 def test_a_base_model_without_head_is_read(tmp_path):
     network = gpt2()
     network.transformer.save_pretrained(tmp_path / "bare")  # its names lack "transformer."
