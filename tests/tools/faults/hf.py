@@ -38,6 +38,37 @@ FAULTS = {
             ("None if c.ffn_width == 4 * c.width else c.ffn_width", "c.ffn_width"),
             ("            del model.pooler", "            pass"),
         ],
+        "hf/test_carried.py": [
+            ('({} if "model_type" in folder else special) | folder', "special | folder"),
+            ("special) | folder | settings", "special) | settings | folder"),
+            ("settings = own_type if", "settings = settings if"),
+            ("        settings.check_depth()\n", ""),
+            ('isinstance(value, list) and name == "eos_token_id"', "isinstance(value, list)"),
+            ("all(type(i) is int for i in ids)", "all(isinstance(i, int) for i in ids)"),
+        ],
+    },
+    "hf/tokenizer.py": {
+        "hf/test_tokenizers.py": [
+            ("    tokenizer.no_truncation()\n", ""),
+            ("    tokenizer.no_padding()\n", ""),
+            ('getattr(tokenizer.model, "dropout", None)', "None"),
+            ("        ids |= zip(around.tokens, around.ids)", "        pass"),
+            ("reset(Tokenizer.from_str(tokenizer.to_str()))", "reset(tokenizer)"),
+            ("token is not None and ids[token] >= V", "len(ids) > V"),
+        ],
+        "hf/test_carried.py": [
+            ('.get("folder_files", NEW)', '.get("files", NEW)'),
+            ('("special_tokens_map.json", CONFIG)', '(CONFIG, "special_tokens_map.json")'),
+            ("if content else {}", "if content is not token else {}"),
+        ],
+    },
+    "hf/quantized.py": {
+        "hf/test_quantized.py": [
+            ("        if quantization:\n", "        if isinstance(quantization, dict):\n"),
+            ('{"quant_method": method} | read_json(path)', "read_json(path)"),
+            ("settings.get(name) is True", "name in settings"),
+            ("* isinstance(method, str)", "* bool(method)"),
+        ],
     },
     "hf/models/gpt2.py": {
         "hf/test_config.py": [

@@ -184,6 +184,13 @@ FAULTS = {
             ),
         ],
     },
+    "model/special_tokens.py": {
+        "hf/test_carried.py -k end_of_a_text": [
+            ("model.generation_config, model.folder_settings", "model.folder_settings, {}"),
+            ("(own, END)", "(END,)"),
+            ("and 0 <= i < model.config.vocabulary", ""),
+        ],
+    },
     "model/inputs.py": {
         ("model/test_inputs.py -k 'slip_in_the_ids or labels or types or mask or reads'"): [
             (
