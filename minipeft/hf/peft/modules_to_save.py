@@ -1,15 +1,18 @@
 """What PEFT trains in full: norms (LN_TUNING), biases beside a LoRA, and `modules_to_save`."""
 
+import re
+
 import numpy as np
 
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...autograd.backend import host
-from ...autograd.bfloat16 import from_bfloat16, to_bfloat16
 from ...methods import BiasTuning, LayerNormTuning
 from ...storage.json import CheckpointError
 from ..models.family import PARAMETERS
 from .native import NotInPeft
+
+COPY = re.compile(r"(.+)\.(modules_to_save|original_module)\.(.+)")  # name of a copy of a tensor
 
 
 def write_modules(γ: Adaptation, family, full, infix="", prefix="base_model.model."):
@@ -58,16 +61,16 @@ def remove_copies(file, names) -> None:
     X.modules_to_save.default, and as X.original_module, before training, which has no effect.
     """
     tied = names.family.tied_names
-    known = {f"{m}.{PARAMETERS[n]}" for m in names.modules for n in names.tensors(m)} | {
-        *dict(tied).values()
-    }
+    known = {f"{m}.{PARAMETERS[n]}" for m in names.modules for n in names.tensors(m)}
+    known |= {*dict(tied).values()}
     for name in [*file]:
-        front, _, rest = name.partition(".modules_to_save.")
-        originals = known.intersection({f"{front}.{rest}", f"{front}.{rest.partition('.')[2]}"})
-        if ".original_module." in name:
-            del file[name]
-        elif originals:
-            rename(file, name, originals.pop())
+        if found := COPY.fullmatch(name):
+            front, kind, rest = found.groups()
+            original = known & {f"{front}.{rest}", f"{front}.{rest.partition('.')[2]}"}
+            if original and kind == "original_module":
+                del file[name]
+            elif original:
+                rename(file, name, original.pop())
     for name, other in tied:  # the bias of BERT's word head has two names
         module, owner = (n.rpartition(".")[0] for n in (name, other))
         if other not in file or owner in names.modules or module not in names.modules:
@@ -75,8 +78,7 @@ def remove_copies(file, names) -> None:
         if names.is_saved(names.full_name(module)) and not names.is_saved(other):
             del file[other]  # the bias before training
         else:
-            inside = name.replace(module, f"{module}.base_layer")
-            rename(file, other, inside if inside in file else name)
+            rename(file, other, name)
 
 
 def rename(file, name, new):
@@ -102,7 +104,8 @@ def read_base_weights(file, names) -> dict:
     if names.model.config.tied_head:
         tie(at, file, names)
     base = lambda path: {n: host(t.data) for n, t in layers[path].tensors().items()}
-    changed = [p for p in at if not all(is_copy(x.data, base(p)[n]) for n, x in at[p].items())]
+    same = lambda x, W: np.allclose(x.data.reshape(W.shape), W, atol=1e-6)
+    changed = [p for p in at if not all(same(x, base(p)[n]) for n, x in at[p].items())]
     return {
         p: {n: parameter(np.atleast_2d(x)) for n, x in base(p).items()} | at[p] for p in changed
     }
@@ -127,15 +130,6 @@ def tie(at, file, names):
         )
     for path in paths if found else ():
         at.setdefault(path, {})["W"] = found[0]
-
-
-def is_copy(x, W) -> bool:
-    """Return whether x is W, or one of them is the other in half precision."""
-    x, W = x.reshape(W.shape), W.astype("f4")
-    halves = (lambda x: x.astype("f2").astype("f4"), lambda x: from_bfloat16(to_bfloat16(x)))
-    with np.errstate(over="ignore"):
-        rounded = any(np.array_equal(h(x), W) or np.array_equal(x, h(W)) for h in halves)
-    return rounded or np.allclose(x, W, atol=1e-6)
 
 
 # -- norms
@@ -180,8 +174,8 @@ def read_biases(file, names, saved: list[BiasTuning]) -> list[Adaptation]:
         adapted = lambda path: matches("targets", saved[0].targets, path)
         modules = [m for m in modules if any(map(adapted, names.modules[m]))]
     for m in modules:
-        if (x := file.pop(f"{m}.base_layer.bias", None)) is not None:
-            file[f"{m}.bias"] = x
+        if f"{m}.base_layer.bias" in file:
+            rename(file, f"{m}.base_layer.bias", f"{m}.bias")
     at = read_modules(file, names, modules, tensors="b")
     method = saved[0] if saved else BiasTuning(names.pattern(at))
     return [method.bind(at, names.model)] if at else []

@@ -69,10 +69,8 @@ class PeftNames:
         there is adapted in any case.
         """
         excluded = {*self.named_by("exclude_modules"), *self.modules_to_save()}
-        names, blocks = (
-            self.settings.names("target_modules", pattern=True),
-            self.layers_to_transform(),
-        )
+        names = self.settings.names("target_modules", pattern=True)
+        blocks = self.layers_to_transform()
         if blocks and isinstance(names, str):
             raise self.error(
                 f"layers_to_transform={short_repr(blocks)} needs a list of target_modules: write "
