@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import minipeft as mp
+from minipeft.adaptation.method import PSEUDO
 
 SAVED = Path(__file__).parents[1] / "support/saved_before"
 FOLDERS = sorted(path.parent for path in SAVED.glob("*/*/adapter_config.json"))
@@ -26,7 +27,9 @@ def loaded(folder, resume):
     model = mp.load(folder.parent / base).astype(np.float64)
     adaptation = mp.load_adaptation(folder, model, resume=resume)
     name = f"{folder.name}.resumed" if resume and folder in ENCODED else folder.name
-    return model(then[f"{folder.name}.ids"], adaptation).data, then[name], adaptation
+    ids, V = then[f"{folder.name}.ids"], model.config.vocabulary
+    ids = np.where(ids < V, ids, PSEUDO - (ids - V))  # pseudo-token i was V + i
+    return model(ids, adaptation).data, then[name], adaptation
 
 
 @pytest.mark.parametrize("resume", [False, True])

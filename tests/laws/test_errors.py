@@ -34,7 +34,9 @@ def test_a_mixture_is_as_long_as_the_batch(model, name):
         Each([adaptation, PLAIN, adaptation, PLAIN]),
     ):
         for mix in (γ, Chain(PLAIN, γ)):
-            with pytest.raises(ValueError, match=f"the batch size {len(γ.parts)}, and here it is 3"):
+            with pytest.raises(
+                ValueError, match=f"the batch size {len(γ.parts)}, and here it is 3"
+            ):
                 model(ids, mix)
 
 
