@@ -18,6 +18,7 @@ from minipeft import (
     load_adaptation,
     save,
 )
+from minipeft.commands.folders import load_with_network
 from minipeft.hf import CheckpointError
 from minipeft.methods import BiasTuning
 from tests.support.families import BERT, GPT2, LLAMA, decoder, encoder, nudged
@@ -86,18 +87,24 @@ def test_copies_of_modules_that_are_saved_are_read(tmp_path, infix, alone):
 
 
 @pytest.mark.parametrize("infix", ["modules_to_save", "modules_to_save.default"])
-def test_copies_of_a_head_are_read(tmp_path, infix):
+@pytest.mark.parametrize("alone", [False, True], ids=["beside", "alone"])
+def test_copies_of_a_head_are_read(tmp_path, infix, alone):
     model = Classifier(MODELS["bert"], 3, "cls", bias=True)
     γ = random_adaptation(Chain(LoRA(2), Probe()), model)
 
     def add_copies(tensors):
         for name in ("weight", "bias"):
-            x = tensors[f"base_model.model.classifier.{name}"]
+            key = f"base_model.model.classifier.{name}"
+            x = tensors.pop(key) if alone else tensors[key]
             tensors[f"base_model.model.classifier.{infix}.{name}"] = x
             tensors[f"base_model.model.classifier.original_module.{name}"] = x + 1
 
     folder = save_as_peft(γ, tmp_path / "a", add_copies)
     assert distance(model, load_adaptation(folder, model), γ) < 1e-12
+    with pytest.raises(CheckpointError, match=r"load it with Classifier\(model, 3, bias=True\)"):
+        load_adaptation(folder, MODELS["bert"])
+    again, network = load_with_network(folder, MODELS["bert"])
+    assert np.abs(network(IDS, again).data - model(IDS, γ).data).max() < 1e-12
 
 
 def test_copies_that_differ_are_refused(tmp_path):

@@ -60,9 +60,9 @@ def remove_copies(file, names) -> None:
     A module that is trained in full may be there as X, as X.modules_to_save, as
     X.modules_to_save.default, and as X.original_module, before training, which has no effect.
     """
-    tied = names.family.tied_names
+    tied, heads = names.family.tied_names, names.family.head_names.values()
     known = {f"{m}.{PARAMETERS[n]}" for m in names.modules for n in names.tensors(m)}
-    known |= {*dict(tied).values()}
+    known |= {*dict(tied).values(), *(f"{m}.{n}" for m in heads for n in PARAMETERS.values())}
     for name in [*file]:
         if found := COPY.fullmatch(name):
             front, kind, rest = found.groups()
