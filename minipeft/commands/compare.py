@@ -1,5 +1,6 @@
 """minipeft compare: train several methods on one frozen base model and one task."""
 
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -204,6 +205,7 @@ class Compare(Plan, Command):
             return
         task, name = comparison.task, report["results"][-1]["method"]
         adaptation = comparison.adaptations[name]
+        shutil.rmtree(part / name, ignore_errors=True)  # of a save that was killed
         if isinstance(task, Imitate):
             for user in range(task.users):
                 hf.save(adaptation.user(user), part / name / f"{user:03}")

@@ -67,8 +67,9 @@ def store_report(part: Path, report: dict) -> None:
 
 
 def remove_work(folder: Path) -> None:
-    """Delete what only resuming needs."""
-    shutil.rmtree(folder / RUNS, ignore_errors=True)
+    """Delete what only resuming needs, and what a save that was killed has left."""
+    for path in (folder / RUNS, *folder.glob(".*")):
+        shutil.rmtree(path, ignore_errors=True)
     (folder / SETTINGS).unlink()
 
 

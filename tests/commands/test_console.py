@@ -8,8 +8,8 @@ import sys
 import pytest
 from rich.cells import cell_len
 
-from minipeft import equations
 from minipeft.commands import compare, verify
+from minipeft.equations import EQUATIONS, Result
 
 COMMANDS = {
     "methods": [],
@@ -22,14 +22,10 @@ COMMANDS = {
 SHORT = "--methods", "lora", "--steps", "2", "--seeds", "1", "--lrs", "1e-3"
 
 
-@pytest.fixture(scope="module")
-def results():
-    return equations.verify(1, 0)
-
-
 @pytest.fixture(autouse=True)
-def verified(results, monkeypatch):
-    """Verify the equations once, as each test would."""
+def verified(monkeypatch):
+    """Show all equations as verified, which takes no time."""
+    results = [Result(e.id, e.formula, e.source, 1, 1e-16, True) for e in EQUATIONS]
     monkeypatch.setattr(verify, "verify", lambda draws, seed: results)
 
 

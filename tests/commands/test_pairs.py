@@ -25,7 +25,6 @@ TASKS = {  # built-in task, and a small one in its place: its kind and the label
 }
 SHORT = "--methods", "lora", "--steps", "2", "--seeds", "1", "--lrs", "1e-3"
 THINGS = {  # folder: kind of thing
-    "base": "model",
     "pretrained": "model",
     "converted": "model",
     "merged": "classifier",
@@ -81,7 +80,8 @@ def things(base, tmp_path_factory):
     """A folder with everything that commands save, for a small base or a pretrained one."""
     folder = tmp_path_factory.mktemp("things")
     shutil.copytree(base, folder / "base")
-    shutil.copy(base.parent / "world.txt", folder)
+    text = (base.parent / "world.txt").read_text()
+    (folder / "world.txt").write_text(text[:9000])
     rows = [{"text": f"{'ab'[i % 2]} {i}", "label": str(i % 2)} for i in range(40)]
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
     size = {"width": 16, "layers": 1, "heads": 2, "length": 256}

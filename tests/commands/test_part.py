@@ -228,6 +228,7 @@ def test_a_comparison_that_was_stopped_is_resumed(
     assert "lora" in printed.out and not Path("out").exists()
     assert Path("out.part", "lora", "labels.json").exists()
     assert run(*comparison) == 3 and "--resume" in capsys.readouterr().err
+    Path("out.part", ".prefix.abc", "new").mkdir(parents=True)  # of a save that was killed
     steps.count, steps.stop = 0, None
     assert run(*comparison, "--resume") == 0 and 0 < steps.count < total / 2
     assert results(tmp_path / "out") == results(tmp_path / "full")
