@@ -139,6 +139,11 @@ class Compare(Plan, Command):
         """
         kind = Classify if self.data else TASKS[self.task or DEFAULT][0]
         methods = list(dict.fromkeys(self.method_names(kind.methods)))
+        if others := [name for name in methods if name not in kind.methods]:
+            raise ValueError(
+                f"the task {self.task} can't be learned by {', '.join(others)}; it can by "
+                f"{', '.join(kind.methods)}"
+            )
         if self.data is None and self.model in hf.pretrained.BUILT_IN:
             print_note(self.estimate(plan, methods))
         comparison = Comparison(self.make_task(), plan)

@@ -115,6 +115,10 @@ VALUES = {
         ["train", "lora", "--data", "two.csv", "--text-column", "a", "b", "c", "--out", "new"],
         "give one column of texts, or two for pairs; got 3",
     ),
+    "a method that can't learn a task": (
+        ["compare", "--task", "style", "--methods", "lora", "full", "probe"],
+        "the task style can't be learned by full, probe; it can by prompt, ",
+    ),
     "several tasks": (["train", "multitask", *TEXT, "--tasks", "3"], "is a bank of 3 users"),
     "an adaptation merged into another": (
         ["convert", "whole", "new", "--adaptation", "whole"],
