@@ -39,11 +39,12 @@ def base_of(model: str | None, *adaptations: Path | None) -> str | Path | None:
     """
     if model is not None:
         return model
-    names = {named_base(folder) for folder in adaptations if folder}
-    if len(names) > 1:
-        listed = ", ".join(sorted(str(name or "decoder") for name in names))
+    named = [named_base(folder) for folder in adaptations if folder]
+    bases = {path and path.resolve(): path for path in named}
+    if len(bases) > 1:
+        listed = ", ".join(sorted(str(path or "decoder") for path in bases.values()))
         raise ValueError(f"the adaptations have different base models, {listed}: give --model")
-    return names.pop() if names else None
+    return next(iter(bases.values()), None)
 
 
 def named_base(folder: Path) -> Path | None:

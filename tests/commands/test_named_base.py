@@ -55,6 +55,8 @@ def test_every_command_takes_the_base_that_an_adaptation_names(folder, examples,
     assert json_of(*prompt) == json_of(*prompt, "--model", "base")
     text = ["evaluate", "--data", "text.txt", "--adaptation", "lora"]
     assert json_of(*text) == json_of(*text, "--model", "base")
+    mp.save(mp.load_adaptation("lora", mp.load(folder / "base")), "absolute")  # of the same folder
+    assert len(json_of(*text, "absolute")["results"]) == 3
     labels = ["evaluate", "--data", examples, "--adaptation", "critic"]
     assert json_of(*labels) == json_of(*labels, "--model", "base")
 
