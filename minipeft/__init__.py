@@ -51,6 +51,21 @@ from .training.optim import AdamW, schedule
 from .training.parallel import keep_memory
 from .training.trainer import Trainer
 
+HABITS = {  # {what PEFT and Transformers have: what is written here}
+    "get_peft_model": "write γ = LoRA().attach(model, rng), and then model(ids, γ)",
+    "LoraConfig": r"write LoRA(rank=8, alpha=16, targets=r'attn\.(q|v)$')",
+    "PeftModel": "write γ = load_adaptation(folder, model), and then model(ids, γ)",
+    "AutoModelForCausalLM": "write load(folder)",
+    "AutoTokenizer": "write load_tokenizer(folder)",
+    "from_pretrained": "write load(folder)",
+}
+
+
+def __getattr__(name):
+    hint = f": {HABITS[name]}" if name in HABITS else ""
+    raise AttributeError(f"module 'minipeft' has no attribute {name!r}{hint}", name=name)
+
+
 __version__ = "0.2.0"
 __all__ = [
     "AdamW",

@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -28,6 +30,25 @@ def size(thing) -> int:
     return sum(p.data.size for p in thing.parameters())
 
 
+HABITS = {  # {what PyTorch has: what is written here}
+    "eval": "dropout is on only where a generator is given, model(ids, γ, rng=rng)",
+    "train": "give a generator for dropout, model(ids, γ, rng=rng), as Trainer does",
+    "zero_grad": "optimizer.step() clears the gradients that it used",
+    "requires_grad_": "a model is frozen, and an adaptation is trained",
+    "state_dict": "named_parameters() has all tensors, and minipeft.save writes them",
+    "load_state_dict": "use minipeft.load or minipeft.load_adaptation",
+    "forward": "call it, model(ids, γ)",
+    "generate": "use minipeft.generate(model, ids, γ)",
+    "merge_and_unload": "use minipeft.merge(model, γ)",
+    "save_pretrained": "use minipeft.save(thing, folder)",
+    "cuda": 'use .to("cuda")',
+    "cpu": 'use .to("cpu")',
+    "half": "use .astype(np.float16)",
+    "float": "use .astype(np.float32)",
+    "double": "use .astype(np.float64)",
+}
+
+
 class Parameters:
     """Container of tensors: the base class of models and of adaptations.
 
@@ -41,6 +62,21 @@ class Parameters:
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
         """Return a copy with f(t) in place of every tensor t; shared tensors stay shared."""
         raise NotImplementedError
+
+    def __repr__(self):
+        """Return the number of parameters, and their shapes by path; N is the number of a block."""
+        rows = Counter(
+            (re.sub(r"\bblocks\.\d+", "blocks.N", path).lstrip("."), t.shape)
+            for path, t in self.named_parameters()
+        )
+        lines = [f"\n  {path} {shape} × {n}" for (path, shape), n in rows.items()]
+        table = "".join(line.removesuffix(" × 1") for line in lines)
+        return f"{self}: {size(self):,} parameters{table}" if rows else str(self)
+
+    def __getattr__(self, name):
+        hint = f": {HABITS[name]}" if name in HABITS else ""
+        text = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
+        raise AttributeError(text, name=name, obj=self)
 
     def parameters(self) -> list[Tensor]:
         """Return a list of all tensors, each once."""
@@ -84,6 +120,9 @@ class Module(Parameters):
     folder: str | None = None  # that a network was loaded from
     path = ""  # name of the module in its network, such as "blocks.0.attn.q"
     composite = False  # True: it is called with (x, forward), and calls forward(layer, x)
+
+    def __str__(self):
+        return type(self).__name__
 
     def modules(self, path="", seen=None) -> "Iterator[tuple[str, Module]]":
         """Yield (path, module) of this module and all inside it, once each, as they are defined."""

@@ -58,16 +58,16 @@ class Node:
         self.shape, self.edges, self.leaf, self.age = shape, edges, leaf, next(Node.ages)
 
 
-def grad(ys, wrt: Sequence[Tensor], gs=None) -> list:
+def grad(ys, wrt: Tensor | Sequence[Tensor], gs=None) -> list:
     """Return [Σ_y g_y · dy/dt for t in wrt], as arrays.
 
     No tensor is changed, so threads may share leaves.  A t that no y depends on gets zeros.  The
     graph is freed.  Do not modify the arrays in place: two of them may be the same.
 
-    ys: a tensor, or a list of tensors.  gs: arrays, their gradients; None: 1, for scalars.
+    ys, wrt: a tensor, or a list of tensors.  gs: arrays, their gradients; None: 1, for scalars.
     The errors are those of `Tensor.backward`.
     """
-    ys = [ys] if isinstance(ys, Tensor) else ys
+    ys, wrt = ([t] if isinstance(t, Tensor) else t for t in (ys, wrt))
     if not all(t.requires_grad for t in wrt):
         raise ValueError("a tensor in wrt requires no gradient: create it with requires_grad=True")
     wanted = {t.node for t in wrt}

@@ -62,7 +62,7 @@ class Convert(Command):
             {
                 "out": str(self.out),
                 "type": "adaptation" if is_adaptation else "model",
-                "class": repr(thing) if is_adaptation else type(thing).__name__,
+                "class": str(thing) if is_adaptation else type(thing).__name__,
                 "params": size(thing),
                 "dtype": dtype,
                 "files": files,

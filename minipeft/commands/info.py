@@ -117,7 +117,7 @@ def describe_adaptation(folder, base):
         "type": "adaptation",
         "peft_type": settings.get("peft_type"),
         "task_type": settings.get("task_type"),
-        "loads_as": repr(adaptation) if adaptation else method,
+        "loads_as": str(adaptation) if adaptation else method,
         "not_supported": unsupported,
         "trained_params": adaptation and size(adaptation),
         "params": sum(dtypes.values()),

@@ -3,6 +3,8 @@
 B batch   T tokens   R positions   D width   C classes
 """
 
+from numbers import Integral
+
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
@@ -178,8 +180,12 @@ class Headed(Transformer, Head):
     features_head = Head  # the class of a head that reads this model's features
 
     def __init__(self, trunk: Transformer, classes: int, bias: bool = False):
-        if classes < 1:
-            raise ValueError(f"classes={classes} must be at least 1")
+        if not isinstance(trunk, Transformer):
+            raise TypeError(
+                f"{type(self).__name__}(model, …) needs a model first; got {trunk!r:.40}"
+            )
+        if not isinstance(classes, Integral) or classes < 1:
+            raise ValueError(f"classes={classes!r} must be an integer of at least 1")
         vars(self).update(trunk_of(trunk))
         unused = np.random.default_rng(0)  # std=0 makes all numbers 0
         score = Linear(self.config.width, classes, unused, std=0.0, bias=bias)

@@ -10,6 +10,11 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PSEUDO
 
+HINTS = {  # {kind of a dtype: what to write for ids of such a dtype}
+    "U": ": encode a text, [tokenizer.encode(text).ids]",
+    "f": ": convert them, ids.astype(int)",
+}
+
 
 class Inputs(NamedTuple):
     """Checked inputs of a model, as NumPy arrays."""
@@ -26,8 +31,10 @@ def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=Non
     """
     ids, V = as_array("ids", ids), config.vocabulary
     if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
+        hint = HINTS.get(ids.dtype.kind, ": write [ids] for one text" if ids.ndim == 1 else "")
         raise ValueError(
-            f"ids must be integers (batch, length), neither of them 0; got {ids.dtype} {ids.shape}"
+            "ids must be integers (batch, length), neither of them 0; got "
+            f"{ids.dtype} {ids.shape}{hint}"
         )
     adaptation.check_batch(len(ids))
     added = np.broadcast_to(adaptation.pseudo_tokens(len(ids)), (len(ids), 1))

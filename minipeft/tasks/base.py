@@ -99,7 +99,7 @@ class Task:
         extra, length = self.extra_positions(adaptation), self.base.config.length
         if length - extra <= self.tokenizer.num_special_tokens_to_add(is_pair=True):
             raise ValueError(
-                f"{extra} positions are needed beside the text for {adaptation!r}, and the model "
+                f"{extra} positions are needed beside the text for {adaptation}, and the model "
                 f"has {length}: none are left for a text"
             )
         return length - extra

@@ -98,7 +98,7 @@ def settings(trainer) -> dict:
     decays = [*map(float, optimizer.decays)]
     return {
         "model": f"{type(model).__name__} {pool}, {model.config}, weights {checksum}",
-        "method": re.sub(" at 0x[0-9a-f]+", "", repr(trainer.adaptation)),  # of default reprs
+        "method": re.sub(" at 0x[0-9a-f]+", "", str(trainer.adaptation)),  # of default reprs
         "seed": int(trainer.seed),
         "micro_batches": int(trainer.micro_batches),
         "clip": float(trainer.clip),

@@ -1,10 +1,13 @@
 """AdamW, gradient clipping, and learning rate schedules."""
 
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 
 from ..autograd.backend import host
+from ..autograd.nn import Parameters
+from ..autograd.tensor import Tensor
 
 
 class AdamW:
@@ -14,12 +17,19 @@ class AdamW:
 
     parameters: tensors.  lr, betas (β₁, β₂), eps (ε), weight_decay (λ): as in torch.optim.AdamW.
     no_decay: parameters with λ = 0, usually biases and the gains of norms.
+    Raises TypeError for what is not tensors, ValueError for frozen ones and numbers out of range.
     """
 
     def __init__(
         self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, no_decay=()
     ):
-        self.parameters, self.lr, self.betas = list(parameters), lr, betas
+        self.parameters, self.lr, self.betas = check_parameters(parameters), lr, betas
+        numbers = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
+        for name, value in numbers.items():
+            if not (isinstance(value, Real) and 0 <= value < np.inf):
+                raise ValueError(f"{name}={value!r} must be a number of at least 0")
+        if len(betas) != 2 or not all(0 <= β < 1 for β in betas):
+            raise ValueError(f"betas={betas!r} must be two numbers from 0 to below 1")
         self.eps, self.t = eps, 0
         exempt = {id(p) for p in no_decay}
         if exempt - {id(p) for p in self.parameters}:
@@ -35,8 +45,7 @@ class AdamW:
         """
         if grads is None:
             grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in self.parameters]
-            for p in self.parameters:
-                p.grad = None
+            self.zero_grad()
         lr = self.lr if lr is None else lr
         self.t += 1
         b1, b2 = self.betas
@@ -50,6 +59,25 @@ class AdamW:
             d *= lr * c2 / c1
             p.data *= 1 - lr * λ
             p.data -= d
+
+    def zero_grad(self) -> None:
+        """Clear p.grad of every parameter, as `step` does after using it."""
+        for p in self.parameters:
+            p.grad = None
+
+
+def check_parameters(parameters) -> list[Tensor]:
+    """Return parameters as a list; raise TypeError or ValueError for what can't be trained."""
+    one = isinstance(parameters, (Parameters, Tensor))
+    parameters = [parameters] if one else list(parameters)
+    if one or not all(isinstance(p, Tensor) for p in parameters):
+        raise TypeError("an optimizer takes a list of tensors, AdamW(γ.parameters())")
+    if not all(p.node and p.node.leaf for p in parameters):
+        raise ValueError(
+            "these tensors are not trained, as those of a model, which is frozen: give those of an "
+            "adaptation, AdamW(γ.parameters())"
+        )
+    return parameters
 
 
 def loss_and_norm(loss, grads) -> tuple[float, float]:

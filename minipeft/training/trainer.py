@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from .interrupt import interruptible
 from .optim import AdamW, clip_by_norm, loss_and_norm
 from .parallel import Pool, gradients, shard_rows
 
+REPEAT = "give one for each step, such as itertools.cycle(batches)"
 BATCH = "ids", "labels", "mask", "token_types"  # items of a batch of `fit`, in this order
 
 
@@ -65,6 +67,8 @@ class Trainer:
         micro_batches: int = 1,
     ):
         adaptation = as_adaptation(adaptation)
+        if not isinstance(optimizer, AdamW):
+            raise TypeError(f"optimizer={optimizer!r} must be an AdamW(γ.parameters(), lr=1e-3)")
         if list(map(id, optimizer.parameters)) != list(map(id, adaptation.parameters())):
             raise ValueError(
                 "the optimizer was built from other parameters: create it from "
@@ -163,12 +167,14 @@ class Trainer:
         patience: stop after this number of evaluations without a lower one; 0: never.
         folder: where to save the training at the start, every `save_every` steps and at the end.
         SIGINT and SIGTERM then finish the step, save, and raise Interrupted; `resume` continues.
+        Raises ValueError for fewer batches than steps: of a list at the start, else at the end.
         """
         if evaluate and not 1 <= every <= steps or patience and not evaluate or save_every < 1:
             raise ValueError(
                 f"every={every} must be from 1 to steps={steps}, save_every={save_every} at least "
                 "1, and patience needs evaluate"
             )
+        check_steps(batches, steps)
         if not self.resumed:
             self.best = Best()
         self.resumed = False
@@ -182,7 +188,7 @@ class Trainer:
             for batch in islice(batches, max(0, steps - self.t)):
                 if patience and self.best.since >= patience:
                     break
-                loss = self.step(**dict(zip(BATCH, batch)))
+                loss = self.step(**named(batch))
                 losses.append(loss)
                 show(self.t, loss)
                 line = {"step": self.t, "loss": loss, "lr": self.lr(self.t - 1)}
@@ -196,6 +202,8 @@ class Trainer:
             save()
         if evaluate:
             self.restore_best()
+        if self.t < steps and not (patience and self.best.since >= patience):
+            raise ValueError(f"the batches ended after {self.t} of {steps} steps: {REPEAT}")
         return losses
 
     def track_best(self, value):
@@ -298,6 +306,26 @@ class Trainer:
     def model_checksum(self):
         """Checksum of the frozen model."""
         return checkpoint.checksum(t.data for t in self.model.parameters())
+
+
+def check_steps(batches, steps):
+    """Raise ValueError for a number of steps that is none, or larger than that of the batches."""
+    if not isinstance(steps, Integral) or steps < 0:
+        raise ValueError(f"steps={steps!r} must be an integer of at least 0")
+    if hasattr(batches, "__len__") and len(batches) < steps:
+        raise ValueError(
+            f"{steps} steps need as many batches, and there are {len(batches)}: {REPEAT}"
+        )
+
+
+def named(batch) -> dict:
+    """Return {name: item} of a batch, a tuple; raise TypeError for anything else."""
+    if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= len(BATCH):
+        raise TypeError(
+            "a batch must be a tuple (ids, labels), (ids, labels, mask) or (ids, labels, mask, "
+            f"token_types), not a {type(batch).__name__}: batches is a list of such tuples"
+        )
+    return dict(zip(BATCH, batch))
 
 
 @contextmanager

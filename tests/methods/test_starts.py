@@ -132,7 +132,7 @@ def test_a_slip_in_a_method_is_one_clear_error(model):
         ),
         (PromptTuning(init="labels", words=((1, V),)), r"token ids from 0 to 12; got \(\(1, 13"),
         (Encoded(LoRA(rank=2)), r"LoRA\(rank=2.* can't be reparametrised"),
-        (PrefixTuning(words=(V,)), f"token id {V} in row 0 is not in the vocabulary"),
+        (PrefixTuning(words=(V,)), rf"words must be token ids from 0 to 12; got \({V},\)"),
         (
             LoRA(targets="attn$"),
             r"blocks\.0\.attn \(Attention\), .* no weight matrix.*; .* blocks\.N\.attn\.q, ",

@@ -70,7 +70,8 @@ def test_the_best_state_is_resumed_beside_the_last(tmp_path):
 
 def test_where_the_batches_end_the_training_is_saved(tmp_path):
     first, again = made("lora"), made("lora")
-    first.fit(list(itertools.islice(stream(first), 3)), STEPS, folder=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=f"the batches ended after 3 of {STEPS} steps"):
+        first.fit(itertools.islice(stream(first), 3), STEPS, folder=tmp_path, progress=False)
     again.resume(tmp_path)
     assert again.t == 3 and numbers(again) == numbers(first)
 

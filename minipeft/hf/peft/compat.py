@@ -49,7 +49,7 @@ class PeftModel:
         self.adaptation, self.task_type = adaptation, task_type
 
     def __repr__(self):
-        return f"PeftModel({self.adaptation!r})"
+        return f"PeftModel({self.adaptation})"
 
     def parameters(self) -> list[Tensor]:
         """Return the parameters of the adaptation."""

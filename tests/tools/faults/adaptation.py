@@ -92,7 +92,7 @@ FAULTS = {
                 'elif name == "dropout" and not 0 <= value < 1:',
                 'elif name == "dropout" and not 0 <= value <= 1:',
             ),
-            ("elif field.type is float and not np.isfinite(value):", "elif False:"),
+            ("and np.isfinite(value)):", "):"),
             (
                 "                if error.obj is not layer:\n                    raise\n",
                 "                raise\n",

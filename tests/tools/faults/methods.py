@@ -88,11 +88,11 @@ FAULTS = {
             ("replace=k > population", "replace=True"),
             ("return [P]", "return [P * 2.0]"),
             ("np.concatenate([labels, ", "np.concatenate([labels[::-1], "),
-            (".max() >= len(W)", ".max() > len(W)"),
+            ("ids.max() >= V", "ids.max() > V"),
             ("population = min(method.frequent, len(W))", "population = len(W) - 1"),
             ('if words and init in ("uniform", "vocabulary"):', "if False:"),
             ('if nested != {init == "labels"}:', "if False:"),
-            ("np.hstack(words).min() < 0 or", "np.hstack(words).min() < -1 or"),
+            ("or ids.min() < 0 or", "or ids.min() < -1 or"),
         ],
     },
     "methods/encoded.py": {

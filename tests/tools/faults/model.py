@@ -194,8 +194,8 @@ FAULTS = {
     "model/inputs.py": {
         ("model/test_inputs.py -k 'slip_in_the_ids or labels or types or mask or reads'"): [
             (
-                ('or ids.dtype.kind not in "iu":\n        raise ValueError(\n            f"ids'),
-                'or False:\n        raise ValueError(\n            f"ids',
+                'or ids.dtype.kind not in "iu":\n        hint',
+                "or False:\n        hint",
             ),
             ("or 0 in ids.shape or", "or"),
             ("(ids >= 0) & (ids < V)", "(ids >= -1) & (ids < V)"),

@@ -13,7 +13,7 @@ FAULTS = {
             ("d += self.eps * c2", "d += self.eps"),
             ("d *= lr * c2 / c1", "d *= lr * c2"),
             ("p.data -= d", "p.data += d"),
-            ("                p.grad = None\n", "                pass\n"),
+            ("            p.grad = None\n", "            pass\n"),
             ("p.data *= 1 - lr * λ", "p.data *= 1 - λ"),
             ("p.data *= 1 - lr * λ", "pass"),
             ("0.0 if id(p) in exempt else weight_decay", "weight_decay"),
