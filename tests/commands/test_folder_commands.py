@@ -111,7 +111,7 @@ def test_an_adaptation_is_described_and_converted(tmp_path, json_of, name):
     alone = json_of("info", tmp_path / "a")
     assert report["trained_params"] == size(fold(adaptation)) <= alone["params"]
     assert alone["trained_params"] is None
-    assert alone["loads_as"] == str(adaptation) and report["loads_as"] == repr(fold(adaptation))
+    assert alone["loads_as"] == str(adaptation) and report["loads_as"] == str(fold(adaptation))
     assert alone["made_for"]["width"] == 128 and report["checked_with"] == "decoder, as Decoder"
     converted = json_of("convert", tmp_path / "a", tmp_path / "b", "--dtype", "float64")
     assert converted["type"] == "adaptation"
