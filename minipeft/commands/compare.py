@@ -36,18 +36,9 @@ from .common import (
     progress,
     stdout,
 )
-from .runs import (
-    REPORT,
-    SETTINGS,
-    StoredRuns,
-    begin,
-    has_runs,
-    remove_work,
-    store_report,
-    write_json,
-)
+from .runs import REPORT, StoredRuns, begin, has_runs, remove_work, store_report
 from .tables import make_table, print_table
-from .work import resumable_part
+from .work import SETTINGS, resumable_part, write_json
 
 DEFAULT = "sentiment"
 

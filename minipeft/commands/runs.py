@@ -1,16 +1,13 @@
 """The work of a comparison in FOLDER.part: its settings, finished runs, and results so far."""
 
-import json
 import shutil
 from pathlib import Path
 
-from ..data.files import DataError
-from ..storage.folders import write_atomically
-from ..storage.json import parse_json
 from ..tasks.compare import Runs
 from ..training.trainer import Trainer
+from .work import SETTINGS, keep_settings, read, write_json
 
-SETTINGS, REPORT, RUNS = "settings.json", "compare.json", "runs"
+REPORT, RUNS = "compare.json", "runs"
 
 
 class StoredRuns(Runs):
@@ -47,16 +44,7 @@ def begin(part: Path, settings: dict) -> dict | None:
 
     Raises DataError if it had other settings.
     """
-    path, settings = part / SETTINGS, json.loads(json.dumps(settings))
-    if path.exists():
-        for name, before in read(path).items():
-            if settings.get(name) != before:
-                raise DataError(
-                    f"{part}: --{name.replace('_', '-')} was {before!r}, and here it is "
-                    f"{settings.get(name)!r}: repeat the command as it was, or delete {part}"
-                )
-    else:
-        write_json(path, settings)
+    keep_settings(part, settings)
     return dict(read(part / REPORT)) if (part / REPORT).exists() else None
 
 
@@ -71,14 +59,3 @@ def remove_work(folder: Path) -> None:
     for path in (folder / RUNS, *folder.glob(".*")):
         shutil.rmtree(path, ignore_errors=True)
     (folder / SETTINGS).unlink()
-
-
-def read(path: Path):
-    """Return the object in a JSON file, which may be long."""
-    return parse_json(path.read_bytes(), path)
-
-
-def write_json(path: Path, value) -> None:
-    """Write a JSON file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(value, indent=2).encode())

@@ -10,6 +10,7 @@ from itertools import starmap
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Literal
+from zlib import crc32
 
 import numpy as np
 from tyro.conf import arg, subcommand
@@ -47,9 +48,9 @@ from .common import (
     print_line,
     progress,
 )
-from .work import empty, resumable_part
+from .work import empty, keep_settings, resumable_part
 
-MOST = 320  # held-out passages of a text that are evaluated
+MOST = 320  # passages of the held-out tenth of a text that are evaluated
 
 
 def method_choice(name, method):
@@ -185,6 +186,7 @@ class Train(Command):
             seed=self.seed,
             micro_batches=self.micro_batches,
         )
+        keep_settings(part, self.settings(lr))
         if (part / FILE).exists():
             trainer.resume(part)
         every = min(self.save_steps, self.steps)
@@ -197,6 +199,17 @@ class Train(Command):
         except NonFinite:
             empty(part)
             raise
+
+    def settings(self, lr: float) -> dict:
+        """Return, by flag, what must be equal to resume a training."""
+        files = {"data": self.data, "dev": self.dev}
+        names = "text_column", "label_column", "steps", "batch_size", "block_size", "lr_scheduler"
+        names += "warmup_steps", "seed", "micro_batches", "patience"
+        names += ("save_steps",) if self.patience else ()  # then it says when to evaluate
+        settings = {name: getattr(self, name) for name in names} | {"lr": lr}
+        checked = lambda path: path and f"{path.name}, checksum {crc32(path.read_bytes()):08x}"
+        settings |= {name: checked(path) for name, path in files.items()}
+        return settings | {"model": Path(self.model).resolve().name}
 
     def on_text(self, model, tokenizer, rng):
         """Return the training of a language model on a text, whose last tenth is held out."""
@@ -229,13 +242,11 @@ class Train(Command):
         encode = lambda path: tokenizer.encode(read_prose(path, columns)).ids
         split = lambda ids, source: evaluation.split_passages(ids, self.block_size, source)
         ids = encode(self.data)
-        held_out, source = ids[int(0.9 * len(ids)) :], f"{self.data}, its last tenth"
-        if self.dev:
-            held_out, source = encode(self.dev), self.dev
-        else:
-            ids = ids[: int(0.9 * len(ids))]
         test = split(encode(self.test), self.test) if self.test else None
-        return ids, split(held_out, source)[:MOST], test
+        if self.dev:
+            return ids, split(encode(self.dev), self.dev), test
+        cut = int(0.9 * len(ids))
+        return ids[:cut], split(ids[cut:], f"{self.data}, its last tenth")[:MOST], test
 
     def on_examples(self, model, tokenizer, rng):
         """Return the training of a classifier on examples."""

@@ -1,13 +1,18 @@
-"""The folder FOLDER.part of a command that can be stopped and resumed."""
+"""The folder FOLDER.part of a command that can be stopped and resumed, and its settings."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.files import DataError
+from ..storage.folders import write_atomically
+from ..storage.json import parse_json
 from ..storage.part import locked_part
 from .common import check_new
+
+SETTINGS = "settings.json"
 
 
 @contextmanager
@@ -43,6 +48,33 @@ def resumable_part(
             if not has_work(part):
                 empty(part)
             raise
+
+
+def keep_settings(part: Path, settings: dict) -> None:
+    """Store the settings of the work in a folder; raise DataError if it was begun with others.
+
+    settings: {flag: value}, of the flags that must be equal to resume it.
+    """
+    path, settings = part / SETTINGS, json.loads(json.dumps(settings))
+    if not path.exists():
+        return write_json(path, settings)
+    for name, before in read(path).items():
+        if settings.get(name) != before:
+            raise DataError(
+                f"{part}: --{name.replace('_', '-')} was {before!r}, and here it is "
+                f"{settings.get(name)!r}: repeat the command as it was, or delete {part}"
+            )
+
+
+def read(path: Path):
+    """Return the object in a JSON file, which may be long."""
+    return parse_json(path.read_bytes(), path)
+
+
+def write_json(path: Path, value) -> None:
+    """Write a JSON file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(value, indent=2).encode())
 
 
 def empty(folder: Path) -> None:

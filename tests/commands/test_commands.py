@@ -4,13 +4,14 @@ import io
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minipeft as mp
 from minipeft.autograd.nn import size
-from minipeft.commands import evaluation
+from minipeft.commands import evaluation, train
 from minipeft.commands.common import progress, stdout
 from minipeft.commands.compare import Compare
 from minipeft.equations import OPEN, Result
@@ -283,3 +284,16 @@ def test_a_template_for_a_text_ends_with_it(base, tmp_path, capsys, run):
     data = ["--model", base, "--data", base.parent / "world.txt", "--out", tmp_path / "new"]
     assert run("train", "ptuning", "--template", "[P] {x} [P]", *data) == 2
     assert "{x} must come last" in capsys.readouterr().err and not [*tmp_path.iterdir()]
+
+
+def test_all_passages_of_an_own_dev_text_are_evaluated(base, tmp_path, json_of, monkeypatch):
+    monkeypatch.setattr(train, "MOST", 1)
+    monkeypatch.chdir(tmp_path)
+    Path("data.txt").write_text("a short text. " * 90)
+    Path("dev.txt").write_text("a short text. " * 9 + "Quite another thing! " * 9)
+    command = "train bitfit --data data.txt --dev dev.txt --out out --steps 1 --block-size 8"
+    loss = json_of(*command.split(), "--model", base)["loss"]
+    (_, result) = json_of(
+        *"evaluate --data dev.txt --adaptation out --block-size 8 --model".split(), base
+    )["results"]
+    assert loss == pytest.approx(result["loss"], rel=1e-6)

@@ -274,3 +274,40 @@ def test_resume_needs_a_comparison_to_resume(comparison, run, capsys):
     assert "nothing to resume" in capsys.readouterr().err
     assert run(*comparison[:5], "--resume") == 2
     assert "--resume continues a comparison in --out" in capsys.readouterr().err
+
+
+CHANGED_IN_TRAINING = {
+    "another text": ("data", []),
+    "another dev text": ("dev", []),
+    "--dev": ("dev", ["--dev", "data.txt"]),
+    "--lr": ("lr", ["--lr", "0.1"]),
+    "--steps": ("steps", ["--steps", "20"]),
+    "--batch-size": ("batch-size", ["--batch-size", "3"]),
+    "--patience": ("patience", ["--patience", "2"]),
+}
+
+
+def test_a_training_is_resumed_with_the_same_settings(
+    base, run, capsys, steps, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    texts = {name: f"a short {name} text. " * 90 for name in ("data", "dev")}
+    for name, text in texts.items():
+        Path(f"{name}.txt").write_text(text)
+    train = "train bitfit --data data.txt --dev dev.txt --out out --steps 9 --batch-size 2"
+    train = [*train.split(), "--block-size", "8", "--lr-scheduler", "constant", "--model", base]
+    steps.stop = 3
+    assert run(*train) == 130
+    before = sorted(Path("out.part").rglob("*"))
+    capsys.readouterr()
+    for change, (name, flags) in CHANGED_IN_TRAINING.items():
+        for file, text in texts.items():
+            changed = not flags and file == name
+            Path(f"{file}.txt").write_text(text + "more" * changed)
+        assert run(*train, *flags, "--resume") == 3, change
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"out.part: --{name} was " in error and "and here it is" in error
+    assert sorted(Path("out.part").rglob("*")) == before
+    for file, text in texts.items():
+        Path(f"{file}.txt").write_text(text)
+    assert run(*train, "--resume") == 0 and os.listdir("out").count("settings.json") == 0
