@@ -9,6 +9,7 @@ from .labels import class_name, fraction
 from .rows import RowError, csv_rows, json_rows, tsv_rows
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 can't encode
+NAME = re.compile(r"[\w.-]*")  # of a column
 READERS = {  # how the name of a file of examples ends: what reads its rows
     ".jsonl": json_rows,
     ".ndjson": json_rows,
@@ -69,6 +70,8 @@ def read_examples(
     columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
     if len(columns) not in (1, 2):
         raise ValueError(f"give one column of texts, or two for pairs; got {len(columns)}")
+    if len({*columns, label_column}) <= len(columns):
+        raise ValueError(f"columns must differ: texts in {columns}, labels in {label_column!r}")
     check_file(path)
     if path.suffix.lower() not in READERS:
         raise DataError(f"{path} does not hold examples: {KINDS}")
@@ -116,7 +119,8 @@ def read_label(row: dict, column: str, line: int, needed: bool) -> str | None:
 def missing(row: dict, column: str, line: int) -> RowError:
     """Return the error for a row without a value in a column."""
     columns = ", ".join(map(str, row)) or "none"
-    return RowError(line, f"no value for the column {column!r}; columns: {columns}")
+    hint = "" if column in row else " (name yours by --text-column and --label-column)"
+    return RowError(line, f"no value for the column {column!r}; columns: {columns}{hint}")
 
 
 def read_text(path) -> str:
@@ -145,12 +149,12 @@ def read_text(path) -> str:
 def read_prose(path, columns: Sequence[str] = ("text", "label")) -> str:
     """Return the text of a file; raise DataError if it holds examples under another ending.
 
-    That is JSON, or a table whose first line has all these columns.
+    That is JSON, or a table: its first line is names, one of them of these columns.
     """
     text = read_text(path)
     first = text.lstrip().partition("\n")[0]
-    tables = [{name.strip(' "') for name in re.split(mark, first)} for mark in ",\t"]
-    if any({*columns} <= names for names in tables):
+    tables = [[name.strip(' "') for name in first.split(mark)] for mark in ",;\t"]
+    if any(len(t) > 1 and {*columns} & {*t} and all(map(NAME.fullmatch, t)) for t in tables):
         raise DataError(f"{path} holds a table of examples: rename it to .csv or .tsv")
     try:
         next(json_rows(text))

@@ -50,9 +50,10 @@ class Classify(Task):
         if label is None:  # of a text whose class is only predicted
             return IGNORED
         if label not in self.classes:
+            split = next((s for s in self.splits if label in self.labels(s)), "a split")
             raise DataError(
-                f"{self.name}: the label {label!r} has no training example; add examples of it, "
-                "or remove them all"
+                f"{self.name}: the label {label!r} has no training example, and {split} has one; "
+                "add examples of it, or remove them all"
             )
         return self.classes.index(label)
 

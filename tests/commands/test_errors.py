@@ -148,7 +148,7 @@ BAD = {
     "a label that is not trained": (
         ["train", "lora", "--data", "two.csv", "--test", "one.jsonl", "--out", "new"]
         + ["--dev", "other.csv"],
-        "the label 'z' has no training example",
+        "the label 'z' has no training example, and dev has one",
     ),
     "a missing file": (["compare", "--data", "none.jsonl"], "none.jsonl: no such file"),
     "a line that is not JSON": (["compare", "--data", "bad.jsonl"], "bad.jsonl:2: not JSON"),

@@ -148,8 +148,17 @@ def test_examples_in_a_file_of_text_are_refused(tmp_path):
     for first in ("text,label", 'id\t"label"\ttext', "label, text, id"):
         with pytest.raises(DataError, match="a.txt holds a table of examples: rename it"):
             read_prose(write(tmp_path / "a.txt", f"{first}\nx"))
+    for first in ("sentence\tlabel", "id,text,stars", "text;label"):  # one column, or other marks
+        with pytest.raises(DataError, match="a.txt holds a table of examples: rename it"):
+            read_prose(write(tmp_path / "a.txt", f"{first}\nx"))
     assert read_prose(write(tmp_path / "a.txt", "text,label"), ("a", "b")) == "text,label"
-    for text in ("[1] See the notes.\n", "{x} is a text", "A text, a label.\n", "[]"):
+    for text in (
+        "[1] See the notes.\n",
+        "{x} is a text",
+        "A text, a label.\n",
+        "text, as it is",
+        "[]",
+    ):
         assert read_prose(write(tmp_path / "a.txt", text)) == text
 
 
@@ -191,3 +200,12 @@ def test_two_columns_of_texts_are_a_pair(tmp_path):
     for columns in ((), ("premise", "label", "hypothesis")):
         with pytest.raises(ValueError, match=f"or two for pairs; got {len(columns)}"):
             read_examples(path, columns)
+
+
+def test_columns_are_different_and_named(tmp_path):
+    path = write(tmp_path / "a.csv", "Text,label\nx,1\n")
+    with pytest.raises(DataError, match="columns: Text, label .name yours by --text-column"):
+        read_examples(path)
+    for columns in [(("Text", "Text"), "label"), ("label", "label")]:
+        with pytest.raises(ValueError, match="columns must differ"):
+            read_examples(path, *columns)
