@@ -96,12 +96,13 @@ def prompt_as_prefix(draw):
     """causal: a prompt is the prefix of the keys and values that it has when it is read alone
     derived from PF-1; not so in a bidirectional model of two layers or more"""
     for attend, layers in ((causal_attn, 1), (causal_attn, 3), (attn_op, 1), (attn_op, 2)):
-        prompt = PromptTuning(draw.size(1, 4))
-        model, θ, words, prompt = draw.case(prompt, causal=attend is causal_attn, layers=layers)
+        equal = attend is causal_attn or layers == 1
+        prompt, shortest = PromptTuning(draw.size(1, 4)), 1 if equal else 4  # for the prompt to see
+        sizes = {"causal": attend is causal_attn, "layers": layers}
+        model, θ, words, prompt = draw.case(prompt, shortest, **sizes)
         literal = with_prompt(θ, *columns(prompt)[0], words, attend)
         prefixed = logits(model, words, prefix_of_prompt(model, prompt))
         yield literal, logits(model, words, prompt)
-        equal = attend is causal_attn or layers == 1
         yield (literal, prefixed) if equal else Differs(literal, prefixed)
 
 
