@@ -201,15 +201,14 @@ class Train(Command):
             raise
 
     def settings(self, lr: float) -> dict:
-        """Return, by flag, what must be equal to resume a training."""
+        """Return, by flag, what must be equal to resume a training, beside what `Trainer` checks."""
         files = {"data": self.data, "dev": self.dev}
         names = "text_column", "label_column", "steps", "batch_size", "block_size", "lr_scheduler"
         names += "warmup_steps", "seed", "micro_batches", "patience"
         names += ("save_steps",) if self.patience else ()  # then it says when to evaluate
         settings = {name: getattr(self, name) for name in names} | {"lr": lr}
         checked = lambda path: path and f"{path.name}, checksum {crc32(path.read_bytes()):08x}"
-        settings |= {name: checked(path) for name, path in files.items()}
-        return settings | {"model": Path(self.model).resolve().name}
+        return settings | {name: checked(path) for name, path in files.items()}
 
     def on_text(self, model, tokenizer, rng):
         """Return the training of a language model on a text, whose last tenth is held out."""
