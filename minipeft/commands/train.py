@@ -201,7 +201,7 @@ class Train(Command):
             raise
 
     def settings(self, lr: float) -> dict:
-        """Return, by flag, what must be equal to resume a training, beside what `Trainer` checks."""
+        """Return, by flag, what must be equal to resume; `Trainer` checks model and method."""
         files = {"data": self.data, "dev": self.dev}
         names = "text_column", "label_column", "steps", "batch_size", "block_size", "lr_scheduler"
         names += "warmup_steps", "seed", "micro_batches", "patience"
