@@ -116,7 +116,8 @@ def check_names(command: str, *args: str) -> None:
         named = [arg for arg in args if arg in METHODS]
         classes += [METHODS[name] for name in named or METHODS]  # a file may have the method
     names = {field.name.replace("_", "-") for cls in classes for field in fields(cls)}
-    for flag in (arg.partition("=")[0] for arg in args if re.match("--?[A-Za-z]", arg)):
+    flags = [arg.partition("=")[0] for arg in args if re.match("--?[A-Za-z]", arg)]
+    for flag in flags:
         name = flag.lstrip("-").replace("_", "-")
         if new := classes[0].renamed.get(name):
             raise ValueError(f"--{name} was renamed: use --{new}")
@@ -124,6 +125,8 @@ def check_names(command: str, *args: str) -> None:
             hint = did_you_mean(name, names, "--")
             help = " ".join(["minipeft", command, *named[:1], "--help"])
             raise ValueError(f"{command} has no flag {flag}{hint} Its flags: {help}")
+        if flags.count(flag) > 1:
+            raise ValueError(f"{flag} is given more than once: give it once, with all its values")
 
 
 def run(args: list[str]) -> int | None:
@@ -142,6 +145,7 @@ def main(args: list[str] | None = None) -> None:
     Exit codes: 0 success, 1 an equation fails, 2 wrong usage, 3 a file or folder can't be read or
     written, 4 out of memory, 5 the loss is not finite, 130 and 143 stopped by SIGINT and SIGTERM.
     """
+    sys.stdout, sys.stderr = (x or io.StringIO() for x in (sys.stdout, sys.stderr))  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape what a console's encoding lacks
             stream.reconfigure(errors="backslashreplace")
@@ -149,8 +153,7 @@ def main(args: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         code = run(sys.argv[1:] if args is None else args)
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:  # the reader of stdout has closed it
         discard(sys.stdout)

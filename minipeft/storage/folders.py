@@ -1,7 +1,9 @@
 """Files and folders, written atomically: a fault or a kill leaves the old one or the new one."""
 
 import ctypes
+import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +11,15 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from .json import CheckpointError
+
+HIDDEN = ".{}.{}"  # name of the folder in which a save of a folder is made, with 8 characters
+
+
+def remove_killed_saves(folder: Path) -> None:
+    """Delete what saves of a folder that were killed have left, without an earlier save in it."""
+    for left in folder.parent.glob(HIDDEN.format(glob.escape(folder.name), "?" * 8)):
+        if left.is_dir() and [path.name for path in left.iterdir()] == ["new"]:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -52,12 +63,13 @@ def replace_folder(folder: Path, marker: str, *others: str) -> Iterator[Path]:
         raise CheckpointError(f"{folder} is a file: save to a folder")
     existing = {p.name for p in folder.iterdir()} if folder.exists() else set()
     if existing and (marker not in existing or existing - {marker, *others}):
+        names = ", ".join(sorted(existing)[:9]) + ", …" * (len(existing) > 9)
         raise CheckpointError(
-            f"{folder} has {', '.join(sorted(existing))}: only a folder of {marker} and "
+            f"{folder} has {names}: only a folder of {marker} and "
             f"{', '.join(others)} is replaced; save elsewhere"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as hidden:
+    with TemporaryDirectory(prefix=HIDDEN.format(folder.name, ""), dir=folder.parent) as hidden:
         new, old = Path(hidden, "new"), Path(hidden, "old")
         new.mkdir()
         yield new

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .folders import HIDDEN, remove_killed_saves
 from .json import CheckpointError
 
 try:
@@ -24,15 +25,17 @@ def locked_part(folder: Path) -> Iterator[Path]:
     part = folder.parent / f"{folder.name}.part"
     created = [part, *(path for path in part.parents if not path.exists())]
     try:
+        Path(folder.parent, HIDDEN.format(folder.name, "?" * 8)).exists()  # or is it too long?
         lock = create_and_lock(part)
     except BlockingIOError:
         raise CheckpointError(
             f"another process is writing {folder}: wait until it has ended, or choose another name"
         ) from None
     except OSError as error:
-        why = f"{part} is a file" if part.is_file() else error.strerror
+        why = f"{part} is a file" if os.path.isfile(part) else error.strerror
         raise CheckpointError(f"{folder} can't be created: {why}") from None
     try:
+        remove_killed_saves(folder)
         yield part
     except (OSError, CheckpointError) as error:
         reason = error if isinstance(error, OSError) else error.__cause__
