@@ -117,6 +117,8 @@ def check_names(command: str, *args: str) -> None:
         classes += [METHODS[name] for name in named or METHODS]  # a file may have the method
     names = {field.name.replace("_", "-") for cls in classes for field in fields(cls)}
     flags = [arg.partition("=")[0] for arg in args if re.match("--?[A-Za-z]", arg)]
+    if flags.count("--adaptation") > 1:  # of other flags, the last is meant
+        raise ValueError("--adaptation is given more than once: give it once, with all its values")
     for flag in flags:
         name = flag.lstrip("-").replace("_", "-")
         if new := classes[0].renamed.get(name):
@@ -125,8 +127,6 @@ def check_names(command: str, *args: str) -> None:
             hint = did_you_mean(name, names, "--")
             help = " ".join(["minipeft", command, *named[:1], "--help"])
             raise ValueError(f"{command} has no flag {flag}{hint} Its flags: {help}")
-        if flags.count(flag) > 1:
-            raise ValueError(f"{flag} is given more than once: give it once, with all its values")
 
 
 def run(args: list[str]) -> int | None:

@@ -68,8 +68,13 @@ def replace_folder(folder: Path, marker: str, *others: str) -> Iterator[Path]:
             f"{folder} has {names}: only a folder of {marker} and "
             f"{', '.join(others)} is replaced; save elsewhere"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=HIDDEN.format(folder.name, ""), dir=folder.parent) as hidden:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = TemporaryDirectory(prefix=HIDDEN.format(folder.name, ""), dir=folder.parent)
+    except OSError as error:
+        error.filename = str(folder)  # in place of a temporary name
+        raise
+    with temporary as hidden:
         new, old = Path(hidden, "new"), Path(hidden, "old")
         new.mkdir()
         yield new

@@ -1,11 +1,13 @@
-"""Repeated flags, closed streams, long names, killed saves, a text that the base has not read."""
+"""--adaptation twice, closed streams, long names, killed saves, a text that the base has not read."""
 
 import sys
+
+import pytest
 
 import minipeft as mp
 
 
-def test_a_flag_given_twice_is_refused_in_place_of_ignoring_the_first(refused):
+def test_adaptation_given_twice_is_refused_in_place_of_ignoring_the_first(refused):
     args = ["evaluate", "--data", "text.txt", "--adaptation", "whole", "--adaptation", "cut"]
     assert refused(args) == (
         2,
@@ -42,12 +44,17 @@ def test_a_conversion_deletes_what_a_killed_one_has_left(run, base, tmp_path):
 def test_a_folder_of_many_files_is_refused_in_a_short_line(tmp_path):
     for i in range(99):
         (tmp_path / f"file-{i:02}").touch()
-    try:
+    with pytest.raises(mp.CheckpointError) as error:
         mp.save(mp.load(), tmp_path)
-    except mp.CheckpointError as error:
-        assert "file-08, …: only a folder of" in str(error) and "file-09" not in str(error)
-    else:
-        raise AssertionError("the folder was replaced")
+    assert "file-08, …: only a folder of" in str(error.value) and "file-09" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "file/x"])
+def test_an_error_of_save_names_the_folder_that_was_given(name, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError) as error:
+        mp.save(mp.load(), tmp_path / name)
+    assert error.value.filename == str(tmp_path / name)
 
 
 def test_a_text_that_the_base_has_not_read_gets_a_hint(run, base, tmp_path, capsys):
