@@ -1,4 +1,4 @@
-"""--adaptation twice, closed streams, long names, killed saves, a text that the base has not read."""
+"""Adaptations given twice, closed streams, long names, killed saves, an unread text."""
 
 import sys
 
