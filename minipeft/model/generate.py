@@ -37,20 +37,22 @@ def generate(
     """
     if not isinstance(model, Decoder):
         raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
-    if temperature and rng is None:
-        raise ValueError("temperature above 0 needs a generator: rng=np.random.default_rng(0)")
     if max_new_tokens < 1 or temperature < 0 or top_k < 0:
         raise ValueError(
             "max_new_tokens must be at least 1, temperature and top_k at least 0; got "
             f"{max_new_tokens}, {temperature} and {top_k}"
         )
+    if temperature and rng is None:
+        raise ValueError("temperature above 0 needs a generator: rng=np.random.default_rng(0)")
+    ends = np.atleast_1d([] if eos is None else eos)
+    if len(ends) and ends.dtype.kind not in "iu":
+        raise ValueError(f"eos={eos!r:.40} must be a token id, or a list of them")
     cache, new = Cache(adaptation), []
     ids = as_array("ids", ids)
     if ids.ndim == 2 and len(ids) and not ids.size:
         ids, mask = np.full((len(ids), 1), first_id(model)), None
     inputs = check_inputs(model.config, ids, cache.adaptation, mask)
     last, _ = pooling("last", inputs.real)
-    ends = np.atleast_1d([] if eos is None else eos)
     ended = np.zeros(len(inputs.ids), bool)
     with no_grad():
         z = model.logits(*model.run(inputs, cache, last)).data[:, 0]

@@ -87,3 +87,16 @@ def test_only_a_decoder_writes(kind):
 def test_a_row_without_tokens_has_nothing_to_go_on_from():
     with pytest.raises(ValueError, match="row 1 of the batch has no real token"):
         mp.generate(MODEL, [[1, 2], [3, 4]], GAMMAS["prompt"], mask=[[1, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    "given, error",
+    [
+        ({"temperature": -1}, "temperature and top_k at least 0; got 4, -1 and 0"),
+        ({"eos": [None]}, r"eos=\[None\] must be a token id, or a list of them"),
+        ({"eos": "x"}, "eos='x' must be a token id, or a list of them"),
+    ],
+)
+def test_arguments_out_of_range_are_named(given, error):
+    with pytest.raises(ValueError, match=error):
+        mp.generate(MODEL, [[1, 2]], max_new_tokens=4, **given)
