@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.commands import common
+
+
+@pytest.fixture(autouse=True)
+def width_from_environment(monkeypatch):
+    """Let the consoles read COLUMNS in each test: they have read it once, when they were made."""
+    for console in (common.stdout, common.stderr):
+        monkeypatch.setattr(console, "_width", None)
 
 
 @pytest.fixture
