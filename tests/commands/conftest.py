@@ -10,7 +10,8 @@ from minipeft.commands import common
 
 @pytest.fixture(autouse=True)
 def width_from_environment(monkeypatch):
-    """Let the consoles read COLUMNS in each test: they have read it once, when they were made."""
+    """Give consoles 80 columns, or those that a test sets; they have read COLUMNS before."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     for console in (common.stdout, common.stderr):
         monkeypatch.setattr(console, "_width", None)
 
