@@ -69,7 +69,7 @@ assert abs(loss() - uniform) < 0.2
 
 # %%
 θ = mp.FullFineTuning().attach(model)
-steps = 300
+steps = 200
 no_decay = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
 optimizer = mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01, no_decay=no_decay)
 schedule = mp.schedule("cosine", steps, warmup=20)
