@@ -22,8 +22,10 @@ from ..autograd.nn import size
 from ..data.batches import passages
 from ..data.files import read_prose
 from ..data.words import count
+from ..hf.pretrained import ADAPTATION_FILES
 from ..methods import METHODS, Probe
 from ..methods.template import Layout
+from ..storage.folders import replace_folder
 from ..training.checkpoint import FILE, has_steps
 from ..training.optim import AdamW, schedule
 from ..training.trainer import NonFinite, Trainer
@@ -43,7 +45,6 @@ from .common import (
     TextColumn,
     check_at_least,
     check_lr,
-    new_folder,
     optional,
     print_line,
     progress,
@@ -154,7 +155,7 @@ class Train(Command):
         )
         start = time.monotonic()
         self.fit(job, part)
-        with new_folder(self.out) as new:
+        with replace_folder(self.out, ADAPTATION_FILES[0]) as new:
             hf.save(job.adaptation, new)
             shutil.copy(part / "metrics.jsonl", new)
             if job.classes:

@@ -87,4 +87,4 @@ def concerns(error: OSError, folder: Path) -> bool:
     path, folder = Path(os.fsdecode(error.filename)).absolute(), folder.absolute()
     names = [p.name for p in (path, *path.parents) if p.parent == folder.parent]
     ours = folder.name, f"{folder.name}.part"
-    return any(name in ours or name.startswith(f".{folder.name}.") for name in names)
+    return any(name in ours or name.startswith(HIDDEN.format(folder.name, "")) for name in names)
