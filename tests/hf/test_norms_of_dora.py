@@ -6,7 +6,7 @@ from safetensors.numpy import load_file, save_file
 
 from minipeft import Chain, DoRA, LoRA, Tensor, load_adaptation, save
 from minipeft.hf import CheckpointError
-from tests.support.families import GPT2, decoder, nudged
+from tests.support.families import GPT2, attach_random, decoder, nudged
 from tests.support.folder_edits import ADAPTER, TENSORS, drop_metadata, set_fields
 
 MODEL = nudged(decoder(GPT2))
@@ -24,18 +24,10 @@ def without_column():
     return MODEL.map(lambda t: Tensor(W) if t is LAYER.W else t)
 
 
-def random_adaptation(method):
-    rng = np.random.default_rng(0)
-    γ = method.attach(MODEL, rng)
-    for p in γ.parameters():
-        p.data = p.data + 0.3 * rng.normal(size=p.shape)
-    return γ
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A DoRA in PEFT's format, as PEFT writes it, which does not change one output."""
-    γ = random_adaptation(DoRA(2, targets="up$"))
+    γ = attach_random(DoRA(2, targets="up$"), MODEL)
     γ.at[PATH]["B"].data[:, J] = 0
     save(γ, tmp_path / "a", dtype=np.float64)
     drop_metadata(tmp_path / "a" / TENSORS)
@@ -78,7 +70,7 @@ def test_a_sum_of_weights_that_is_0_is_refused(folder):
 @pytest.mark.parametrize("chain", [False, True])
 def test_a_norm_of_0_is_refused_in_our_format(tmp_path, chain):
     method = DoRA(2, targets=PATH.replace(".", r"\."))
-    γ = random_adaptation(Chain(method, LoRA(2), LoRA(2)) if chain else DoRA(2, targets="[qv]$"))
+    γ = attach_random(Chain(method, LoRA(2), LoRA(2)) if chain else DoRA(2, targets="[qv]$"), MODEL)
     save(γ, tmp_path / "a", dtype=np.float64)
     path = PATH if chain else "blocks.1.attn.q"
     W, tensors = dict(MODEL.modules())[path].W.data, load_file(tmp_path / "a" / TENSORS)

@@ -29,7 +29,7 @@ from minipeft import (
 )
 from minipeft.hf import CheckpointError
 from minipeft.methods import BiasTuning
-from tests.support.families import BERT, GPT2, LLAMA, C, decoder, encoder, nudged
+from tests.support.families import BERT, GPT2, LLAMA, C, attach_random, decoder, encoder, nudged
 
 MODELS = {
     "gpt2": nudged(decoder(GPT2)),
@@ -39,15 +39,6 @@ MODELS = {
 MODEL = MODELS["gpt2"]
 QKV = r"attn\.[qkv]$"
 families = pytest.mark.parametrize("name", MODELS)
-
-
-def attach_random(method, model):
-    """Return the method attached, with random parameters."""
-    rng = np.random.default_rng(0)
-    γ = method.attach(model, rng)
-    for p in γ.parameters():
-        p.data = p.data + 0.3 * rng.normal(size=p.shape)
-    return γ
 
 
 def save_as_peft(γ, folder, tensors=(), without=(), **settings):

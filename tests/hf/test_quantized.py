@@ -86,7 +86,7 @@ def test_what_a_quantisation_does_not_say_is_left_out(folder, odd):
 def test_settings_of_no_quantisation_are_no_error(tmp_path):
     save(GPT2, tmp_path / "m")
     set_fields("config.json", quantization_config=None, compression_config={})(tmp_path / "m")
-    load(tmp_path / "m")
+    assert load(tmp_path / "m").config == GPT2.config
 
 
 @pytest.mark.parametrize("name", ["gpt2", "meta-llama/Llama-3.2-1B"])

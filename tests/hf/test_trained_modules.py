@@ -21,7 +21,7 @@ from minipeft import (
 from minipeft.commands.folders import load_with_network
 from minipeft.hf import CheckpointError
 from minipeft.methods import BiasTuning
-from tests.support.families import BERT, GPT2, LLAMA, decoder, encoder, nudged
+from tests.support.families import BERT, GPT2, LLAMA, attach_random, decoder, encoder, nudged
 from tests.support.folder_edits import ADAPTER, TENSORS, set_fields
 
 MODELS = {"gpt2": nudged(decoder(GPT2)), "llama": nudged(decoder(LLAMA))}
@@ -30,14 +30,6 @@ IDS = np.array([[1, 2, 3, 4]])
 H0 = "base_model.model.transformer.h.0."
 HEAD = "base_model.model.cls.predictions."
 EMBEDDING = "base_model.model.transformer.wte"
-
-
-def random_adaptation(method, model):
-    rng = np.random.default_rng(0)
-    γ = method.attach(model, rng)
-    for p in γ.parameters():
-        p.data = p.data + 0.3 * rng.normal(size=p.shape)
-    return γ
 
 
 def save_as_peft(γ, folder, edit=lambda tensors: None, **settings):
@@ -67,7 +59,7 @@ def with_embedding(model, change):
 def saved_in_full():
     """Return a LoRA beside an MLP that is trained in full, and all other biases."""
     biases = BiasTuning(r"^(?!blocks\.\d\.mlp)")
-    return random_adaptation(Chain(LoRA(2), biases, FullFineTuning(r"mlp\.")), MODELS["gpt2"])
+    return attach_random(Chain(LoRA(2), biases, FullFineTuning(r"mlp\.")), MODELS["gpt2"])
 
 
 @pytest.mark.parametrize("infix", ["modules_to_save", "modules_to_save.default"])
@@ -90,7 +82,7 @@ def test_copies_of_modules_that_are_saved_are_read(tmp_path, infix, alone):
 @pytest.mark.parametrize("alone", [False, True], ids=["beside", "alone"])
 def test_copies_of_a_head_are_read(tmp_path, infix, alone):
     model = Classifier(MODELS["bert"], 3, "cls", bias=True)
-    γ = random_adaptation(Chain(LoRA(2), Probe()), model)
+    γ = attach_random(Chain(LoRA(2), Probe()), model)
 
     def add_copies(tensors):
         for name in ("weight", "bias"):
@@ -127,7 +119,7 @@ def test_a_copy_of_no_module_is_refused(tmp_path, kind):
 def test_modules_beside_a_prompt_are_read(tmp_path):
     model = Classifier(MODELS["bert"], 3, "cls", bias=True)
     method = Chain(PromptTuning(2), FullFineTuning("pooler"), Probe())
-    γ = random_adaptation(method, model)
+    γ = attach_random(method, model)
     folder = save_as_peft(γ, tmp_path / "a", modules_to_save=["pooler", "classifier", "score"])
     assert distance(model, load_adaptation(folder, model), γ) < 1e-12
 
@@ -140,7 +132,7 @@ def test_modules_beside_a_prompt_are_read(tmp_path):
 def test_base_weights_of_an_adapted_layer_replace_the_models(tmp_path, name, change):
     """In PEFT too: of an embedding and of a head that is tied to it, one is enough."""
     model, path = MODELS["gpt2"], "^tokens$" if "wte" in name else "^head$"
-    γ = random_adaptation(LoRA(2, targets=path), model)
+    γ = attach_random(LoRA(2, targets=path), model)
     name = f"base_model.model.{'transformer.' * ('wte' in name)}{name}"
     edit = lambda tensors: tensors.update({name: model.tokens.W.data + change})
     again = load_adaptation(save_as_peft(γ, tmp_path / "a", edit), model)
@@ -155,7 +147,7 @@ def test_base_weights_of_an_adapted_layer_replace_the_models(tmp_path, name, cha
 def test_base_weights_in_half_precision_replace_the_models(tmp_path):
     """PEFT saves them in the precision in which it loaded the base."""
     model = MODELS["gpt2"]
-    γ = random_adaptation(LoRA(2, targets="^tokens$"), model)
+    γ = attach_random(LoRA(2, targets="^tokens$"), model)
     half = model.tokens.W.data.astype(np.float16)
     edit = lambda tensors: tensors.update({f"{EMBEDDING}.base_layer.weight": half})
     again = load_adaptation(save_as_peft(γ, tmp_path / "a", edit), model)
@@ -168,7 +160,7 @@ def test_tied_base_weights_that_differ_are_refused(tmp_path):
     model = MODELS["gpt2"]
     W = model.tokens.W.data
     more = {f"{EMBEDDING}.weight": W, "base_model.model.lm_head.weight": W + 0.1}
-    γ = random_adaptation(LoRA(2), model)
+    γ = attach_random(LoRA(2), model)
     folder = save_as_peft(γ, tmp_path / "a", lambda tensors: tensors.update(more))
     with pytest.raises(
         CheckpointError, match="wte and lm_head differ, but the model has them tied"
@@ -178,7 +170,7 @@ def test_tied_base_weights_that_differ_are_refused(tmp_path):
 
 def test_other_base_weights_below_dora_are_refused(tmp_path):
     model = MODELS["llama"]
-    γ = random_adaptation(DoRA(2, targets="^tokens$"), model)
+    γ = attach_random(DoRA(2, targets="^tokens$"), model)
     name = "base_model.model.model.embed_tokens.base_layer.weight"
     edit = lambda tensors: tensors.update({name: model.tokens.W.data + 0.1})
     with pytest.raises(CheckpointError, match="other weights of tokens .* DoRA can't be added"):
@@ -192,7 +184,7 @@ def test_other_base_weights_below_dora_are_refused(tmp_path):
 def test_a_word_head_that_is_saved_whole_is_read(tmp_path, name):
     """Its bias has two names.  That of `predictions` has no effect if only the decoder is saved."""
     inside = "^(head|transform)" if name in ("cls", "predictions") else "^head$"
-    γ = random_adaptation(Chain(LoRA(2), FullFineTuning(inside)), MODELS["bert"])
+    γ = attach_random(Chain(LoRA(2), FullFineTuning(inside)), MODELS["bert"])
 
     def edit(tensors):
         change = 0 if name in ("cls", "predictions") else 1
@@ -206,7 +198,7 @@ def test_a_word_head_that_is_saved_whole_is_read(tmp_path, name):
 def test_a_word_head_that_is_adapted_is_read(tmp_path, method):
     model = MODELS["bert"]
     lora = method(2, targets=r"^(head|transform\.dense)$|attn\.q$")
-    γ = random_adaptation(Chain(lora, BiasTuning("")), model)
+    γ = attach_random(Chain(lora, BiasTuning("")), model)
     edit = lambda tensors: tensors.update(
         {f"{HEAD}bias": tensors[f"{HEAD}decoder.base_layer.bias"]}
     )
@@ -217,7 +209,7 @@ def test_a_word_head_that_is_adapted_is_read(tmp_path, method):
 
 @pytest.mark.parametrize("targets, infix", [("q$", ""), ("^head$", "base_layer.")])
 def test_two_biases_of_a_word_head_that_differ_are_refused(tmp_path, targets, infix):
-    γ = random_adaptation(Chain(LoRA(2, targets=targets), BiasTuning("")), MODELS["bert"])
+    γ = attach_random(Chain(LoRA(2, targets=targets), BiasTuning("")), MODELS["bert"])
     edit = lambda ts: ts.update({f"{HEAD}bias": ts[f"{HEAD}decoder.{infix}bias"] + 1})
     says = rf"cls\.predictions\.({infix}|decoder.{infix})bias and .*decoder\.bias differ"
     with pytest.raises(CheckpointError, match=says):

@@ -184,6 +184,15 @@ def attached(name, model, user=0):
     return adaptation
 
 
+def attach_random(method, model):
+    """Return the method attached, with random parameters."""
+    rng = np.random.default_rng(0)
+    γ = method.attach(model, rng)
+    for p in γ.parameters():
+        p.data = p.data + 0.3 * rng.normal(size=p.shape)
+    return γ
+
+
 def mixture(model, users=1):
     """Each of all methods in one batch, each of some users."""
     return Each([attached(name, model, user) for user in range(users) for name in METHODS])
