@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -105,3 +106,14 @@ def test_the_weights_are_read_once(monkeypatch):
     for _ in range(5):
         model(IDS, γ)
     assert len(read) == 2  # when it was attached, and of the other model object
+
+
+def test_the_checksum_of_weights_copies_no_whole_tensor():
+    """Not of a transposed view either, as Hugging Face's weights are stored."""
+    model = decoder()
+    model.tokens.W = Tensor(np.zeros((8, 100_000), np.float32).T)
+    tracemalloc.start()
+    model.weights_checksum()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < model.tokens.W.data.nbytes / 10
