@@ -7,7 +7,6 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from rich.markup import escape
 
 from .. import hf
 from ..data.words import count, duration
@@ -15,7 +14,8 @@ from ..methods import KINDS, method
 from ..tasks.builtin import TASKS, built_in
 from ..tasks.classify import Classify
 from ..tasks.compare import Comparison, Plan
-from ..tasks.report import legend, markdown, plot, rows
+from ..tasks.plot import plot
+from ..tasks.report import legend, markdown
 from ..tasks.write import Imitate
 from ..training.checkpoint import checksum
 from ..training.interrupt import Interrupted
@@ -37,7 +37,7 @@ from .common import (
     stdout,
 )
 from .runs import REPORT, StoredRuns, begin, has_runs, remove_work, store_report
-from .tables import make_table, print_table
+from .tables import comparison_table, print_table
 from .work import SETTINGS, resumable_part, write_json
 
 DEFAULT = "sentiment"
@@ -229,18 +229,4 @@ class Compare(Plan, Command):
 
     def show(self, report):
         stdout.print(legend(report), markup=False, highlight=False)
-        print_table(self.table(report))
-
-    def table(self, report):
-        """Return the table of the results so far, with a line for a method that was stopped."""
-        titles, *body = rows(report)
-        columns = [
-            title.replace(" params", "\nparams").replace(" MiB", "\nMiB") for title in titles
-        ]
-        table = make_table(columns[0], *(f">{name}" for name in columns[1:]))
-        table.caption = f"{escape(report['task'])}, {report['seconds']:.0f} s"
-        for row in body:
-            table.add_row(*row)
-        for name in report["methods"][len(report["results"]) :][:1]:
-            table.add_row(name, *["…"] * (len(titles) - 1))
-        return table
+        print_table(comparison_table(report, stdout.width))

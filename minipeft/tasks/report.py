@@ -1,8 +1,7 @@
-"""Reports of a comparison: a table, a page, a plot."""
+"""Reports of a comparison: a table, its legend, a page."""
 
-from collections.abc import Iterator
-
-import numpy as np
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..data.words import count
 
@@ -14,29 +13,14 @@ BASELINES = {
 }
 
 
+def split_name(test: str) -> str:
+    """Return the name of a test split for readers."""
+    return "OOD" if test == "ood" else test
+
+
 def title(test: str) -> str:
     """Return the column title of a test split."""
-    return f"{'OOD' if test == 'ood' else test} %"
-
-
-def rows(report: dict) -> Iterator[list[str]]:
-    """Yield the column titles of the table, then its rows."""
-    tests, metric = report["tests"], report["metric"]
-    yield ["method", "trained params", *map(title, tests), "lr", "s/run", "peak MiB"]
-    for name, scores in report["baselines"].items():
-        yield [name, "0", *[percent(scores[test][metric]) for test in tests], "", "", ""]
-    for result in report["results"]:
-        scores = [result[test][metric] for test in tests]
-        yield [
-            result["method"],
-            f"{result['trained_params']:,}",
-            *[f"{percent(score['mean'])} ± {percent(score['std'])}" for score in scores],
-            f"{result['lr']:g}",
-            f"{result['seconds_per_run']:.1f}",
-            f"{result['peak_bytes'] / 2**20:.0f}",
-        ]
-    if report["ceiling"]:
-        yield ["ceiling", "", *[percent(report["ceiling"][test]) for test in tests], "", "", ""]
+    return f"{split_name(test)} %"
 
 
 def percent(share: float) -> str:
@@ -44,100 +28,159 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def spread(result: dict, test: str, metric: str) -> str:
+    """Return the mean and the standard deviation of the scores on a test split, in percent."""
+    score = result[test][metric]
+    return f"{percent(score['mean'])} ± {percent(score['std'])}"
+
+
+def rows(report: dict) -> Iterator[list[str]]:
+    """Yield the column titles of the table, then its rows; what is missed least is at the right."""
+    report = complete(report)
+    tests, metric = report["tests"], report["metric"]
+    columns: dict[str, Callable] = {
+        "trained params": lambda result: f"{result['trained_params']:,}"
+    }
+    for test in tests:
+        columns[title(test)] = partial(spread, test=test, metric=metric)
+    columns["dev half → end"] = progress
+    if any(result["forgets"] for result in report["results"]):
+        columns["forgets"] = forgets
+    columns["lr"] = lambda result: "" if result["lr"] is None else f"{result['lr']:.2g}"
+    columns["s/run"] = lambda result: f"{result['seconds_per_run']:.1f}"
+    columns["peak MiB"] = lambda result: f"{result['peak_bytes'] / 2**20:.0f}"
+
+    fill = lambda *cells: [*cells, *[""] * (1 + len(columns) - len(cells))]
+    yield ["method", *columns]
+    for name, scores in report["baselines"].items():
+        yield fill(name, "0", *[percent(scores[test][metric]) for test in tests])
+    for result in report["results"]:
+        name = result["method"] + "*" * (not result["converged"])
+        yield [name, *[cell(result) for cell in columns.values()]]
+    if report["ceiling"]:
+        yield fill("ceiling", "", *[percent(report["ceiling"][test]) for test in tests])
+
+
+def progress(result: dict) -> str:
+    """Return the dev scores at half and at all of the steps; only one of a probe, in percent."""
+    half, end = (percent(result["dev"][part]["mean"]) for part in ("half", "end"))
+    return end if solved(result) else f"{half} → {end}"
+
+
+def forgets(result: dict) -> str:
+    """Return by how many nats per token the loss on general text rises, where it is known."""
+    return f"{result['forgets']['mean']:z.2f}" if result["forgets"] else ""
+
+
+def solved(result: dict) -> bool:
+    """Return whether a method was solved exactly, as a probe is, and not trained in steps."""
+    return result["lr"] is None
+
+
 def legend(report: dict) -> str:
     """Return what the rows and columns of the table are."""
-    plan, tests = report["plan"], report["tests"]
-    lrs = ", ".join(f"{lr:g}" for lr in plan["lrs"])
-    lines = [
-        f"Each method adapts a frozen base of {report['base_params']:,} parameters: "
-        f"{count(plan['steps'], 'step')}, batches of {plan['batch_size']}, "
-        f"{count(plan['seeds'], 'seed')}.",
-        f"{', '.join(map(title, tests))}: {report['metric']} in percent, mean ± standard deviation "
-        "over seeds.",
-    ]
-    if "ood" in tests:
-        lines.append("OOD: out of distribution, examples of kinds that no training example has.")
-    lines.append(
-        f"lr: learning rate, the best of {lrs} on dev.  s/run: seconds of one training run.  "
-        "peak MiB: most memory allocated in a training step."
+    report = complete(report)
+    return "\n".join([*legend_of_runs(report), *legend_of_columns(report), *legend_of_rows(report)])
+
+
+def legend_of_runs(report: dict) -> Iterator[str]:
+    """Yield what was trained, and how."""
+    plan, examples = report["plan"], report["examples"]["train"]
+    yield (
+        f"Each method adapts a frozen base of {report['base_params']:,} parameters with "
+        f"{count(examples, 'example')}: {count(plan['steps'], 'step')}, batches of "
+        f"{plan['batch_size']}, {count(plan['seeds'], 'seed')}."
     )
-    lines += [f"{name}: {BASELINES[name]}." for name in report["baselines"]]
-    if report["ceiling"]:
-        lines.append("ceiling: the score of someone who knows how the examples were made.")
+    for result in filter(solved, report["results"]):
+        yield f"{result['method']}: solved exactly, with an L2 penalty of {result['l2']:.2g}."
+    if report["pool"]:
+        scores = ", ".join(
+            f"{pool} {percent(dev)}" for pool, dev in (report["pools"] or {}).items()
+        )
+        yield f"pool: {report['pool']}{f', preferred by dev ({scores})' if scores else ''}."
     if report["truncated"]:
-        truncated = count(report["truncated"], "text")
-        lines.append(f"truncated to what the base can read: {truncated}.")
-    return "\n".join(lines)
+        yield f"truncated to what the base can read: {count(report['truncated'], 'text')}."
+
+
+def legend_of_columns(report: dict) -> Iterator[str]:
+    """Yield what the columns are."""
+    tests, results = report["tests"], report["results"]
+    yield (
+        f"{', '.join(map(title, tests))}: {report['metric']} in percent, mean ± standard deviation "
+        "over seeds."
+    )
+    if "ood" in tests:
+        yield "OOD: out of distribution, examples of kinds that no training example has."
+    yield "dev half → end: the same on dev, at half and at the end of the steps."
+    if not all(result["converged"] for result in results):
+        yield (
+            "*: not converged, the dev score still rose by more than a point in the second half of "
+            "the steps."
+        )
+    if any(result["forgets"] for result in results):
+        yield "forgets: rise of the loss on held-out general text, in nats per token."
+    pilot = count(report["plan"]["pilot_steps"], "step")
+    yield (
+        f"lr: learning rate, the best on dev in a pilot of {pilot}.  s/run: seconds of one "
+        "training run.  peak MiB: most memory allocated in a training step."
+    )
+
+
+def legend_of_rows(report: dict) -> Iterator[str]:
+    """Yield what the rows without a method are, and whether the methods are above them."""
+    for name in report["baselines"]:
+        yield f"{name}: {BASELINES[name]}."
+    if report["ceiling"]:
+        yield "ceiling: the score of someone who knows how the examples were made."
+    unclear = [
+        split_name(test)
+        for test in report["tests"]
+        if report["results"] and not clear(report, test)
+    ]
+    if unclear:
+        baselines = " and the ".join(report["baselines"])
+        yield (
+            f"{' and '.join(unclear)}: no method is clearly above the {baselines}, by two "
+            "standard errors of the test examples and seeds.  More steps may help: --steps, "
+            "--budget, --long."
+        )
+
+
+def clear(report: dict, test: str) -> bool:
+    """Return whether a method is two standard errors above every baseline on a test split.
+
+    The variance of n scores between 0 and 1 with mean p is at most p (1 - p): that of their mean is
+    at most p (1 - p) / n, plus that over seeds.
+    """
+    metric, n, seeds = report["metric"], report["examples"][test], report["plan"]["seeds"]
+    highest = max(scores[test][metric] for scores in report["baselines"].values())
+    for result in report["results"]:
+        p, std = result[test][metric]["mean"], result[test][metric]["std"]
+        if p - 2 * (p * (1 - p) / n + std**2 / seeds) ** 0.5 > highest:
+            return True
+    return False
 
 
 def markdown(report: dict, plot: str | None = None) -> str:
     """Return a page with the legend, the table and the plot, an image file."""
-    titles, *body = rows(report)
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *body]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     lists = "\n".join(f"- {line}" for line in legend(report).splitlines())
     image = f"\n\n![{report['task']}]({plot})" if plot else ""
-    return f"# {report['task']}\n\n{lists}\n\n{table}{image}\n"
+    return f"# {report['task']}\n\n{lists}\n\n{markdown_table(rows(report))}{image}\n"
 
 
-def plot(report: dict, path) -> None:
-    """Save a PNG: test against OOD scores, scores against trained parameters, training losses.
-
-    Raises ImportError without matplotlib.
-    """
-    from matplotlib.figure import Figure
-
-    panels = [plot_sizes, plot_losses]
-    if len(report["tests"]) > 1:
-        panels.insert(0, plot_tests)
-    figure = Figure(figsize=(5 * len(panels), 4.4), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels)), panels):
-        panel(axes, report)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
-    figure.suptitle(f"{report['task']}: a frozen base of {report['base_params']:,} parameters")
-    figure.savefig(path, dpi=150)
+def markdown_table(rows: Iterator[list[str]]) -> str:
+    """Return a table of Markdown; the first row has the titles."""
+    titles, *body = rows
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def plot_tests(axes, report):
-    """Plot the scores of one test split against those of another."""
-    first, second = report["tests"][:2]
-    for i, result in enumerate(report["results"]):
-        (x, dx), (y, dy) = (mean_and_std(report, result, test) for test in (first, second))
-        axes.errorbar(x, y, xerr=dx, yerr=dy, fmt="o", color=f"C{i}", ms=7)
-    axes.axline((x, x), slope=1, ls=":", color="0.6", zorder=0)
-    metric = report["metric"]
-    axes.set(xlabel=f"{metric}, {title(first)}", ylabel=f"{metric}, {title(second)}")
-
-
-def plot_sizes(axes, report):
-    """Plot the scores of a test split against the number of trained parameters."""
-    test, metric = report["tests"][0], report["metric"]
-    for i, result in enumerate(report["results"]):
-        x, (y, dy) = result["trained_params"], mean_and_std(report, result, test)
-        axes.errorbar(x, y, yerr=dy, fmt="o", color=f"C{i}", ms=7)
-        axes.annotate(result["method"], (x, y), xytext=(7, 5), textcoords="offset points")
-    baselines = [f"{name} {percent(s[test][metric])}" for name, s in report["baselines"].items()]
-    axes.set_title(", ".join(baselines), fontsize="small", color="0.4")
-    axes.set(xscale="log", xlabel="trained parameters", ylabel=f"{metric}, {title(test)}")
-
-
-def mean_and_std(report, result, test):
-    """Return the mean score and its standard deviation, in percent."""
-    score = result[test][report["metric"]]
-    return 100 * score["mean"], 100 * score["std"]
-
-
-def plot_losses(axes, report):
-    """Plot the training loss of each method: mean over seeds, moving average over steps."""
-    for i, result in enumerate(report["results"]):
-        steps = min(map(len, result["losses"]))
-        if not steps:  # the first loss was not finite
-            continue
-        mean = np.mean([losses[:steps] for losses in result["losses"]], 0)
-        window = np.ones(w := max(1, steps // 10)) / w
-        smooth = np.convolve(mean, window, "valid")
-        axes.plot(np.arange(w, steps + 1), smooth, color=f"C{i}", label=result["method"])
-    axes.set(xlabel="step", ylabel="training loss, smoothed")
+def complete(report: dict) -> dict:
+    """Return a report with the fields that an older one lacks."""
+    plan = {"pilot_steps": report["plan"]["steps"]} | report["plan"]
+    added = {"converged": True, "forgets": None, "l2": 0.0}
+    results = [added | result for result in report["results"]]
+    for result in results:
+        if not isinstance(result["dev"], dict):
+            result["dev"] = dict.fromkeys(("half", "end"), {"mean": result["dev"]})
+    return {"pool": None, "pools": None} | report | {"plan": plan, "results": results}

@@ -11,7 +11,6 @@ from minipeft.commands import compare
 from minipeft.methods import KINDS
 from minipeft.tasks.classify import Classify
 from minipeft.tasks.compare import Comparison, Plan
-from minipeft.tasks.report import legend, markdown, plot, rows
 from minipeft.tasks.write import Imitate, Write
 from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import train_tokenizer
@@ -98,43 +97,6 @@ def test_the_head_of_the_base_does_not_matter(folder):
     headed = Classify("x", task.splits, mp.Classifier(task.base, 2), mp.load_tokenizer(folder))
     baselines = [Comparison(t, PLAN).untrained_baseline() for t in (task, headed)]
     assert baselines[0] == baselines[1]
-
-
-# -- reports
-
-
-def test_the_page_has_a_legend_and_then_the_table(report):
-    page = markdown(report, "plot.png")
-    titles, *body = rows(report)
-    assert titles == ["method", "trained params", "test %", "OOD %", "lr", "s/run", "peak MiB"]
-    names = ["majority class", "untrained base", "probe", "lora", "full"]
-    assert [row[0] for row in body] == names
-    assert all(len(row) == len(titles) for row in body)
-    lora = report["results"][1]["ood"]["accuracy"]
-    assert f"{100 * lora['mean']:.1f} ± {100 * lora['std']:.1f}" in page
-    explained = ("test %", "OOD", "lr", "s/run", "peak MiB", "majority class", "untrained base")
-    assert all(page.index(name) < page.index("| method |") for name in explained)
-    assert "plot.png" in page and "plot.png" not in markdown(report)
-    assert f"{report['base_params']:,}" in legend(report)
-
-
-def test_a_ceiling_and_truncated_texts_are_reported(report):
-    full = report | {"truncated": 7, "ceiling": {"test": 1.0, "ood": 0.5}}
-    assert "truncated to what the base can read: 7 texts." in legend(full)
-    assert "truncated" not in legend(report)
-    assert [*rows(full)][-1] == ["ceiling", "", "100.0", "50.0", "", "", ""]
-
-
-@pytest.mark.parametrize("tests", [["test", "ood"], ["test"]])
-def test_the_plot_is_a_png(report, tests, tmp_path):
-    plot(report | {"tests": tests}, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_plot_leaves_out_the_losses_of_a_method_that_has_none(report, tmp_path):
-    results = [result | {"losses": [[], [1.0]]} for result in report["results"]]
-    plot(report | {"results": results}, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").exists()
 
 
 # -- the command
