@@ -40,7 +40,7 @@ def mean(mask):
     return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
 
 
-POOLS = {"last": last, "mean": mean, "cls": first}
+POOLS = {"last": last, "mean": mean, "cls": first, "first": first}
 
 
 def check_pool(pool: str) -> None:
@@ -223,14 +223,21 @@ class NoPooler(Module):
 class Classifier(Headed):
     """softmax(W pool(h)): classes of texts
 
-    pool: the hidden state that W reads: of the "last" real token, the "mean" of all real tokens, or
-    "cls", of the first real token, after the pooler of an encoder, a part of the frozen model.
+    pool: the hidden state that W reads: of the "last" real token, the "mean" of all real tokens, of
+    the "first" real token, such as [CLS], or "cls", the same after the pooler of an encoder, a part
+    of the frozen model.
     """
 
     def __init__(self, trunk, classes, pool="last", bias=False):
         check_pool(pool)
         if pool == "cls" and not hasattr(trunk, "pooler"):
-            raise ValueError("pool='cls' needs an encoder with a pooler; use 'last' or 'mean'")
+            instead = "'last' or 'mean'" if trunk.causal else "'first' or 'mean'"
+            raise ValueError(f"pool='cls' needs an encoder with a pooler; use {instead}")
+        if pool == "first" and trunk.causal:
+            raise ValueError(
+                "pool='first': the first token of a decoder does not see the text; use 'last' or "
+                "'mean'"
+            )
         super().__init__(trunk, classes, bias)
         self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else NoPooler()
         self.freeze()
@@ -241,8 +248,19 @@ class Classifier(Headed):
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
         positions, weights = pooling(self.pool, inputs.real)
         h, forward = self.run(inputs, cache, positions)
-        pooled = matmul(np.asarray(weights, h.dtype, like=h.data), h)
-        return self.pooler.pooled(pooled, forward), forward
+        return self.pooled(h, weights, forward), forward
+
+    def pooled(self, h, weights, forward):
+        """Return pooled hidden states (B, 1, D) of h (B, R, D), with the weights of `pooling`."""
+        weights = np.asarray(weights, h.dtype, like=h.data)
+        return self.pooler.pooled(matmul(weights, h), forward)
+
+    def pool_states(self, h, mask, forward):
+        """Return pooled hidden states (B, 1, D) of those of all tokens, h (B, T, D)."""
+        positions, weights = pooling(self.pool, mask)
+        rows = np.arange(len(mask))[:, None]
+        rows, positions = (np.asarray(i, like=h.data) for i in (rows, positions))
+        return self.pooled(Tensor(h.data[rows, positions]), weights, forward)
 
 
 class TokenClassifier(Headed, TokenHead):

@@ -58,9 +58,7 @@ class Task:
 
     def with_base(self, base) -> "Task":
         """Return the same task for another base of the same configuration."""
-        other = replace(self, base=base, network=self.network_for(base))
-        vars(other).pop("features", None)  # the cached features of the first base
-        return other
+        return replace(self, base=base, network=self.network_for(base))
 
     def labels(self, split: str) -> list:
         """Return the label of each example of a split."""

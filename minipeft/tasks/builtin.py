@@ -16,10 +16,10 @@ TASKS = {  # name: kind of task, and the module with its data
 }
 
 
-def built_in(name: str, base, tokenizer) -> Task:
-    """Return a task of the built-in world for this base."""
+def built_in(name: str, base, tokenizer, **options) -> Task:
+    """Return a task of the built-in world for this base; options: of its class."""
     kind, data = TASKS[name]
     splits = data.splits()
     best = getattr(data, "ceiling", lambda examples: 1.0)  # 1: the labels are exact
     ceiling = {test: best(splits[test]) for test in ("test", "ood")}
-    return kind(name, splits, base, tokenizer, ceiling)
+    return kind(name, splits, base, tokenizer, ceiling, **options)

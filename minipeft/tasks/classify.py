@@ -1,23 +1,35 @@
 """Classification of texts, and of pairs of texts."""
 
 from collections import Counter
-from functools import cached_property
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from ..adaptation.adaptation import Adaptation
 from ..autograd.backend import host
 from ..data.files import DataError
-from ..methods import Probe
+from ..methods import FullFineTuning, Probe
 from ..methods.template import IGNORED
 from ..model.heads import Classifier
-from ..training.parallel import map_batches
+from ..training.logistic import LogisticRegression
+from ..training.parallel import Pool, map_batches
 from .base import Task
 
 
-def classifier(base, classes: int, bias: bool = False) -> Classifier:
-    """Return a classifier over a decoder's last token, an encoder's [CLS], or the mean state."""
-    pool = "last" if base.causal else "cls" if hasattr(base, "pooler") else "mean"
-    return Classifier(base, classes, pool, bias)
+def pools_for(base) -> list[str]:
+    """Return the pools that suit a base model, the usual one of its kind first.
+
+    It is a decoder's last token, an encoder's [CLS] after its pooler, or, without one, the mean.
+    """
+    if base.causal:
+        return ["last", "mean"]
+    return ["cls", "first", "mean"] if hasattr(base, "pooler") else ["mean", "first"]
+
+
+def classifier(base, classes: int, bias: bool = False, pool: str | None = None) -> Classifier:
+    """Return a classifier with this pool; None: the usual one."""
+    return Classifier(base, classes, pool or pools_for(base)[0], bias)
 
 
 class Classify(Task):
@@ -25,11 +37,18 @@ class Classify(Task):
 
     classes: what the outputs of the head of `base`, a Classifier, mean: the head is kept.
     None: the classes are those of the training examples, and the head is new.
+    pool: what a new head reads, see Classifier.  None: the usual pool, until `choose_pool`.
+
+    The trunk is frozen, so the features that a Probe reads are computed once, and it is solved.
     """
 
-    def __init__(self, *args, classes: list | None = None, **options):
-        self.head_classes = classes
+    def __init__(self, *args, classes: list | None = None, pool: str | None = None, **options):
+        self.head_classes, self.pool = classes, pool
         super().__init__(*args, **options)
+        is_new = isinstance(self.network, Classifier) and self.network is not self.base
+        self.pools = pools_for(self.base) if is_new and not pool else []  # to choose from
+        self.pool = getattr(self.network, "pool", None)
+        self.forget_features()
 
     def fit_labels(self, labels):
         counts = Counter(labels)
@@ -42,9 +61,14 @@ class Classify(Task):
             )
 
     def network_for(self, base):
-        if self.head_classes and isinstance(base, Classifier):
-            return base
-        return classifier(base, len(self.classes))
+        if not (self.head_classes and isinstance(base, Classifier)):
+            return classifier(base, len(self.classes), pool=self.pool)
+        if self.pool not in (None, base.pool):
+            raise ValueError(
+                f"pool={self.pool!r}: the head of the model was trained with pool={base.pool!r}, "
+                "and is kept: leave out the pool"
+            )
+        return base
 
     def encode_label(self, encoding, label):
         if label is None:  # of a text whose class is only predicted
@@ -65,23 +89,127 @@ class Classify(Task):
     def constant_prediction(self, label):
         return self.most_frequent
 
-    def model_and_batches(self, adaptation, size, rng):
-        """Return, for a probe, the head alone and batches of features, computed once."""
-        if not isinstance(adaptation.method, Probe):
-            return super().model_and_batches(adaptation, size, rng)
-        head = self.network.features_head(self.network.score, self.base.config)
-        zeros = np.zeros(self.base.config.width, self.base.dtype)
-        batches = self.sample(self.features, size, rng)
-        return head, (self.collate(examples, filler=zeros) for examples in batches)
+    # -- probes
 
-    @cached_property
-    def features(self) -> list[tuple]:
-        """The training examples with features in place of ids: (T, D), or (1, D) of a text."""
-        examples = self.examples["train"]
+    def with_base(self, base):
+        other = super().with_base(base)
+        other.forget_features()
+        return other
 
-        def features(indices):
-            ids, _, mask, token_types = self.collate([examples[i] for i in indices])
-            return host(self.network.features(ids, mask=mask, token_types=token_types)[0].data)
+    def forget_features(self) -> None:
+        """Start without cached features and solved probes."""
+        self.cache: dict[tuple, np.ndarray] = {}  # {(pool, split): features}
+        self.solved: dict[str | None, Solution] = {}  # by pool
 
-        rows = map_batches(features, [ids for ids, *_ in examples])
-        return [(row[: len(ids)], label, None) for row, (ids, label, _) in zip(rows, examples)]
+    def features(self, split: str, size: int = 64, progress: Callable = iter) -> np.ndarray:
+        """Return the features (N, D) of the texts, or of the tagged words, of a split.
+
+        size, progress: see `predict`.
+        """
+        if (self.pool, split) not in self.cache:
+            self.read_features(split, [self.network], size, progress)
+        return self.cache[self.pool, split]
+
+    def read_features(self, split, networks: list, size: int = 64, progress: Callable = iter):
+        """Cache the features of a split for networks that differ in their pool alone."""
+        examples = self.examples[split]
+
+        def read(indices):
+            ids, labels, mask, token_types = self.collate([examples[i] for i in indices])
+            inputs = {"mask": mask, "token_types": token_types}
+            if len(networks) == 1:
+                xs = [networks[0].features(ids, **inputs)[0]]
+            else:
+                h, forward = networks[0].states(ids, **inputs)
+                xs = [network.pool_states(h, mask, forward) for network in networks]
+            return zip(*(self.head_inputs(host(x.data), labels) for x in xs))
+
+        rows = map_batches(read, [ids for ids, *_ in examples], size, progress)
+        for network, x in zip(networks, zip(*rows)):
+            self.cache[getattr(network, "pool", None), split] = np.concatenate(x)
+
+    def head_inputs(self, h: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        """Return what is classified of each text, (1, D) or (words, D), of features (B, R, D)."""
+        return list(h)
+
+    def targets(self, split: str) -> np.ndarray:
+        """Return the number of the class of each row of `features`."""
+        return np.array([label for _, label, _ in self.examples[split]])
+
+    def named(self, logits: np.ndarray, split: str) -> list:
+        """Return the prediction for each example of a split, given logits (N, C)."""
+        return [self.classes[c] for c in logits.argmax(1)]
+
+    def predict(self, adaptation, split, size=64, progress=iter):
+        if not isinstance(getattr(adaptation, "method", None), Probe):
+            return super().predict(adaptation, split, size, progress)
+        head = {name: host(p.data) for name, p in adaptation.at["score"].items()}
+        x = self.features(split, size, progress)
+        return self.named(x @ head["W"] + head.get("b", 0), split)
+
+    def solution(self) -> "Solution":
+        """Return the solved probe of the frozen trunk; it is computed once for each pool."""
+        if "dev" not in self.splits:
+            raise ValueError(
+                f"{self.name}: a probe's λ is chosen on 'dev', a split that is missing"
+            )
+        if self.pool not in self.solved:
+            metric, bias = next(iter(self.metrics)), "b" in self.network.score.tensors()
+            x, dev = (extended(self.features(split), bias) for split in ("train", "dev"))
+            score = lambda W: self.compute_metrics(self.named(dev @ W, "dev"), "dev")[metric]
+            with Pool().one_blas_thread():
+                regression = LogisticRegression(x, self.targets("train"), len(self.classes))
+                λ, W = regression.choose(score)
+                self.solved[self.pool] = Solution(λ, W, score(W))
+        return self.solved[self.pool]
+
+    def solve(self, adaptation: Adaptation) -> float:
+        """Set the head in an adaptation that `attach` returned to the solved probe; return its λ.
+
+        λ is chosen by the score on dev.  Raises ValueError if the adaptation trains no head, and
+        see LogisticRegression for features that are not finite.
+        """
+        parts = [m for m in adaptation.leaves() if m.adapts("score")]
+        heads = [m.at["score"] for m in parts if isinstance(m.method, FullFineTuning)]
+        if not heads:
+            raise ValueError(f"{adaptation} does not train the matrix of the head")
+        λ, W, _ = self.solution()
+        width = self.base.config.width
+        for head in heads:
+            for name, rows in ("W", W[:width]), ("b", W[width:]):
+                if name in head:
+                    p = head[name].data
+                    p[...] = np.asarray(rows.astype(p.dtype), like=p)
+        return λ
+
+    def choose_pool(self) -> dict[str, float] | None:
+        """Set the pool to that whose probe has the highest score on dev; return all scores.
+
+        The trunk runs once for all pools that suit the base.  Of equal scores the first pool wins,
+        the usual one.  Returns None and changes nothing if the pool was given, or if the head is
+        trained already.
+        """
+        if not self.pools:
+            return None
+        networks = {p: classifier(self.base, len(self.classes), pool=p) for p in self.pools}
+        for split in ("train", "dev"):
+            self.read_features(split, [*networks.values()])
+        scores = {}
+        for self.pool, self.network in networks.items():
+            scores[self.pool] = self.solution().score
+        self.pool = max(scores, key=scores.get)
+        self.network = networks[self.pool]
+        return scores
+
+
+class Solution(NamedTuple):
+    """A solved probe: λ, the matrix (D, C), with a bias as its last row, and the score on dev."""
+
+    λ: float
+    W: np.ndarray
+    score: float
+
+
+def extended(x: np.ndarray, bias: bool) -> np.ndarray:
+    """Return features (N, D), or (N, D + 1) with a column of ones for a bias."""
+    return np.append(x, np.ones((len(x), 1), x.dtype), 1) if bias else x

@@ -1,6 +1,8 @@
 """Tagging: a class for each word of a text."""
 
-from itertools import chain
+from itertools import chain, islice
+
+import numpy as np
 
 from ..autograd.backend import host
 from ..data.files import DataError
@@ -27,6 +29,8 @@ class Tag(Classify):
         super().fit_labels(list(chain(*labels)))
 
     def network_for(self, base):
+        if self.pool:
+            raise ValueError(f"{self.name}: a tagger reads every word, so it has no pool")
         return TokenClassifier(base, len(self.classes))
 
     def encode_label(self, encoding, words):
@@ -42,6 +46,16 @@ class Tag(Classify):
         logits = self.network(ids, adaptation, mask=mask, token_types=token_types)
         best = host(logits.data.argmax(-1))
         return [[self.classes[c] for c in row[label >= 0]] for row, label in zip(best, labels)]
+
+    def head_inputs(self, h, labels):
+        return [row[label >= 0] for row, label in zip(h, labels)]
+
+    def targets(self, split):
+        return np.array([y for _, labels, _ in self.examples[split] for y in labels if y >= 0])
+
+    def named(self, logits, split):
+        tags = iter([self.classes[c] for c in logits.argmax(1)])
+        return [list(islice(tags, len(words))) for words in self.labels(split)]
 
     def constant_prediction(self, tags):
         return [self.most_frequent] * len(tags)

@@ -1,14 +1,11 @@
 """Tasks: how examples are encoded, what is trained, and how predictions are scored."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
 import minipeft as mp
 from minipeft.data.files import DataError
 from minipeft.methods.template import IGNORED
-from minipeft.tasks.base import Task
 from minipeft.tasks.builtin import TASKS, built_in
 from minipeft.tasks.classify import Classify
 from minipeft.tasks.tag import Tag
@@ -157,37 +154,6 @@ def test_every_user_has_a_row_and_an_adaptation(base, tokenizer):
         p.data[3] = np.random.default_rng(1).normal(size=p.shape[1:])
     changed = [a != b for a, b in zip(before, task.predict(adaptation, "test"))]
     assert {i % task.users for i, different in enumerate(changed) if different} == {3}
-
-
-@pytest.mark.parametrize("kind", [Classify, Tag])
-@pytest.mark.parametrize("family", [mp.Decoder, mp.MaskedLM])
-def test_a_probe_trained_on_features_equals_one_trained_through_the_model(kind, family, tokenizer):
-    config = mp.BertConfig if family is mp.MaskedLM else mp.Config
-    base = family(config(320, 16, layers=2, heads=2, length=72), rng())
-    task = make_task(kind, base.astype(np.float64), tokenizer)
-
-    def train(model_and_batches):
-        """AdamW magnifies differences of rounding: after ten steps they are at most 1e-12."""
-        probe = task.attach(mp.Probe(), rng())
-        network, batches = model_and_batches(probe, 8, rng())
-        trainer = mp.Trainer(network, probe, mp.AdamW(probe.parameters(), 1e-2))
-        return network, trainer.fit(batches, 10, progress=False), probe.parameters()[0].data
-
-    head, losses, W = train(task.model_and_batches)
-    network, slow_losses, slow_W = train(partial(Task.model_and_batches, task))
-    assert np.abs(W - slow_W).max() < 1e-12 < 0.02 < np.abs(slow_W).max()
-    assert losses == pytest.approx(slow_losses, rel=1e-13)
-    assert network is task.network and head.score is network.score
-    assert not hasattr(head, "blocks")
-
-
-@pytest.mark.parametrize("kind", [Classify, Tag])
-def test_features_are_of_the_base_of_the_task(kind, base, tokenizer):
-    task = make_task(kind, base, tokenizer)
-    other = mp.Decoder(base.config, np.random.default_rng(1))
-    x, y = task.features[0][0], task.with_base(other).features[0][0]
-    assert x.shape == y.shape and not np.allclose(x, y)
-    assert np.array_equal(y, make_task(kind, other, tokenizer).features[0][0])
 
 
 # -- texts
