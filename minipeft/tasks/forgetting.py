@@ -1,0 +1,117 @@
+"""What an adaptation forgets: the rise of the loss on general text        McCloskey & Cohen 1989
+
+N passages   T tokens
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import PLAIN
+from ..data.files import DataError, read_prose
+from ..methods.template import IGNORED
+from ..model.transformer import LanguageModel
+from ..training.parallel import map_batches
+from ..world.corpus import documents
+from ..world.vocabulary import END, MASK
+from .base import Task, extra_positions
+
+PASSAGES, LENGTH = 16, 128  # of a general text, at most; the length is in tokens
+BATCH = 4  # passages that are read together: their logits are (4, 128, V)
+SEED = 2  # of documents that no built-in base was trained on
+MASKED = 0.15  # share of words that a masked language model predicts: Devlin et al. 2019, §3.1
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralText:
+    """Held-out passages of general text, and the frozen language model that reads them."""
+
+    base: LanguageModel
+    ids: np.ndarray  # (N, T), masked for an encoder
+    labels: np.ndarray  # (N, T): what is predicted, or IGNORED
+
+    @cached_property
+    def base_loss(self) -> float:
+        """The mean loss of the base without an adaptation, in nats per token."""
+        return mean_loss(self.base, self.ids, self.labels)
+
+
+def mean_loss(
+    model: LanguageModel, ids, labels, select: Callable[[list], Adaptation] = lambda rows: PLAIN
+) -> float:
+    """Return the mean loss of the labels of ids (N, T); select(rows) adapts a batch of the rows."""
+
+    def losses(rows):
+        loss = model.loss(ids[rows], labels[rows], select(rows), count=1)
+        return [float(loss) / len(rows)] * len(rows)
+
+    return sum(map_batches(losses, ids, BATCH)) / max(1, int((model.targets(labels) >= 0).sum()))
+
+
+def general_text(base, tokenizer: Tokenizer, path: Path | None = None) -> GeneralText | None:
+    """Return passages of a file or, for a built-in base, of new documents of its world.
+
+    None for another base without a file, and for a base that does not predict words.
+    Raises DataError for a file that can't be used: it has too few tokens, is not text, or the base
+    does not predict words.
+    """
+    mask = None if base.causal else tokenizer.token_to_id(MASK)
+    if not isinstance(base, LanguageModel) or not base.causal and mask is None:
+        if path:
+            raise DataError(
+                f"{path}: general text needs a base that predicts words, and this "
+                f"{type(base).__name__} does not: leave it out"
+            )
+        return None
+    if path is None and base.folder:
+        return None
+    length = min(LENGTH, base.config.length // 2)  # the rest is for prompts
+    encodings = split(read_prose(path) if path else new_documents(), length, tokenizer)
+    if not encodings:
+        raise DataError(f"{path}: fewer than {length} tokens, which one passage has: use more text")
+    ids = np.array([e.ids for e in encodings])
+    if base.causal:
+        return GeneralText(base, ids, np.where(np.arange(length), ids, IGNORED))
+    words = np.array([e.special_tokens_mask for e in encodings]) == 0
+    masked = words & (np.random.default_rng(SEED).random(ids.shape) < MASKED)
+    return GeneralText(base, np.where(masked, mask, ids), np.where(masked, ids, IGNORED))
+
+
+def new_documents() -> str:
+    """Return documents of the built-in world, joined as in pretraining."""
+    return END.join(islice(documents(np.random.default_rng(SEED)), 8 * PASSAGES))
+
+
+def split(text: str, length: int, tokenizer: Tokenizer) -> list[Encoding]:
+    """Return at most PASSAGES passages of a text, evenly spaced, each with special tokens."""
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(length)
+    first = tokenizer.encode(text)
+    passages = [e for e in (first, *first.overflowing) if len(e.ids) == length]
+    n = min(PASSAGES, len(passages))
+    return [passages[i * len(passages) // n] for i in range(n)]
+
+
+def forgetting(task: Task, adaptation: Adaptation, text: GeneralText | None) -> float | None:
+    """Return the rise of the loss on general text with the adaptation, in nats per token.
+
+    The text is read by the base with its own head, behind the adaptation's prompt and in its
+    template.  Of a bank of users, passage i is read by user i.
+    None without a text, and where the adaptation leaves no room for a passage.
+    """
+    if text is None:
+        return None
+    layout = task.layout(adaptation)
+    needed = text.ids.shape[1] + extra_positions(text.base, adaptation, layout)
+    if needed > text.base.config.length:
+        return None
+    ids = np.array([layout(row) for row in text.ids])
+    labels = np.array([layout(row, IGNORED) for row in text.labels])
+    return mean_loss(text.base, ids, labels, partial(task.select, adaptation)) - text.base_loss
