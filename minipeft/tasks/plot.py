@@ -30,6 +30,7 @@ def plot(report: dict, path, ink: str = INK, paper: str = "white") -> None:
         for name, axes in panels.items():
             PANELS[name](axes, report)
         figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout stays as it is now
         for axes in panels.values():
             place_labels(axes)
         date = {"Date": None} if str(path).endswith("svg") else None  # equal bytes every time
@@ -80,18 +81,20 @@ def plot_tests(axes, report: dict) -> None:
     names = split_name(first), split_name(second)
     labels = {"xlabel": f"{metric}, {title(first)}", "ylabel": f"{metric}, {title(second)}"}
     decorate(axes, f"Scores on {names[0]} and {names[1]}", **labels)
-    plot_diagonal(axes, f"{names[1]} = {names[0]}")
+    plot_diagonal(axes, f"{names[1]} = {names[0]}", [(x, y) for x, _, y, _ in points])
 
 
-def plot_diagonal(axes, text: str) -> None:
-    """Plot y = x, with a text along it."""
+def plot_diagonal(axes, text: str, points: list) -> None:
+    """Plot y = x, with a text along it, far from the points."""
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # they no longer change
     axes.axline((0, 0), slope=1, ls="--", lw=1, color=FAINT, zorder=0)
-    low, high = zip(axes.get_xlim(), axes.get_ylim())
-    middle = (max(low) + min(high)) / 2
+    low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
+    places = np.linspace(low.max(), high.min(), 12)[3:-2]
+    away = abs(places[:, None, None] - np.reshape(points, (-1, 2))) / (high - low)
+    place = places[np.nanmin(away.max(-1), axis=1, initial=1).argmax()]
     style = {"fontsize": 9, "color": FAINT, "ha": "center", "va": "bottom"}
     turned = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
-    axes.text(middle, middle, text, **style, **turned)
+    axes.text(place, place, text, **style, **turned)
 
 
 def plot_sizes(axes, report: dict) -> None:
@@ -167,5 +170,5 @@ def place_labels(axes) -> None:
     markers = [*np.concatenate([anchors - 4, anchors + 4], -1)]
     centres = place(anchors, sizes, markers + lines + extents(words), *extents([axes]))
     for text, offset, size in zip(labels, centres - anchors, sizes):
-        text.set(position=offset, in_layout=False)
+        text.set_position(offset)
         text.arrow_patch.set_visible((abs(offset) - size / 2).max() > GAPS[0] + 1)
