@@ -100,6 +100,7 @@ class Fingerprint:
     network: type  # class of the model
     weights: str | None  # `Module.weights_checksum`
     folder: str | None = field(default=None, compare=False)  # that the model was loaded from
+    pool: str | None = None  # of a Classifier
 
 
 def same_weights(a: str | None, b: str | None) -> bool:

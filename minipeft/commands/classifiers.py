@@ -34,7 +34,7 @@ def read_splits(files: dict, columns: Sequence, rng, shares: dict) -> dict[str, 
     return splits
 
 
-def classify_task(name: str, splits: dict, model, tokenizer) -> Classify:
+def classify_task(name: str, splits: dict, model, tokenizer, pool: str | None = None) -> Classify:
     """Return the classification of examples by the head of the model, or by a new head.
 
     The head is kept if all labels are names of its classes, or are the numbers of all; else a line
@@ -50,7 +50,7 @@ def classify_task(name: str, splits: dict, model, tokenizer) -> Classify:
         why = f"a {type(model).__name__} does not classify texts"
     if why and classes is None:
         print_note(f"a new head is trained, not the model's: {why}")
-    return Classify(name, splits, model, tokenizer, classes=classes)
+    return Classify(name, splits, model, tokenizer, classes=classes, pool=pool)
 
 
 def load_classifier(folder: Path | None, model) -> tuple[Classifier, Adaptation, list[list[str]]]:

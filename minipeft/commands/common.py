@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from rich.console import Console, ConsoleDimensions
@@ -58,6 +58,11 @@ TextColumn = flag(
     tuple[str, ...], "NAME [NAME]", "Column of the texts; two: pairs of texts. (default: text)"
 )
 LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label)")
+Pool = optional(
+    Literal["last", "mean", "first", "cls"],
+    "last|mean|first|cls",
+    "Hidden state of a text that a new head reads; cls: first, after the encoder's pooler.",
+)
 BlockSize = Annotated[int, arg(help="Tokens in each passage of a text.")]
 Config = optional(Path, "FILE", "TOML file of flags; the command line overrides it.")
 Json = flag(bool, help="Print the report as JSON, and nothing else.")

@@ -8,11 +8,12 @@ from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..hf.models.family import HEAD_SUFFIXES, HEADLESS
 from ..hf.peft.folder import TASK_TYPES
+from ..hf.peft.native import as_checkpoint_error
 from ..hf.pretrained import BUILT_IN
 from ..model.heads import Classifier, Features, SpanClassifier
 from ..model.transformer import Transformer
 from ..storage.headers import read_shapes
-from ..storage.json import CheckpointError, hub_hint, read_json
+from ..storage.json import CheckpointError, hub_hint, parse_json, read_json
 from ..tasks.classify import classifier
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -62,22 +63,25 @@ def named_base(folder: Path) -> Path | None:
 def network_for(folder: Path, model: Transformer) -> Transformer:
     """Return the network that the adaptation in a folder was made for.
 
-    It is the model, with a head if the adaptation has one: of the kind that `task_type` says, and
-    with as many classes as the adaptation's head.
+    It is the model, with a head if the adaptation has one: of the kind that `task_type` says, with
+    as many classes as the adaptation's head, and with the pool that it was trained with.
     """
     task = read_json(folder / CONFIG).field("task_type", None, str)
     if task == "FEATURE_EXTRACTION":
         return model if isinstance(model, HEADLESS) else Features(model)
     tensors, metadata = read_shapes(folder / TENSORS)
+    pool = parse_json(metadata.get("base", "{}"), folder / TENSORS).field("pool", None, str)
     for name, (_, shape) in tensors.items():
         if (head := HEAD.search(name)) and len(shape) == 2:
             network = NETWORKS.get(task or metadata.get("network"), Classifier)
             classes = shape[head[2] == "W"]
-            if type(model) is network and model.score.shape[1] == classes:
+            same = type(model) is network and model.score.shape[1] == classes
+            if same and pool in (None, getattr(model, "pool", None)):
                 return model
             bias = f"{name[: head.start(2)]}{'bias' if head[2] == 'weight' else 'b'}" in tensors
             if network is Classifier:
-                return classifier(model, classes, bias)
+                with as_checkpoint_error(folder / TENSORS):
+                    return classifier(model, classes, bias, pool)
             if network is SpanClassifier:
                 return SpanClassifier(model, bias)
             return network(model, classes, bias)

@@ -29,8 +29,8 @@ BUILT_IN: dict[str | Path | None, Path] = {
     "decoder": BASE,
     "encoder": BASE.with_name("encoder"),
 }
-GENERATION = "generation_config.json"
-MODEL_FILES = "model.safetensors", "config.json", GENERATION, *TOKENIZER_FILES  # the first marks it
+GENERATION, POOLING = "generation_config.json", "1_Pooling"
+MODEL_FILES = "model.safetensors", "config.json", GENERATION, POOLING, *TOKENIZER_FILES
 ADAPTATION_FILES = (
     peft.ADAPTER,
     peft.CONFIG,
@@ -72,6 +72,9 @@ def read_model(name, file_class):
     if os.path.lexists(path := folder / GENERATION):
         model.generation_config = check_special_tokens(read_json(path))
         model.generation_config.check_depth()
+    if os.path.lexists(path := folder / POOLING / "config.json"):
+        model.pooling_config = read_json(path)
+        model.pooling_config.check_depth()
     model.folder = None if name in BUILT_IN else str(name)
     return model
 
@@ -127,7 +130,8 @@ def save(
     An adaptation is written in PEFT's format if PEFT has its method, and else in minipeft's own;
     of a method of the reader's own, its dataclass fields are written.
     Of a model and a tokenizer that were loaded, what else their folder says is written again as it
-    was: other settings of config.json, generation_config.json, special tokens, the chat template.
+    was: other settings of config.json, generation_config.json, 1_Pooling, special tokens, the chat
+    template.
     tokenizer: written into the same folder.  dtype: of all numbers: float16, float32,
     float64, or "bfloat16", which NumPy does not have.
     An earlier save in `folder` is replaced; raises CheckpointError for any other folder.
@@ -136,6 +140,7 @@ def save(
         names: tuple[str, ...] = MODEL_FILES
         files = family_of(thing.config).files(thing, dtype)
         files |= {GENERATION: thing.generation_config} if thing.generation_config else {}
+        files |= {f"{POOLING}/config.json": thing.pooling_config} if thing.pooling_config else {}
     elif isinstance(thing, Adaptation | PeftModel):
         γ = thing.adaptation if isinstance(thing, PeftModel) else thing
         names, files = ADAPTATION_FILES, peft.adaptation_files(γ.to("cpu"))
@@ -147,6 +152,7 @@ def save(
     files |= {} if tokenizer is None else tokenizer_files(tokenizer)
     with replace_folder(Path(folder), *names) as new:
         for name, content in files.items():
+            (new / name).parent.mkdir(exist_ok=True)
             (new / name).write_bytes(file_bytes(content, dtype))
 
 

@@ -3,6 +3,7 @@
 B batch   T tokens   R positions   D width   C classes
 """
 
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -241,6 +242,9 @@ class Classifier(Headed):
         super().__init__(trunk, classes, bias)
         self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else NoPooler()
         self.freeze()
+
+    def fingerprint(self):
+        return replace(super().fingerprint(), pool=self.pool)
 
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
         """Return pooled hidden states (B, 1, D), and the Forward."""

@@ -132,6 +132,7 @@ class Transformer(Module):
 
     folder_settings: dict = {}  # config.json of the folder that the model was loaded from
     generation_config: dict = {}  # its generation_config.json
+    pooling_config: dict = {}  # its 1_Pooling/config.json, of sentence-transformers
 
     def __init__(self, config: Config, rng: np.random.Generator):
         c = self.config = config

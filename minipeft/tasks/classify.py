@@ -15,16 +15,7 @@ from ..model.heads import Classifier
 from ..training.logistic import LogisticRegression
 from ..training.parallel import Pool, map_batches
 from .base import Task
-
-
-def pools_for(base) -> list[str]:
-    """Return the pools that suit a base model, the usual one of its kind first.
-
-    It is a decoder's last token, an encoder's [CLS] after its pooler, or, without one, the mean.
-    """
-    if base.causal:
-        return ["last", "mean"]
-    return ["cls", "first", "mean"] if hasattr(base, "pooler") else ["mean", "first"]
+from .pools import folder_pool, pools_for
 
 
 def classifier(base, classes: int, bias: bool = False, pool: str | None = None) -> Classifier:
@@ -37,7 +28,8 @@ class Classify(Task):
 
     classes: what the outputs of the head of `base`, a Classifier, mean: the head is kept.
     None: the classes are those of the training examples, and the head is new.
-    pool: what a new head reads, see Classifier.  None: the usual pool, until `choose_pool`.
+    pool: what a new head reads, see Classifier.  None: what the base's folder asks for; else the
+    usual pool of such a base, until `choose_pool`.
 
     The trunk is frozen, so the features that a Probe reads are computed once, and it is solved.
     """
@@ -46,7 +38,8 @@ class Classify(Task):
         self.head_classes, self.pool = classes, pool
         super().__init__(*args, **options)
         is_new = isinstance(self.network, Classifier) and self.network is not self.base
-        self.pools = pools_for(self.base) if is_new and not pool else []  # to choose from
+        is_free = is_new and not (pool or folder_pool(self.base))
+        self.pools = pools_for(self.base) if is_free else []  # to choose from
         self.pool = getattr(self.network, "pool", None)
         self.forget_features()
 
@@ -62,7 +55,7 @@ class Classify(Task):
 
     def network_for(self, base):
         if not (self.head_classes and isinstance(base, Classifier)):
-            return classifier(base, len(self.classes), pool=self.pool)
+            return classifier(base, len(self.classes), pool=self.pool or folder_pool(base))
         if self.pool not in (None, base.pool):
             raise ValueError(
                 f"pool={self.pool!r}: the head of the model was trained with pool={base.pool!r}, "
@@ -186,8 +179,8 @@ class Classify(Task):
         """Set the pool to that whose probe has the highest score on dev; return all scores.
 
         The trunk runs once for all pools that suit the base.  Of equal scores the first pool wins,
-        the usual one.  Returns None and changes nothing if the pool was given, or if the head is
-        trained already.
+        the usual one.  Returns None and changes nothing if the pool was given, by the caller or by
+        the folder of the base, or if the head is trained already.
         """
         if not self.pools:
             return None

@@ -1,14 +1,15 @@
 """Folders of adaptations, in PEFT's format, or in minipeft's own for what PEFT does not have.
 
 adapter_config.json and adapter_model.safetensors say what is computed.  The metadata of the latter,
-which PEFT ignores, says more: `minipeft` is the method, `base` identifies the base model, and
-`network` is the class of the model.  reparametrization.safetensors has the reparametrisation
-network, which only further training needs.
+which PEFT ignores, says more: `minipeft` is the method, `base` identifies the base model and the
+pool of a Classifier, and `network` is the class of the model.  reparametrization.safetensors has
+the reparametrisation network, which only further training needs.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ from ...storage.json import CheckpointError, parse_json, read_json
 from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile, named_arrays
 from ..models import family_of
+from ..models.family import DEFAULT_POOL
 from .ia3 import read_ia3, write_ia3
 from .lora import read_lora, write_lora
 from .modules_to_save import (
@@ -115,7 +117,7 @@ def adaptation_files(γ: Adaptation) -> dict:
     folded = fold(γ)
     record = {
         "minipeft": json.dumps(method_to_json(γ.method)),
-        "base": json.dumps(base_fields(γ.made_for)),
+        "base": json.dumps(base_fields(replace(γ.made_for, pool=pool_of(folded)))),
         "network": network_of(folded).__name__,
     }
     config, arrays, metadata = to_folder_format(folded)
@@ -131,15 +133,20 @@ def contains_each(γ: Adaptation) -> bool:
 
 
 def base_fields(base: Fingerprint) -> dict:
-    """Return what tells one base model from another: its configuration and a checksum."""
-    weights = {"weights": base.weights} if base.weights else {}
-    return json.loads(json.dumps(vars(base.config) | weights))
+    """Return what tells one base model from another: its configuration, a checksum, a pool."""
+    more = {name: x for name in ("weights", "pool") if (x := getattr(base, name))}
+    return json.loads(json.dumps(vars(base.config) | more))
 
 
 def network_of(γ: Adaptation) -> type:
     """Return the class of the model that γ is for; if γ has a head, the model with that head."""
     heads = [m.made_for.network for m in γ.leaves() if type(m.method) is Probe]
     return heads[0] if heads else γ.made_for.network
+
+
+def pool_of(γ: Adaptation) -> str | None:
+    """Return the pool of the Classifier that γ, or a part of it, is for, None without one."""
+    return next((m.made_for.pool for m in γ.leaves() if m.made_for and m.made_for.pool), None)
 
 
 def to_folder_format(γ: Adaptation):
@@ -160,7 +167,8 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
     family, task = family_of(c), TASK_TYPES.get(network)
     full = lambda path: family.full_hf_name(path, network, c)
     task = None if task in WITH_HEAD and not probe else task
-    if prompt and task is None:
+    pool = pool_of(probe) if probe else None
+    if prompt and task is None or pool not in (None, DEFAULT_POOL[c.causal]):
         raise NotInPeft
     if prompt:
         config, arrays = write_prompt(mains[0], peft_type)
