@@ -6,7 +6,7 @@ A box is (left, bottom, right, top); N labels, C places for each.
 import numpy as np
 
 TURNS = np.arange(16) * np.pi / 8
-GAPS = 6.0, 14.0, 24.0, 38.0, 56.0  # between a point and the box of its label
+GAPS = 5.0, 14.0, 24.0, 38.0, 56.0  # between a point and the box of its label
 SWEEPS = 4
 
 
@@ -27,14 +27,14 @@ def place(anchors, sizes, obstacles, bounds) -> np.ndarray:
     centres = anchors[:, None] + steps * (sizes[:, None] / 2 + gaps[:, None])  # (N, C, 2)
     places = np.concatenate([centres - sizes[:, None] / 2, centres + sizes[:, None] / 2], -1)
     outside = (sizes[:, 0] * sizes[:, 1])[:, None] - overlap(places, np.reshape(bounds, (1, 4)))
-    fixed = 10 * outside + 4 * overlap(places, obstacles) + gaps  # (N, C)
+    fixed = 10 * outside + overlap(places, obstacles) + gaps  # (N, C)
 
     chosen = np.zeros(len(anchors), int)
     for turn in range(SWEEPS * len(anchors)):
         i = turn % len(anchors)
         others = [j for j in range(min(turn, len(anchors))) if j != i]  # those that have a place
         covered = overlap(places[i], places[others, chosen[others]])
-        chosen[i] = np.argmin(np.round(fixed[i] + 10 * covered, 6))
+        chosen[i] = np.argmin(np.round(fixed[i] + 4 * covered, 6))
     return centres[np.arange(len(anchors)), chosen]
 
 

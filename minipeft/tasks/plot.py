@@ -28,6 +28,7 @@ def plot(report: dict, path, ink: str = INK, paper: str = "white") -> None:
         figure = Figure((10, 7.6 if two_tests else 3.8), layout="constrained")
         panels = figure.subplot_mosaic(mosaic if two_tests else [["sizes", "losses", "legend"]])
         for name, axes in panels.items():
+            axes.margins(0.1)
             PANELS[name](axes, report)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout stays as it is now
