@@ -29,9 +29,10 @@ def percent(share: float) -> str:
 
 
 def spread(result: dict, test: str, metric: str) -> str:
-    """Return the mean and the standard deviation of the scores on a test split, in percent."""
+    """Return the mean and, of several runs, the standard deviation on a test split, in percent."""
     score = result[test][metric]
-    return f"{percent(score['mean'])} ± {percent(score['std'])}"
+    mean, std = percent(score["mean"]), percent(score["std"])
+    return f"{mean} ± {std}" if len(score["runs"]) > 1 else mean
 
 
 def rows(report: dict) -> Iterator[list[str]]:
@@ -48,7 +49,7 @@ def rows(report: dict) -> Iterator[list[str]]:
         columns["forgets"] = forgets
     columns["lr"] = lambda result: "" if result["lr"] is None else f"{result['lr']:.2g}"
     columns["s/run"] = lambda result: f"{result['seconds_per_run']:.1f}"
-    columns["peak MiB"] = lambda result: f"{result['peak_bytes'] / 2**20:.0f}"
+    columns["peak MiB"] = peak
 
     fill = lambda *cells: [*cells, *[""] * (1 + len(columns) - len(cells))]
     yield ["method", *columns]
@@ -70,6 +71,11 @@ def progress(result: dict) -> str:
 def forgets(result: dict) -> str:
     """Return by how many nats per token the loss on general text rises, where it is known."""
     return f"{result['forgets']['mean']:z.2f}" if result["forgets"] else ""
+
+
+def peak(result: dict) -> str:
+    """Return the most memory that a training step takes, in MiB, where there are steps."""
+    return "" if result["peak_bytes"] is None else f"{result['peak_bytes'] / 2**20:.0f}"
 
 
 def solved(result: dict) -> bool:
@@ -119,9 +125,10 @@ def legend_of_columns(report: dict) -> Iterator[str]:
         )
     if any(result["forgets"] for result in results):
         yield "forgets: rise of the loss on held-out general text, in nats per token."
-    pilot = count(report["plan"]["pilot_steps"], "step")
+    plan = report["plan"]
+    pilot = f", the best on dev in a pilot of {count(plan['pilot_steps'], 'step')}"
     yield (
-        f"lr: learning rate, the best on dev in a pilot of {pilot}.  s/run: seconds of one "
+        f"lr: learning rate{'' if len(plan['lrs']) == 1 else pilot}.  s/run: seconds of one "
         "training run.  peak MiB: most memory allocated in a training step."
     )
 
@@ -152,11 +159,12 @@ def clear(report: dict, test: str) -> bool:
     The variance of n scores between 0 and 1 with mean p is at most p (1 - p): that of their mean is
     at most p (1 - p) / n, plus that over seeds.
     """
-    metric, n, seeds = report["metric"], report["examples"][test], report["plan"]["seeds"]
+    metric, n = report["metric"], report["examples"][test]
     highest = max(scores[test][metric] for scores in report["baselines"].values())
     for result in report["results"]:
-        p, std = result[test][metric]["mean"], result[test][metric]["std"]
-        if p - 2 * (p * (1 - p) / n + std**2 / seeds) ** 0.5 > highest:
+        score = result[test][metric]
+        p = score["mean"]
+        if p - 2 * (p * (1 - p) / n + score["std"] ** 2 / len(score["runs"])) ** 0.5 > highest:
             return True
     return False
 

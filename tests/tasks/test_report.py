@@ -33,7 +33,7 @@ def test_the_table_has_the_fields_of_each_method():
         + ["dev half → end", "forgets", "lr", "s/run", "peak MiB"],
         ["majority class", "0", "50.0", "50.0", "", "", "", "", ""],
         ["untrained base", "0", "54.0", "54.0", "", "", "", "", ""],
-        ["probe", "256", "70.0 ± 1.0", "65.0 ± 1.0", "70.0", "", "", "0.0", "0"],
+        ["probe", "256", "70.0", "65.0", "70.0", "", "", "0.0", ""],
         ["lora", "512", "71.0 ± 1.0", "66.0 ± 1.0", "69.0 → 71.0", "0.10", "0.005", "1.5", "1"],
         ["ceiling", "", "100.0", "100.0", "", "", "", "", ""],
     ]
@@ -51,6 +51,11 @@ def test_what_is_not_measured_has_no_column_and_no_line():
 def test_a_loss_that_falls_by_nothing_has_no_sign():
     report = make_report(results=[result("lora", 1) | {"forgets": score(-0.001)}])
     assert [*rows(report)][3][5] == "0.00"
+
+
+def test_a_score_of_one_run_has_no_deviation():
+    lora = result("lora", 1) | {"test": {"accuracy": score(0.7, 0.0, 1)}}
+    assert [*rows(make_report(results=[lora]))][3][2] == "70.0"
 
 
 def test_other_metrics_and_scores_that_are_no_numbers_are_shown():
@@ -84,6 +89,12 @@ def test_the_legend_says_which_states_are_pooled(pools, line):
 def test_the_legend_says_how_a_probe_is_solved():
     lines = legend(make_report(["probe", "lora"])).splitlines()
     assert "probe: solved exactly, with an L2 penalty of 0.001." in lines
+
+
+def test_a_learning_rate_that_was_given_has_no_pilot():
+    report = make_report()
+    assert "lr: learning rate, the best on dev in a pilot of 10 steps." in legend(report)
+    assert "lr: learning rate.  s/run" in legend(make_report(plan=report["plan"] | {"lrs": [0.1]}))
 
 
 @pytest.mark.parametrize(
