@@ -86,14 +86,18 @@ def plot_tests(axes, report: dict) -> None:
 
 
 def plot_diagonal(axes, text: str, points: list) -> None:
-    """Plot y = x, with a text along it, far from the points."""
+    """Plot y = x, in dashes that labels avoid, with a text along it, far from the points."""
+    from matplotlib.collections import LineCollection
+
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # they no longer change
-    axes.axline((0, 0), slope=1, ls="--", lw=1, color=FAINT, zorder=0)
     low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
-    places = np.linspace(low.max(), high.min(), 12)[3:-2]
+    ends = np.linspace(low.max(), high.min(), 81)
+    dashes = np.repeat(ends[:80].reshape(40, 2, 1), 2, axis=2)  # from (x, x) to (y, y)
+    axes.add_collection(LineCollection(dashes, lw=1, color=FAINT, zorder=0))
+    places = ends[25:65:3]
     away = abs(places[:, None, None] - np.reshape(points, (-1, 2))) / (high - low)
     place = places[np.nanmin(away.max(-1), axis=1, initial=1).argmax()]
-    style = {"fontsize": 9, "color": FAINT, "ha": "center", "va": "bottom"}
+    style = {"fontsize": 9, "color": FAINT, "ha": "center", "va": "bottom", "clip_on": True}
     turned = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
     axes.text(place, place, text, **style, **turned)
 
