@@ -93,7 +93,7 @@ def plot_diagonal(axes, text: str, points: list) -> None:
     low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
     ends = np.linspace(low.max(), high.min(), 81)
     dashes = np.repeat(ends[:80].reshape(40, 2, 1), 2, axis=2)  # from (x, x) to (y, y)
-    axes.add_collection(LineCollection(dashes, lw=1, color=FAINT, zorder=0))
+    axes.add_collection(LineCollection([*dashes], lw=1, color=FAINT, zorder=0))
     places = ends[25:65:3]
     away = abs(places[:, None, None] - np.reshape(points, (-1, 2))) / (high - low)
     place = places[np.nanmin(away.max(-1), axis=1, initial=1).argmax()]
