@@ -31,6 +31,7 @@ from .data.files import DataError
 from .hf import CheckpointError
 from .methods import METHODS, method
 from .training.interrupt import Interrupted
+from .training.lbfgs import NotConverged
 from .training.parallel import keep_memory
 from .training.trainer import NonFinite
 
@@ -171,7 +172,7 @@ def main(args: list[str] | None = None) -> None:
         code, message = 2, error
     except MemoryError as error:
         code, message = 4, f"out of memory: {error}"
-    except NonFinite as error:
+    except (NonFinite, NotConverged) as error:
         code, message = 5, error
     except Interrupted as stop:
         name = signal.Signals(stop.code - 128).name

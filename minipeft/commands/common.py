@@ -61,7 +61,9 @@ LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label
 Pool = optional(
     Literal["last", "mean", "first", "cls"],
     "last|mean|first|cls",
-    "Hidden state of a text that a new head reads; cls: first, after the encoder's pooler.",
+    "Hidden state of a text that a new head reads; cls: first, after the encoder's pooler. "
+    "(default: what 1_Pooling in the model's folder says; without it, compare takes the best on "
+    "dev, and train takes last for a decoder, cls for an encoder)",
 )
 BlockSize = Annotated[int, arg(help="Tokens in each passage of a text.")]
 Config = optional(Path, "FILE", "TOML file of flags; the command line overrides it.")

@@ -4,7 +4,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import starmap
 from operator import or_
@@ -41,6 +41,7 @@ from .common import (
     Json,
     LabelColumn,
     Model,
+    Pool,
     Test,
     TextColumn,
     check_at_least,
@@ -52,6 +53,10 @@ from .common import (
 from .work import empty, keep_settings, resumable_part
 
 MOST = 320  # passages of the held-out tenth of a text that are evaluated
+OF_STEPS = (  # flags without a meaning for a probe, which is solved at once
+    *("steps", "batch_size", "lr", "lr_scheduler", "warmup_steps", "micro_batches"),
+    *("save_steps", "patience", "resume"),
+)
 
 
 def method_choice(name, method):
@@ -75,6 +80,7 @@ class Job:
     splits: list  # "dev", what is held out, and "test", if there is such a file
     facts: dict  # what else is reported
     classes: list | None = None  # names
+    solve: Callable | None = None  # solves a probe and returns its λ; None: it must be trained
 
     def cost(self):
         """Return a number that is lower the better the adaptation is."""
@@ -100,12 +106,14 @@ class Train(Command):
     data: File
     """A text (.txt, .md), or examples with labels (.jsonl, .json, .csv, .tsv)."""
     out: Folder
-    """Folder for the adaptation, metrics.jsonl and, for examples, labels.json."""
+    """Folder for the adaptation, metrics.jsonl and, for examples, labels.json.  A probe is solved
+    at once: it has no steps, and no metrics.jsonl."""
     dev: Dev = None
     test: Test = None
     model: Model = None
     text_column: TextColumn = ("text",)
     label_column: LabelColumn = "label"
+    pool: Pool = None
     steps: int = 300
     """Steps of the optimizer, AdamW."""
     batch_size: int = 16
@@ -154,10 +162,14 @@ class Train(Command):
             model, tokenizer, np.random.default_rng(self.seed)
         )
         start = time.monotonic()
-        self.fit(job, part)
+        if job.solve:
+            job.facts["l2"] = job.solve()
+        else:
+            self.fit(job, part)
         with replace_folder(self.out, ADAPTATION_FILES[0]) as new:
             hf.save(job.adaptation, new)
-            shutil.copy(part / "metrics.jsonl", new)
+            if not job.solve:
+                shutil.copy(part / "metrics.jsonl", new)
             if job.classes:
                 write_labels(new, job.classes)
         empty(part)
@@ -175,6 +187,11 @@ class Train(Command):
         check_at_least(0, warmup_steps=self.warmup_steps, seed=self.seed)
         if self.lr is not None:
             check_lr(self.lr)
+        default = {f.name: f.default for f in fields(self)}
+        given = [name for name in OF_STEPS if getattr(self, name) != default[name]]
+        if given and isinstance(self.method, Probe):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(f"a probe is solved at once, without steps: leave out {flags}")
 
     def fit(self, job: Job, part: Path):
         """Train, with checkpoints and metrics.jsonl in the folder `part`."""
@@ -205,7 +222,7 @@ class Train(Command):
         """Return, by flag, what must be equal to resume; `Trainer` checks model and method."""
         files = {"data": self.data, "dev": self.dev}
         names = "text_column", "label_column", "steps", "batch_size", "block_size", "lr_scheduler"
-        names += "warmup_steps", "seed", "micro_batches", "patience"
+        names += "warmup_steps", "seed", "micro_batches", "patience", "pool"
         names += ("save_steps",) if self.patience else ()  # then it says when to evaluate
         settings = {name: getattr(self, name) for name in names} | {"lr": lr}
         checked = lambda path: path and f"{path.name}, checksum {crc32(path.read_bytes()):08x}"
@@ -213,6 +230,8 @@ class Train(Command):
 
     def on_text(self, model, tokenizer, rng):
         """Return the training of a language model on a text, whose last tenth is held out."""
+        if self.pool:
+            raise ValueError(f"--pool is for examples with labels, and {self.data} is a text")
         if isinstance(self.method, Probe):
             raise ValueError(
                 f"probe trains the head of a classifier, and {self.data} has no labels: use "
@@ -253,13 +272,17 @@ class Train(Command):
         files = {"train": self.data, "dev": self.dev, "test": self.test}
         columns = self.text_column, self.label_column
         splits = read_splits(files, columns, rng, {"dev": 0.1})
-        task = classify_task(str(self.data), splits, model, tokenizer)
+        task = classify_task(str(self.data), splits, model, tokenizer, self.pool)
         adaptation = task.attach(self.method, rng)
         network, batches = task.model_and_batches(adaptation, self.batch_size, rng)
         baseline = lambda split: {"majority_accuracy": task.majority(split)["accuracy"]}
         evaluate = lambda split: task.evaluate(adaptation, split)
-        facts, tested = {"truncated": task.truncated(adaptation)}, ["dev", *task.tests]
-        return Job(network, adaptation, batches, evaluate, baseline, tested, facts, task.classes)
+        facts = {"truncated": task.truncated(adaptation), "pool": task.pool}
+        job = Job(network, adaptation, batches, evaluate, baseline, ["dev", *task.tests], facts)
+        job.classes = task.classes
+        if isinstance(self.method, Probe):
+            job.solve = lambda: task.solve(adaptation)
+        return job
 
     def show(self, report):
         trained, share = report["trained_params"], 100 * report["trained_share"]
@@ -275,6 +298,9 @@ class Train(Command):
                 accuracy = 100 * report[f"{prefix}accuracy"]
                 majority = 100 * report[f"{prefix}majority_accuracy"]
                 print_line(f"{name} accuracy: {accuracy:.1f} %; majority class: {majority:.1f} %")
+        if "pool" in report:
+            λ = f", λ = {report['l2']:.3g}" if "l2" in report else ""
+            print_line(f"pool: {report['pool']}{λ}")
         if report.get("truncated"):
             print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
         print_line(f"saved in {report['out']}")
