@@ -23,6 +23,7 @@ from ..world.vocabulary import END, MASK
 from .base import Task, extra_positions
 
 PASSAGES, LENGTH = 16, 128  # of a general text, at most; the length is in tokens
+CHARACTERS = 10**6  # of a text, at most: to encode them takes a second
 BATCH = 4  # passages that are read together: their logits are (4, 128, V)
 SEED = 2  # of documents that no built-in base was trained on
 MASKED = 0.15  # share of words that a masked language model predicts: Devlin et al. 2019, §3.1
@@ -89,11 +90,14 @@ def new_documents() -> str:
 
 
 def split(text: str, length: int, tokenizer: Tokenizer) -> list[Encoding]:
-    """Return at most PASSAGES passages of a text, evenly spaced, each with special tokens."""
+    """Return at most PASSAGES passages of a text, evenly spaced, each with special tokens.
+
+    They are of its first million characters.
+    """
     tokenizer = Tokenizer.from_str(tokenizer.to_str())
     tokenizer.no_padding()
     tokenizer.enable_truncation(length)
-    first = tokenizer.encode(text)
+    first = tokenizer.encode(text[:CHARACTERS])
     passages = [e for e in (first, *first.overflowing) if len(e.ids) == length]
     n = min(PASSAGES, len(passages))
     return [passages[i * len(passages) // n] for i in range(n)]

@@ -6,6 +6,7 @@ import pytest
 import minipeft as mp
 from minipeft.data.files import DataError
 from minipeft.methods.template import IGNORED
+from minipeft.tasks import forgetting as module
 from minipeft.tasks.classify import Classify
 from minipeft.tasks.forgetting import PASSAGES, forgetting, general_text
 from minipeft.tasks.write import Imitate
@@ -93,11 +94,19 @@ def test_text_of_another_base_is_in_a_file(base, tokenizer, tmp_path):
         general_text(base, tokenizer, path)
 
 
-def test_passages_are_from_all_of_a_long_file(tmp_path):
+def test_passages_are_from_all_of_a_long_file(tmp_path, monkeypatch):
     path = tmp_path / "general.txt"
     path.write_text(" ".join(str(i) for i in range(2000)))
-    shown = [TOKENIZER.decode(row.tolist()) for row in general_text(DECODER, TOKENIZER, path).ids]
-    assert len(shown) == PASSAGES and shown[0].startswith("0 1 2 ") and " 18" in shown[-1]
+
+    def shown():
+        return [
+            TOKENIZER.decode(row) for row in general_text(DECODER, TOKENIZER, path).ids.tolist()
+        ]
+
+    first, *_, last = shown()
+    assert len(shown()) == PASSAGES and first.startswith("0 1 2 ") and " 18" in last
+    monkeypatch.setattr(module, "CHARACTERS", 4000)  # to about the number 1000
+    assert shown()[0] == first and " 9" in shown()[-1]
 
 
 @pytest.mark.parametrize("make", [mp.Features, lambda base: mp.Classifier(base, 2)])
