@@ -16,7 +16,7 @@ from ..methods.template import Layout
 from ..model.heads import Headed
 from ..model.transformer import Decoder
 from ..tasks.base import extra_positions
-from ..training.parallel import Pool
+from ..training.parallel import Pool, slices
 from .common import print_note, progress
 from .folders import network_for
 
@@ -72,7 +72,7 @@ def split_passages(ids: list[int], length: int, source) -> np.ndarray:
 def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarray) -> float:
     """Return the mean loss of the tokens of passages (N, T)."""
     ids, labels = layout.language(passages)
-    batches = [slice(start, start + BATCH) for start in range(0, len(ids), BATCH)]
+    batches = slices(len(ids), BATCH)
 
     def total(batch):
         with no_grad():

@@ -3,15 +3,16 @@
 import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from ..autograd.tensor import Tensor, grad, no_grad
 
-TOKENS = 400  # smallest shard, in tokens: below, smaller matrix products are slower
-WORK = 2e8  # smallest shard, in multiplications: below, a thread costs more time than it saves
+TOKENS = 100  # smallest shard, in tokens: below, smaller matrix products are slower
+WORK = 3.5e8  # smallest shard, in multiplications: 400 tokens of a model of a million parameters
 MOST = 8  # largest number of shards
 
 
@@ -53,22 +54,50 @@ def gradients(loss, adaptation, shards, pool):
     return value, grad(resolved.parameters(), adaptation.parameters(), sums)
 
 
+class OneBlasThread:
+    """Context manager that limits BLAS, in the whole process, to one thread.
+
+    With more threads BLAS adds in another order, so the bits of a product would depend on their
+    number.  Several threads may be inside at a time: the last one that leaves lifts the limit.
+    threadpoolctl obeys one thread until `clear_controlling_thread` lets another one take over.
+    """
+
+    blas = cached_property(lambda self: ThreadpoolController())
+
+    def __init__(self):
+        self.lock, self.inside = Lock(), 0
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                OpenBLASController.clear_controlling_thread(force=True)
+                self.limit = self.blas.limit(limits=1, user_api="blas")
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                OpenBLASController.clear_controlling_thread(force=True)
+                self.limit.restore_original_limits()
+
+
+ONE_BLAS_THREAD = OneBlasThread()
+
+
 class Pool:
     """Pool of threads, by default one for each core."""
 
     def __init__(self, workers=None):
         self.threads = ThreadPoolExecutor(workers or os.cpu_count())
-        self.blas = ThreadpoolController()
 
     def map(self, f, items):
         """Yield f(item) for each item, in order; a single one runs in the calling thread."""
         return self.threads.map(f, items) if len(items) > 1 else map(f, items)
 
-    @contextmanager
     def one_blas_thread(self):
         """Return a context manager that limits BLAS to one thread for each thread of the pool."""
-        with self.blas.limit(limits=1, user_api="blas"):
-            yield
+        return ONE_BLAS_THREAD
 
 
 def keep_memory():
@@ -91,6 +120,12 @@ def keep_memory():
         mallopt(option, value)
 
 
+def slices(n: int, size: int) -> list[slice]:
+    """Return slices of at most `size` of n rows: at least MOST, so that each thread has one."""
+    size = max(1, min(size, -(-n // MOST)))
+    return [slice(at, at + size) for at in range(0, n, size)]
+
+
 def map_batches(f, rows, size=64, progress=iter):
     """Return a list with the result of f for each row, in order; batches run in threads.
 
@@ -100,7 +135,7 @@ def map_batches(f, rows, size=64, progress=iter):
     progress: returns the iterator of finished batches that it is given, with a progress bar.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    batches = [order[at : at + size] for at in range(0, len(order), size)]
+    batches = [order[part] for part in slices(len(rows), size)]
     pool, results = Pool(), {}
 
     def run(indices):

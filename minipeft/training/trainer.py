@@ -119,7 +119,7 @@ class Trainer:
 
         with self.pool.one_blas_thread():
             value, grads = gradients(loss, self.adaptation, shards, self.pool)
-        value, self.norm = loss_and_norm(value, grads)
+            value, self.norm = loss_and_norm(value, grads)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
         self.optimizer.step(clip_by_norm(grads, self.clip, self.norm), self.lr(self.t))
