@@ -9,14 +9,14 @@ import numpy as np
 from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
-from ..autograd.tensor import no_grad
 from ..data.files import READERS, DataError, holds_examples
 from ..data.words import count
 from ..methods.template import Layout
 from ..model.heads import Headed
 from ..model.transformer import Decoder
+from ..tasks import forgetting
 from ..tasks.base import extra_positions
-from ..training.parallel import Pool, slices
+from ..training.parallel import slices
 from .common import print_note, progress
 from .folders import network_for
 
@@ -72,15 +72,8 @@ def split_passages(ids: list[int], length: int, source) -> np.ndarray:
 def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarray) -> float:
     """Return the mean loss of the tokens of passages (N, T)."""
     ids, labels = layout.language(passages)
-    batches = slices(len(ids), BATCH)
-
-    def total(batch):
-        with no_grad():
-            return float(model.loss(ids[batch], labels[batch], adaptation)) * len(ids[batch])
-
-    pool = Pool()
-    with pool.one_blas_thread(), progress("evaluating", len(batches)) as track:
-        return sum(track(pool.map(total, batches))) / len(ids)
+    with progress("evaluating", len(slices(len(ids), BATCH))) as bar:
+        return forgetting.mean_loss(model, ids, labels, lambda rows: adaptation, BATCH, bar)
 
 
 def check_base_loss(loss: float, model) -> float:

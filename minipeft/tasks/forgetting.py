@@ -44,15 +44,24 @@ class GeneralText:
 
 
 def mean_loss(
-    model: LanguageModel, ids, labels, select: Callable[[list], Adaptation] = lambda rows: PLAIN
+    model: LanguageModel,
+    ids: np.ndarray,
+    labels: np.ndarray,
+    select: Callable[[list], Adaptation] = lambda rows: PLAIN,
+    size: int = BATCH,
+    progress: Callable = iter,
 ) -> float:
-    """Return the mean loss of the labels of ids (N, T); select(rows) adapts a batch of the rows."""
+    """Return the mean loss of the labels of ids (N, T).
+
+    select: returns the adaptation of some rows.  size, progress: see `map_batches`.
+    """
 
     def losses(rows):
         loss = model.loss(ids[rows], labels[rows], select(rows), count=1)
         return [float(loss) / len(rows)] * len(rows)
 
-    return sum(map_batches(losses, ids, BATCH)) / max(1, int((model.targets(labels) >= 0).sum()))
+    total = sum(map_batches(losses, ids, size, progress))
+    return total / max(1, int((model.targets(labels) >= 0).sum()))
 
 
 def general_text(base, tokenizer: Tokenizer, path: Path | None = None) -> GeneralText | None:
