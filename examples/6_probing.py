@@ -57,8 +57,8 @@ def word_features(examples):
 # ## A probe for each layer, and a control task
 #
 # A probe is p(y|h) = softmax(W h), one matrix. A stronger classifier could compute the property by
-# itself, which would say little about the layer. The probes of all layers form one bank and are
-# trained together.
+# itself, which would say little about the layer. The probes of all layers form one bank. The loss
+# of a probe is convex, and `train_probes` solves it, with a penalty `l2` on the matrix.
 #
 # Does a probe find a property, or does it memorise the training examples? Hewitt & Liang 2019 train
 # a second probe on a control task: random labels, one for each word (here also for each text). Its
@@ -122,11 +122,12 @@ assert (review["OOD"][1:] > 0.6).all()
 # %%
 word = probe_layers("word", word_features, tags.splits(), {"train": 500, "test": 250, "ood": 250})
 assert word["test"][0] < 0.92 and (word["test"][1:] > 0.97).all()
-assert (word["selectivity"][1:] > 1.5 * word["selectivity"][0]).all()
+assert abs(word["selectivity"][0]) < 0.1 < word["selectivity"][1:].min()
 assert word["OOD"][0] > word["OOD"][1:].max()
 
 # %% [markdown]
-# Embeddings do not depend on the context, so their probe memorises words: it is almost as good at
-# the control task. One block is enough to distinguish "the cost" from "they cost", and "her book"
-# from "saw her". Its probe is no better at the control task, so it does not just memorise more: the
-# selectivity doubles. But in sentences of other forms the word alone is the better guide.
+# Embeddings do not depend on the context, so their probe memorises words: it is as good at the
+# control task. One block is enough to distinguish "the cost" from "they cost", and "her book" from
+# "saw her". Its probe is worse at the control task, so it does not memorise more: the selectivity
+# is a quarter, not 0. But in sentences of other forms the word alone is the better guide. A weaker
+# penalty, such as l2=1e-4, lets every probe memorise more.

@@ -14,12 +14,11 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import stack
 from ..autograd.backend import host
-from ..data.batches import shuffled_batches
 from ..methods import Probe
 from ..methods.recorder import Recorder
 from ..model.heads import Head, TokenClassifier, TokenHead, pooling
-from ..training.optim import AdamW, schedule
-from ..training.trainer import Trainer
+from ..training.logistic import LogisticRegression
+from ..training.parallel import Pool
 
 
 def every_layer(model, ids, mask=None, token_types=None) -> np.ndarray:
@@ -49,10 +48,6 @@ class LayerHead(TokenHead):
         check_classes(classes)
         super().__init__(TokenClassifier(model, classes).score, model.config)
 
-    def loss_at(self, *batch, **options):
-        """Return the sum of the states' losses, so that each probe is trained as if alone."""
-        return (self.config.layers + 1) * super().loss_at(*batch, **options)
-
     def labels_of_states(self, x, y) -> np.ndarray:
         """Return the labels y (N,) of features x (S, N, D), checked, for each state: (S, N)."""
         y, c = Head.targets(self, y), self.config
@@ -71,20 +66,22 @@ def check_classes(classes: int) -> None:
         raise ValueError(f"classes={classes}: a probe needs at least two classes")
 
 
-def train_probes(
-    head: LayerHead, x, y, steps: int = 300, size: int = 256, lr: float = 1e-2, seed: int = 0
-) -> Adaptation:
-    """Return a bank of probes, one for each state, trained on x (S, N, D) and labels y (N,).
+def train_probes(head: LayerHead, x, y, l2: float = 1e-2) -> Adaptation:
+    """Return a bank of probes, one for each state, solved for x (S, N, D) and labels y (N,).
 
-    size: examples in a batch.
+    l2: λ of each probe's penalty λ/2 ‖W‖², as a multiple of the mean square of its features.
+    For its errors see LogisticRegression.
     """
     probes, y = stack([Probe().attach(head)] * len(x)), head.labels_of_states(x, y)
-    batches = shuffled_batches(range(y.shape[1]), size, np.random.default_rng(seed))
-    optimizer = AdamW(probes.parameters(), lr)
-    # clipping would scale by the norm of all gradients, so each probe would depend on the others
-    decay = schedule("linear", steps)
-    trainer = Trainer(head, probes, optimizer, schedule=decay, clip=np.inf)
-    trainer.fit(((x[:, rows], y[:, rows]) for rows in batches), steps, progress=False)
+    (W,) = probes.parameters()
+
+    def solve(s):
+        regression = LogisticRegression(x[s], y[s], head.score.shape[1])
+        W.data[s] = np.asarray(regression.solve(l2 * regression.mean_square), like=W.data)
+
+    pool = Pool()
+    with pool.one_blas_thread():
+        list(pool.map(solve, range(len(x))))
     return probes
 
 

@@ -13,7 +13,7 @@ FAULTS = {
                 "return self.logits(Tensor(features), adaptation.resolve(rng))",
                 "return self.score(Tensor(features))",
             ),
-            ("return self.pooler.pooled(pooled, forward), forward", "return pooled, forward"),
+            ("return self.pooler.pooled(matmul(weights, h), forward)", "return matmul(weights, h)"),
         ],
         (
             "model/test_transformer.py -k '(shards or padding or types) and (last or "

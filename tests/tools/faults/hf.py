@@ -232,8 +232,12 @@ FAULTS = {
         ],
     },
     "hf/peft/folder.py": {
+        "commands/test_pools.py": [
+            ('for name in ("weights", "pool")', 'for name in ("weights",)'),
+            ("or pool not in (None, DEFAULT_POOL[c.causal])", ""),
+        ],
         "hf/test_broken_adaptations.py hf/test_saved_before.py -k base": [
-            ('weights = {"weights": base.weights} if base.weights else {}', "weights = {}"),
+            ('for name in ("weights", "pool")', 'for name in ("pool",)'),
             (
                 "if differ := [name for name in here if there[name] != here[name]]:",
                 "if differ := []:",
