@@ -51,13 +51,19 @@ class AdamW:
         b1, b2 = self.betas
         c1, c2 = 1 - b1**self.t, (1 - b2**self.t) ** 0.5
         for p, g, m, v, λ in zip(self.parameters, grads, self.m, self.v, self.decays, strict=True):
-            m += (1 - b1) * (g - m)
-            v += (1 - b2) * (g * g - v)
-            d = np.sqrt(v)
+            d = g - m  # the only temporary array
+            d *= 1 - b1
+            m += d
+            np.multiply(g, g, out=d)
+            d -= v
+            d *= 1 - b2
+            v += d
+            np.sqrt(v, out=d)
             d += self.eps * c2
             np.divide(m, d, out=d)
             d *= lr * c2 / c1
-            p.data *= 1 - lr * λ
+            if λ:
+                p.data *= 1 - lr * λ
             p.data -= d
 
     def zero_grad(self) -> None:
