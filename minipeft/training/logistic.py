@@ -7,7 +7,7 @@ import numpy as np
 from .lbfgs import minimize
 from .trainer import NonFinite
 
-GAP = 1e-8  # the loss is at most this far from its minimum
+GAP = 1e-6  # the loss is at most this far from its minimum
 PATH_GAP = 1e-4  # the same, where solutions are only compared
 PATH = tuple(10.0**-i for i in range(6))  # λ, as multiples of the mean square of the features
 

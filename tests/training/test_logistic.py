@@ -70,6 +70,7 @@ def test_the_solution_does_not_depend_on_where_it_is_found_from():
     W = regression.solve(0.1, gap=1e-16)
     far = regression.solve(0.1, 30 * rng.normal(size=W.shape), gap=1e-16)
     assert np.abs(W).max() > 0.1 and np.abs(W - far).max() < 1e-6
+    assert np.abs(regression.solve(0.1, W) - W).max() < 1e-14  # W is done at once
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
