@@ -121,7 +121,7 @@ def keep_memory():
 
 
 def slices(n: int, size: int) -> list[slice]:
-    """Return slices of at most `size` of n rows: at least MOST, so that each thread has one."""
+    """Return slices of n rows, of at most `size` and about n / MOST rows, for all threads."""
     size = max(1, min(size, -(-n // MOST)))
     return [slice(at, at + size) for at in range(0, n, size)]
 
