@@ -138,7 +138,8 @@ class Classify(Task):
             return super().predict(adaptation, split, size, progress)
         head = {name: host(p.data) for name, p in adaptation.at["score"].items()}
         x = self.features(split, size, progress)
-        return self.named(x @ head["W"] + head.get("b", 0), split)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverged
+            return self.named(x @ head["W"] + head.get("b", 0), split)
 
     def solution(self) -> "Solution":
         """Return the solved probe of the frozen trunk; it is computed once for each pool."""

@@ -167,6 +167,14 @@ def test_a_bias_is_the_weight_of_a_feature_that_is_1(tokenizer):
     assert task.predict(probe, "test") == Task.predict(task, probe, "test")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
+def test_a_probe_that_diverged_in_training_is_evaluated(value, tokenizer):
+    task = make_task(Classify, make_base("decoder"), tokenizer)
+    probe = task.attach(mp.Probe(), rng())
+    probe.parameters()[0].data[...] = value
+    assert 0 <= task.evaluate(probe, "test")["accuracy"] <= 1
+
+
 def test_a_probe_that_can_not_be_solved_is_refused(tokenizer):
     task = Classify(
         "no dev", {"train": [("tea", "a"), ("soup", "b")]}, make_base("decoder"), tokenizer
