@@ -126,10 +126,12 @@ def legend_of_columns(report: dict) -> Iterator[str]:
     if any(result["forgets"] for result in results):
         yield "forgets: rise of the loss on held-out general text, in nats per token."
     plan = report["plan"]
-    pilot = f", the best on dev in a pilot of {count(plan['pilot_steps'], 'step')}"
+    pilot = ""
+    if plan["pilot_steps"] and len(plan["lrs"]) != 1:
+        pilot = f", the best on dev in a pilot of {count(plan['pilot_steps'], 'step')}"
     yield (
-        f"lr: learning rate{'' if len(plan['lrs']) == 1 else pilot}.  s/run: seconds of one "
-        "training run.  peak MiB: most memory allocated in a training step."
+        f"lr: learning rate{pilot}.  s/run: seconds of one training run.  peak MiB: most memory "
+        "allocated in a training step."
     )
 
 
