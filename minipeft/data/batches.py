@@ -9,12 +9,9 @@ from .words import count
 
 
 def pad(rows: list, filler=0) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of token ids as one array (B, T), filled up on the right, and its mask.
-
-    Rows (T, D) of features become (B, T, D) with a filler (D,).
-    """
+    """Return rows of token ids as one array (B, T), filled up on the right, and its mask."""
     shape = len(rows), max(map(len, rows))
-    ids, mask = np.full((*shape, *np.shape(filler)), filler), np.zeros(shape, bool)
+    ids, mask = np.full(shape, filler), np.zeros(shape, bool)
     for i, row in enumerate(rows):
         ids[i, : len(row)], mask[i, : len(row)] = row, True
     return ids, mask

@@ -161,13 +161,10 @@ class Task:
         """Return the layout of a text in the adaptation's template."""
         return Layout(adaptation.template, self.tokenizer, self.base)
 
-    def collate(self, examples: list, adaptation: Adaptation = PLAIN, filler=0) -> tuple:
-        """Return a batch (ids, labels, mask, token types) of encoded examples.
-
-        Examples may have features (T, D) in place of ids, with a filler (D,).
-        """
+    def collate(self, examples: list, adaptation: Adaptation = PLAIN) -> tuple:
+        """Return a batch (ids, labels, mask, token types) of encoded examples."""
         layout, (texts, labels, token_types) = self.layout(adaptation), zip(*examples)
-        ids, mask = pad([layout(row) for row in texts], filler)
+        ids, mask = pad([layout(row) for row in texts])
         if isinstance(labels[0], list):  # a label for each token
             y, _ = pad([layout(row, IGNORED) for row in labels], IGNORED)
         else:
