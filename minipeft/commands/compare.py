@@ -11,11 +11,13 @@ import numpy as np
 from .. import hf
 from ..data.words import count, duration
 from ..methods import KINDS, method
-from ..tasks.builtin import TASKS, built_in
+from ..tasks.builtin import STEPS, TASKS, built_in
 from ..tasks.classify import Classify
-from ..tasks.compare import Comparison, Plan
+from ..tasks.compare import PROBE, Comparison
+from ..tasks.forgetting import general_text
+from ..tasks.plan import Plan
 from ..tasks.plot import plot
-from ..tasks.report import legend, markdown
+from ..tasks.report import legend, markdown, percent, split_name
 from ..tasks.write import Imitate
 from ..training.checkpoint import checksum
 from ..training.interrupt import Interrupted
@@ -26,6 +28,7 @@ from .common import (
     Json,
     LabelColumn,
     Model,
+    Pool,
     TextColumn,
     check_at_least,
     check_lr,
@@ -36,23 +39,22 @@ from .common import (
     progress,
     stdout,
 )
-from .runs import REPORT, StoredRuns, begin, has_runs, remove_work, store_report
+from .runs import REPORT, StoredRuns, begin, has_runs, keep_plan, remove_work, store_report
 from .tables import comparison_table, print_table
 from .work import SETTINGS, resumable_part, write_json
 
 DEFAULT = "sentiment"
 
-# to evaluate an example on two cores; training takes twice that
-SECONDS = dict(sentiment=5e-4, nli=5e-4, table=2e-3, topic=5e-4, tags=3e-4, style=2e-3)
+REHEARSAL = 10  # seconds, to measure what the methods cost
+BUDGET = 600  # seconds at most, with a base or examples of one's own, unless one asks for more
 
 
 class Timer:
     """The time that a comparison takes, and how much of it is left."""
 
-    def __init__(self, comparison: Comparison, methods: int, earlier: dict | None):
-        self.start, self.before = time.perf_counter(), earlier["seconds"] if earlier else 0
-        self.comparison, self.total = comparison, comparison.count_steps(methods)
-        self.skipped = comparison.count_steps(len(earlier["results"])) if earlier else 0
+    def __init__(self, comparison: Comparison, total: int, before: float):
+        self.comparison, self.total = comparison, total
+        self.start, self.before = time.perf_counter(), before
 
     def seconds(self) -> float:
         """Return the seconds so far, with those of earlier parts."""
@@ -60,11 +62,11 @@ class Timer:
 
     def in_words(self) -> str:
         """Return the time so far, and an estimate of the time that is left."""
-        text, left = f"after {duration(self.seconds())}", self.total - self.comparison.steps
-        if left <= 0:
+        steps, text = self.comparison.steps, f"after {duration(self.seconds())}"
+        if not 0 < steps < self.total:
             return text
-        per_step = (self.seconds() - self.before) / (self.comparison.steps - self.skipped)
-        return f"{text}, about {duration(left * per_step)} left"
+        per_step = (self.seconds() - self.before) / steps
+        return f"{text}, about {duration((self.total - steps) * per_step)} left"
 
 
 @dataclass
@@ -76,13 +78,22 @@ class Compare(Plan, Command):
     kinds that training does not have. (default: sentiment)"""
     data: optional(Path, "FILE") = None
     """Examples with labels (.jsonl, .json, .csv, .tsv), instead of a built-in task."""
-    dev: optional(Path, "FILE", "Examples to choose the learning rate by.") = None
+    dev: optional(Path, "FILE", "Examples to choose the pool by and to follow the training.") = None
     test: optional(Path, "FILE", "Examples to test on.") = None
     text_column: TextColumn = ("text",)
     label_column: LabelColumn = "label"
     model: Model = None
+    steps: optional(int, "INT") = None
+    """Optimizer steps of each training run. (default: 300; nli 800, style 100)"""
+    pool: Pool = None
+    text: optional(Path, "FILE") = None
+    """A general text: how much worse the adapted model predicts it is what it forgets.
+    (default, for a built-in base: held-out text of the built-in world)"""
     methods: flag(tuple[str, ...], "[METHOD ...]") = ()
     """Names of methods, or `all`. (default: one method of each kind)"""
+    budget: optional(float, "SECONDS") = None
+    """Time to take, with more steps or with fewer seeds and steps.
+    (default: for a base or examples of your own at most 600)"""
     long: bool = False
     """Train for ten times as many steps, and from two more seeds."""
     out: optional(Path, "FOLDER") = None
@@ -96,19 +107,23 @@ class Compare(Plan, Command):
 
     def run(self):
         self.check_flags()
-        plan = Plan(self.steps, self.batch_size, self.lrs, self.seeds)
-        plan = plan.longer() if self.long else plan
         if self.out is None:
-            return self.output(self.compare(plan))
+            return self.output(self.compare())
         with resumable_part(self.out, self.resume, SETTINGS, has_runs) as part:
-            report = self.compare(plan, part)
+            report = self.compare(part)
             self.publish(report, part)
         self.output(report)
 
     def check_flags(self):
         """Raise ValueError for flags that are out of range or exclude one another."""
-        check_at_least(1, steps=self.steps, batch_size=self.batch_size, seeds=self.seeds)
-        check_lr(*self.lrs, name="lrs")
+        check_at_least(1, steps=1 if self.steps is None else self.steps, seeds=self.seeds)
+        check_at_least(1, batch_size=self.batch_size)
+        check_at_least(1, budget=1 if self.budget is None else self.budget)
+        check_at_least(0, pilot_steps=self.pilot_steps)
+        if self.lrs:
+            check_lr(*self.lrs, name="lrs")
+        if self.long and self.budget:
+            raise ValueError("--long multiplies the steps, --budget fits them: give one")
         for name in set(self.methods) - {"all"}:
             method(name)  # raises ValueError for an unknown name
         if not self.data and (self.dev or self.test):
@@ -120,14 +135,45 @@ class Compare(Plan, Command):
             )
         if self.task and self.data:
             raise ValueError("--task is a built-in task, --data examples of your own: give one")
+        if self.pool and not issubclass(TASKS[self.task or DEFAULT][0], Classify):
+            raise ValueError(f"--pool is for classification, and {self.task} generates text")
         if self.resume and self.out is None:
             raise ValueError("--resume continues a comparison in --out FOLDER: give both")
 
-    def compare(self, plan: Plan, part: Path | None = None) -> dict:
+    def compare(self, part: Path | None = None) -> dict:
         """Return the report; with `part`, store there what is finished, and resume from it.
 
         When a signal stops it, the report so far is printed.
         """
+        methods, comparison, earlier = self.chosen_methods(), self.make_comparison(), {}
+        if part:
+            comparison.runs = StoredRuns(part)
+            earlier = begin(part, self.settings(comparison, methods))
+        done = {result["method"] for result in earlier.get("results", ())}
+        trained = [name for name in methods if name not in done and name != PROBE]
+        if trained:
+            comparison.rehearse(trained, REHEARSAL)
+            comparison.plan = self.fitted_plan(comparison, trained)
+            if part:
+                comparison.plan = keep_plan(part, comparison.plan)
+            print_note(estimate(comparison, trained))
+        total = comparison.plan.count_steps(trained)
+        timer = Timer(comparison, total, earlier.get("seconds", 0))
+        try:
+            with progress("training", total) as bar:
+                comparison.show = bar.show
+                for report in comparison.run(methods, earlier):
+                    report["seconds"] = timer.seconds()
+                    if comparison.adaptations:
+                        self.store(report, comparison, part)
+                    print_note(f"{last_row(report)}, {timer.in_words()}")
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.output(report)
+            raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None
+        return report
+
+    def chosen_methods(self) -> list[str]:
+        """Return the methods to compare; raise ValueError for one that can't learn the task."""
         kind = Classify if self.data else TASKS[self.task or DEFAULT][0]
         methods = list(dict.fromkeys(self.method_names(kind.methods)))
         if others := [name for name in methods if name not in kind.methods]:
@@ -135,37 +181,25 @@ class Compare(Plan, Command):
                 f"the task {self.task} can't be learned by {', '.join(others)}; it can by "
                 f"{', '.join(kind.methods)}"
             )
-        if self.data is None and self.model in hf.pretrained.BUILT_IN:
-            print_note(self.estimate(plan, methods))
-        comparison = Comparison(self.make_task(), plan)
-        earlier = None
-        if part:
-            comparison.runs = StoredRuns(part)
-            earlier = begin(part, self.settings(comparison, methods))
-        timer = Timer(comparison, len(methods), earlier)
-        try:
-            with progress("training", comparison.count_steps(len(methods))) as bar:
-                comparison.show = bar.show
-                for report in comparison.run(methods, earlier):
-                    report["seconds"] = timer.seconds()
-                    if comparison.adaptations:
-                        self.store(report, comparison, part)
-                        print_note(f"{report['results'][-1]['method']} done {timer.in_words()}")
-        except (KeyboardInterrupt, SystemExit) as stop:
-            self.output(report)
-            raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None
-        return report
+        return methods
 
-    def estimate(self, plan: Plan, methods: list[str]) -> str:
-        """Return what will be done and about how long it takes, of a built-in task and base."""
-        trained = plan.runs * plan.steps * plan.batch_size
-        evaluated = len(plan.lrs) * 500 + plan.seeds * 2000  # dev; test and OOD
-        seconds = SECONDS[self.task or DEFAULT] * len(methods) * (2 * trained + evaluated)
-        runs = count(len(methods) * plan.runs, "training run")
-        return (
-            f"{count(len(methods), 'method')}, {runs} of {count(plan.steps, 'step')}: about "
-            f"{duration(seconds)} on two cores"
-        )
+    def make_comparison(self) -> Comparison:
+        """Return the comparison on the task, with the plan as the flags have it."""
+        plan = Plan(**{name: getattr(self, name) for name in Plan.__dataclass_fields__})
+        if self.steps is None:
+            plan.steps = STEPS.get(self.task, Plan.steps)
+        task = self.make_task()
+        text = general_text(task.base, task.tokenizer, self.text)
+        return Comparison(task, plan.longer() if self.long else plan, text=text)
+
+    def fitted_plan(self, comparison: Comparison, trained: list[str]) -> Plan:
+        """Return the plan that takes the budget or, without one, at most that of own examples."""
+        plan, seconds = comparison.plan, lambda plan: comparison.seconds(plan, trained)
+        if self.budget:
+            return plan.within(self.budget, seconds)
+        own = self.data or self.model not in hf.pretrained.BUILT_IN
+        is_long = own and not self.long and seconds(plan) > BUDGET
+        return plan.within(BUDGET, seconds) if is_long else plan
 
     def method_names(self, suitable):
         """Return the methods to train; `suitable` are those that can learn the task."""
@@ -177,21 +211,26 @@ class Compare(Plan, Command):
         """Return the task: the examples in --data, or a built-in one."""
         base, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         if self.data is None:
-            return built_in(self.task or DEFAULT, base, tokenizer)
+            options = {"pool": self.pool} if self.pool else {}
+            return built_in(self.task or DEFAULT, base, tokenizer, **options)
         files = {"train": self.data, "dev": self.dev, "test": self.test}
         columns = self.text_column, self.label_column
         splits = read_splits(files, columns, np.random.default_rng(0), {"dev": 0.1, "test": 0.2})
-        return classify_task(self.data.name, splits, base, tokenizer)
+        return classify_task(self.data.name, splits, base, tokenizer, pool=self.pool)
 
     def settings(self, comparison: Comparison, methods: list[str]) -> dict:
         """Return, by flag, what must be equal to resume a comparison."""
         task, base = comparison.task, comparison.task.base
         weights = checksum(t.data for t in base.parameters())
         texts = crc32(repr(task.examples).encode())
+        text = None if comparison.text is None else f"{checksum([comparison.text.ids]):08x}"
         return {
             "data" if self.data else "task": f"{task.name}, tokens {texts:08x}",
             "model": f"{type(base).__name__}, weights {weights:08x}",
             "methods": methods,
+            "text": text,
+            "pool": self.pool,
+            "budget": self.budget,
             **asdict(comparison.plan),
         }
 
@@ -226,7 +265,31 @@ class Compare(Plan, Command):
         write_json(part / REPORT, report)
         part.rename(self.out)
         remove_work(self.out)
+        print_note(f"saved in {self.out}")
 
     def show(self, report):
         stdout.print(legend(report), markup=False, highlight=False)
         print_table(comparison_table(report, stdout.width))
+
+
+def estimate(comparison: Comparison, trained: list[str]) -> str:
+    """Return which training runs a comparison has, and about how long they will take."""
+    plan = comparison.plan
+    pilots = [run for name in trained for run in plan.pilot(name)]
+    runs = f"{count(len(trained) * plan.seeds, 'training run')} of {count(plan.steps, 'step')}"
+    if pilots:
+        runs += f", after {count(len(pilots), 'pilot run')} of {count(pilots[0].steps, 'step')}"
+    return f"{runs}: about {duration(comparison.seconds(plan, trained))} on this machine"
+
+
+def last_row(report: dict) -> str:
+    """Return the scores of the last method, or of the first baseline, in a line."""
+    metric = report["metric"]
+    if report["results"]:
+        result = report["results"][-1]
+        name, scores = result["method"], {t: result[t][metric]["mean"] for t in report["tests"]}
+    else:
+        name, baseline = next(iter(report["baselines"].items()))
+        scores = {test: baseline[test][metric] for test in report["tests"]}
+    shown = [f"{split_name(test)} {percent(score)} %" for test, score in scores.items()]
+    return f"{name}: {', '.join(shown)}"

@@ -1,37 +1,45 @@
 """The work of a comparison in FOLDER.part: its settings, finished runs, and results so far."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
-from ..tasks.compare import Runs
-from ..training.trainer import Trainer
+from ..tasks.plan import Plan
+from ..tasks.runs import Outcome, Run, Runs
 from .work import SETTINGS, keep_settings, read, write_json
 
-REPORT, RUNS = "compare.json", "runs"
+REPORT, RUNS, PLAN = "compare.json", "runs", "plan.json"
 
 
 class StoredRuns(Runs):
-    """Finished training runs in a folder, each a checkpoint with its losses and seconds."""
+    """Finished training runs in a folder: outcomes and, of the first seed, a checkpoint."""
 
     def __init__(self, part: Path):
         self.part = part
 
-    def folder(self, name: str, lr: float, seed: int) -> Path:
+    def folder(self, run: Run) -> Path:
         """Return the folder of a run."""
-        return self.part / RUNS / name / f"{lr!r}-{seed}"
+        return self.part / RUNS / run.method / f"{run.lr!r}-{run.seed}{'-pilot' * run.pilot}"
 
-    def load(self, trainer: Trainer, name: str, lr: float, seed: int) -> tuple | None:
-        path = self.folder(name, lr, seed) / "run.json"
+    def load(self, run, trainer):
+        path = self.folder(run) / "run.json"
         if not path.exists():
             return None
-        trainer.resume(path.parent)
-        run = read(path)
-        return list(run.field("losses", (), tuple)), run.field("seconds", 0.0, float)
+        if run.seed == 0 and not run.pilot:
+            trainer.resume(path.parent)
+        stored = read(path)
+        return Outcome(
+            list(stored.field("losses", (), tuple)),
+            list(stored.field("dev", (), tuple)),
+            stored.field("scores", {}, dict),
+            stored.field("forgets", None, float),
+            stored.field("seconds", 0.0, float),
+        )
 
-    def save(self, trainer: Trainer, name: str, lr: float, seed: int, losses, seconds) -> None:
-        folder = self.folder(name, lr, seed)
-        trainer.save(folder)
-        write_json(folder / "run.json", {"losses": losses, "seconds": seconds})
+    def save(self, run, trainer, outcome):
+        if run.seed == 0 and not run.pilot:
+            trainer.save(self.folder(run))
+        write_json(self.folder(run) / "run.json", asdict(outcome))
 
 
 def has_runs(part: Path) -> bool:
@@ -39,13 +47,24 @@ def has_runs(part: Path) -> bool:
     return (part / REPORT).exists() or any(part.glob(f"{RUNS}/*/*/run.json"))
 
 
-def begin(part: Path, settings: dict) -> dict | None:
-    """Store the settings of a comparison; return the report of an earlier part of it, if any.
+def begin(part: Path, settings: dict) -> dict:
+    """Store the settings of a comparison; return the report of an earlier part of it, or {}.
 
     Raises DataError if it had other settings.
     """
     keep_settings(part, settings)
-    return dict(read(part / REPORT)) if (part / REPORT).exists() else None
+    return dict(read(part / REPORT)) if (part / REPORT).exists() else {}
+
+
+def keep_plan(part: Path, plan: Plan) -> Plan:
+    """Return the plan of an earlier part of the comparison, or else store this one and return it.
+
+    A plan that fits a budget depends on the speed of the machine at the time.
+    """
+    if not (part / PLAN).exists():
+        write_json(part / PLAN, asdict(plan))
+    stored = read(part / PLAN)
+    return Plan(**stored | {"lrs": tuple(stored["lrs"])})
 
 
 def store_report(part: Path, report: dict) -> None:
@@ -58,4 +77,5 @@ def remove_work(folder: Path) -> None:
     """Delete what only resuming needs, and what a save that was killed has left."""
     for path in (folder / RUNS, *folder.glob(".*")):
         shutil.rmtree(path, ignore_errors=True)
-    (folder / SETTINGS).unlink()
+    for name in (SETTINGS, PLAN):
+        (folder / name).unlink()

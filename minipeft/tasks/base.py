@@ -39,6 +39,7 @@ class Task:
     `constant_prediction`.
     """
 
+    pool: str | None = None  # which hidden state of a text a new head reads
     methods = tuple(METHODS)  # methods that can learn the task
     # name: f(predictions, labels); the first one ranks methods
     metrics: dict[str, Callable] = {"accuracy": accuracy}
@@ -144,6 +145,16 @@ class Task:
         if adaptation.adapts("score"):
             return adaptation
         return Chain(adaptation, Probe().attach(self.network))
+
+    def choose_pool(self) -> dict[str, float] | None:
+        """Choose the pool of a new head; return None where there is no choice: see Classify."""
+
+    def start_head(self, adaptation: Adaptation) -> None:
+        """Let a new head start at a better place than 0, if the task knows one."""
+
+    def solve(self, adaptation: Adaptation) -> float:
+        """Set a probe to the optimum; return its penalty."""
+        raise NotImplementedError
 
     def model_and_batches(self, adaptation: Adaptation, size: int, rng) -> tuple:
         """Return a model with a loss, and an endless iterator of batches, for a Trainer."""

@@ -6,6 +6,7 @@ from .classify import Classify
 from .tag import Tag
 from .write import Imitate, Write
 
+STEPS = {"nli": 800, "style": 100}  # of a training run, where those of Plan are too few, too many
 TASKS = {  # name: kind of task, and the module with its data
     "sentiment": (Classify, sentiment),
     "nli": (Classify, nli),

@@ -12,10 +12,12 @@ from ..data.files import DataError
 from ..methods import FullFineTuning, Probe
 from ..methods.template import IGNORED
 from ..model.heads import Classifier
-from ..training.logistic import LogisticRegression
+from ..training.logistic import PATH_GAP, LogisticRegression
 from ..training.parallel import Pool, map_batches
 from .base import Task
 from .pools import folder_pool, pools_for
+
+START = 1e-2  # λ of the probe that other methods start from, in mean squares of the features
 
 
 def classifier(base, classes: int, bias: bool = False, pool: str | None = None) -> Classifier:
@@ -154,7 +156,8 @@ class Classify(Task):
             with Pool().one_blas_thread():
                 regression = LogisticRegression(x, self.targets("train"), len(self.classes))
                 λ, W = regression.choose(score)
-                self.solved[self.pool] = Solution(λ, W, score(W))
+                start = regression.solve(START * regression.mean_square, gap=PATH_GAP)
+                self.solved[self.pool] = Solution(λ, W, score(W), start)
         return self.solved[self.pool]
 
     def solve(self, adaptation: Adaptation) -> float:
@@ -163,18 +166,30 @@ class Classify(Task):
         λ is chosen by the score on dev.  Raises ValueError if the adaptation trains no head, and
         see LogisticRegression for features that are not finite.
         """
+        solution = self.solution()
+        if not self.set_head(adaptation, solution.W):
+            raise ValueError(f"{adaptation} does not train the matrix of the head")
+        return solution.λ
+
+    def start_head(self, adaptation):
+        """Let a new head start at a probe with a strong penalty        Kumar et al. 2022
+
+        A head with large weights, as the best probe may have, keeps the trunk near its features.
+        """
+        if self.network is not self.base and "dev" in self.splits:
+            self.set_head(adaptation, self.solution().start)
+
+    def set_head(self, adaptation: Adaptation, W: np.ndarray) -> bool:
+        """Set the trained head, if there is one, to W, with a bias as its last row."""
         parts = [m for m in adaptation.leaves() if m.adapts("score")]
         heads = [m.at["score"] for m in parts if isinstance(m.method, FullFineTuning)]
-        if not heads:
-            raise ValueError(f"{adaptation} does not train the matrix of the head")
-        λ, W, _ = self.solution()
         width = self.base.config.width
         for head in heads:
             for name, rows in ("W", W[:width]), ("b", W[width:]):
                 if name in head:
                     p = head[name].data
                     p[...] = np.asarray(rows.astype(p.dtype), like=p)
-        return λ
+        return bool(heads)
 
     def choose_pool(self) -> dict[str, float] | None:
         """Set the pool to that whose probe has the highest score on dev; return all scores.
@@ -197,11 +212,15 @@ class Classify(Task):
 
 
 class Solution(NamedTuple):
-    """A solved probe: λ, the matrix (D, C), with a bias as its last row, and the score on dev."""
+    """A solved probe: λ, the matrix (D, C), with a bias as its last row, and the score on dev.
+
+    start: the matrix for λ = START, from which other methods train the head.
+    """
 
     λ: float
     W: np.ndarray
     score: float
+    start: np.ndarray
 
 
 def extended(x: np.ndarray, bias: bool) -> np.ndarray:

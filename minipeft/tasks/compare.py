@@ -1,194 +1,328 @@
 """Comparison of methods: each adapts the same frozen base to the same task."""
 
+import os
+import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
 
 import numpy as np
 
+from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.nn import size
+from ..autograd.tensor import no_grad
 from ..methods import method
 from ..model.bert import Encoder
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
-from ..training.trainer import NonFinite, Trainer
+from ..training.parallel import Pool, shard_rows
+from ..training.trainer import NonFinite, Trainer, named
 from .base import Task
+from .forgetting import GeneralText, forgetting
+from .plan import Plan
+from .runs import Outcome, Run, Runs
+
+PROBE = "probe"
+EXAMPLES = 32  # that are evaluated to estimate the time
+MARGIN = 0.05  # by which the loss of a pilot must be lower than that of the first learning rate
+CONVERGED = 0.01  # a method is, if the dev score rises by less in the second half of its steps
 
 
 @dataclass
-class Plan:
-    """How each method is trained: once at each learning rate, then at the best from each seed."""
+class Cost:
+    """Seconds that a method takes for a step and to evaluate an example; its memory."""
 
-    steps: int = 60
-    """Optimizer steps of each training run."""
-    batch_size: int = 32
-    """Examples in a batch."""
-    lrs: tuple[float, ...] = (1e-3, 5e-3, 2e-2)
-    """Learning rates to try; the one with the best score on dev is chosen."""
-    seeds: int = 3
-    """Training runs at the chosen learning rate."""
-
-    @property
-    def runs(self) -> int:
-        """The number of training runs of a method."""
-        return len(self.lrs) + self.seeds - 1
-
-    def longer(self) -> "Plan":
-        """Return a plan with ten times as many steps, and two more seeds."""
-        return replace(self, steps=10 * self.steps, seeds=self.seeds + 2)
+    step: float
+    example: float
+    peak_bytes: int
 
 
-class Runs:
-    """Finished training runs, from which a comparison is resumed: this class keeps none."""
-
-    def load(self, trainer: Trainer, name: str, lr: float, seed: int) -> tuple | None:
-        """Set a new trainer to the end of a run; return its losses and seconds, None if new."""
-
-    def save(self, trainer: Trainer, name: str, lr: float, seed: int, losses, seconds) -> None:
-        """Store a finished run."""
-
-
-@dataclass
 class Comparison:
     """A comparison of methods on one task.
 
     After `run`, `adaptations` has the trained adaptation of each method, from the first seed.
-    show: called after each training step with the number of all steps so far, and the loss.
+    runs: where finished training runs are kept.
+    text: for what an adaptation forgets; None: it is not measured.
+    show: called after each training step with the number of all steps so far, and its loss.
     """
 
-    task: Task
-    plan: Plan
-    runs: Runs = Runs()
-    show: Callable[[int, float], None] = lambda steps, loss: None
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        runs: Runs | None = None,
+        text: GeneralText | None = None,
+        show: Callable[[int, float], None] = lambda steps, loss: None,
+    ):
+        self.task, self.plan, self.runs, self.text, self.show = task, plan, runs, text, show
+        self.metric = next(iter(task.metrics))
+        self.base_params = size(task.base)
+        self.adaptations: dict[str, Adaptation] = {}
+        self.costs: dict[str, Cost] = {}
+        self.steps, self.lock, self.stopped = 0, threading.Lock(), threading.Event()
 
-    def __post_init__(self):
-        self.adaptations, self.steps = {}, 0
-        self.base_params = size(self.task.base)
+    # -- what it will take
 
-    def count_steps(self, methods: int) -> int:
-        """Return the number of training steps for so many methods, and for the baseline."""
-        baseline = len(self.plan.lrs) if "probe" in self.task.methods else 0
-        return self.plan.steps * (methods * self.plan.runs + baseline)
+    @property
+    def side_by_side(self) -> int:
+        """The number of training runs at a time: as many as the shards of a batch leave cores."""
+        B = self.task.batch_size(self.plan.batch_size)
+        shape = B, int(np.mean(self.task.lengths))
+        return max(1, os.cpu_count() // len(shard_rows(shape, self.base_params)))
 
-    def run(self, methods: Iterable[str], earlier: dict | None = None) -> Iterator[dict]:
+    def rehearse(self, methods: list[str], seconds: float = np.inf) -> None:
+        """Measure what the methods cost; after so many seconds, leave out the others."""
+        end = time.perf_counter() + seconds
+        for name in methods:
+            if name not in self.costs and time.perf_counter() < end:
+                self.costs[name] = self.cost(name)
+
+    def cost(self, name: str) -> Cost:
+        """Return what a step of a method takes, the first of a training, and an evaluation."""
+        tracemalloc.start()
+        trainer, batches = self.make_trainer(Run(name, 1e-3, 0, 1))
+        step = lambda: trainer.step(**named(next(batches)))
+        times = [timed(step)]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        if times[0] < 1:  # the first step of a small model takes longer than others
+            times += [timed(step) for _ in range(3)]
+        rows = range(min(EXAMPLES, len(self.task.splits["dev"])))
+        examples = [self.task.examples_for(trainer.adaptation)["dev"][i] for i in rows]
+        adaptation = self.task.select(trainer.adaptation, rows)
+        with Pool(1).one_blas_thread(), no_grad():
+            evaluating = timed(lambda: self.task.predict_batch(examples, adaptation))
+        return Cost(min(times), evaluating / len(rows), peak)
+
+    def seconds(self, plan: Plan, methods: list[str]) -> float:
+        """Return about how long a plan takes, after `rehearse` of some of the methods."""
+        task, sizes = self.task, {split: len(pairs) for split, pairs in self.task.splits.items()}
+        tested = 2.0 * sizes["dev"] + sum(sizes[test] for test in task.tests)
+        if self.text:
+            tested += self.text.ids.size / float(np.mean(task.lengths))
+        known = [(cost.step, cost.example) for cost in self.costs.values()]
+        usual = Cost(*np.mean(known, 0).tolist(), 0)
+        total = 2 * usual.example * sum(sizes.values())  # all texts are read, also by a baseline
+        for name in methods:
+            cost = self.costs.get(name, usual)
+            total += cost.step * plan.count_steps([name])
+            total += cost.example * plan.seeds * tested
+        return total / self.side_by_side
+
+    # -- training
+
+    def make_trainer(self, run: Run) -> tuple[Trainer, Iterator]:
+        """Return a Trainer of a new adaptation, and its batches."""
+        task, plan, rng = self.task, self.plan, np.random.default_rng(run.seed)
+        adaptation = task.attach(method(run.method), rng)
+        rng = np.random.default_rng(run.seed)
+        model, batches = task.model_and_batches(adaptation, plan.batch_size, rng)
+        optimizer = AdamW(adaptation.parameters(), run.lr)
+        decay = schedule("linear", run.steps, run.steps // 10)
+        workers = 1 if self.side_by_side > 1 else None
+        trainer = Trainer(
+            model, adaptation, optimizer, schedule=decay, seed=run.seed, workers=workers
+        )
+        return trainer, batches
+
+    def train(self, run: Run) -> Outcome:
+        """Return what a training run reaches; raise CancelledError if `stopped` is set."""
+        start, outcome = time.perf_counter(), Outcome()
+        trainer, batches = self.make_trainer(run)
+        adaptation = trainer.adaptation
+        self.task.start_head(adaptation)
+        if run.seed == 0 and not run.pilot:
+            self.adaptations[run.method] = adaptation
+        if earlier := self.runs and self.runs.load(run, trainer):
+            self.count(run.steps)
+            return earlier
+        with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
+            for t, batch in enumerate(islice(batches, run.steps)):
+                if t == run.steps // 2 and not run.pilot:
+                    outcome.dev.append(self.dev_score(adaptation))
+                if self.stopped.is_set():
+                    raise CancelledError
+                outcome.losses.append(trainer.step(**named(batch)))
+                self.count(1, outcome.losses[-1])
+        self.count(run.steps - len(outcome.losses))
+        outcome.seconds = time.perf_counter() - start
+        if not run.pilot:
+            outcome.dev.append(self.dev_score(adaptation))
+            self.test(adaptation, outcome)
+        if self.runs:
+            self.runs.save(run, trainer, outcome)
+        return outcome
+
+    def count(self, steps: int, loss: float | None = None) -> None:
+        """Count steps that were taken, or that are left out; several threads do."""
+        with self.lock:
+            self.steps += steps
+            self.show(self.steps, loss)
+
+    def dev_score(self, adaptation: Adaptation) -> float:
+        """Return the score on dev, which shows whether the training has converged."""
+        return self.task.evaluate(adaptation, "dev")[self.metric]
+
+    def test(self, adaptation: Adaptation, outcome: Outcome) -> None:
+        """Store the scores on the test splits, and what the adaptation forgets."""
+        task = self.task
+        outcome.scores = {test: task.evaluate(adaptation, test) for test in task.tests}
+        outcome.forgets = forgetting(task, adaptation, self.text)
+
+    # -- the report
+
+    def run(self, methods: list[str], earlier: dict | None = None) -> Iterator[dict]:
         """Yield the report, at first without new results, and again after each method.
 
-        earlier: the report of this comparison when it was stopped; its results are kept.
+        A probe comes first: it is solved, not trained.  earlier: the report of this comparison when
+        it was stopped; its results are kept.
         """
-        task = self.task
-        report = {
+        report = self.new_report(methods) | (earlier or {})
+        left = report["methods"][len(report["results"]) :]
+        yield report
+        report |= {"pools": self.task.choose_pool(), "pool": self.task.pool}
+        if left[:1] == [PROBE]:
+            self.add(report, self.solve_probe())
+            yield report
+            left = left[1:]
+        self.rehearse(left)
+        if len(report["baselines"]) < 2:
+            report["baselines"] |= self.untrained_baseline()
+        with self.threads() as threads:
+            lrs = self.choose_lrs(left, threads)
+            runs = [run for name in left for run in self.plan.training(name, lrs[name])]
+            outcomes = threads.map(self.train, runs)
+            for name in left:
+                reached, peak = [*islice(outcomes, self.plan.seeds)], self.costs[name].peak_bytes
+                self.add(report, self.result(name, lrs[name], reached, peak))
+                yield report
+
+    def new_report(self, methods: list[str]) -> dict:
+        """Return a report without results."""
+        task, plan = self.task, self.plan
+        return {
             "task": task.name,
-            "metric": next(iter(task.metrics)),
+            "metric": self.metric,
             "tests": task.tests,
             "base_params": self.base_params,
             "examples": {split: len(pairs) for split, pairs in task.splits.items()},
             "truncated": task.truncated(),
-            "methods": list(methods),
-            "plan": asdict(self.plan) | {"batch_size": task.batch_size(self.plan.batch_size)},
+            "methods": sorted(methods, key=lambda name: name != PROBE),
+            "plan": asdict(plan) | {"batch_size": task.batch_size(plan.batch_size)},
+            "pool": None,
+            "pools": None,
             "baselines": {"majority class": {test: task.majority(test) for test in task.tests}},
             "ceiling": task.ceiling,
             "results": [],
         }
-        if earlier:
-            report |= {name: earlier[name] for name in ("baselines", "results", "truncated")}
-            self.steps = self.count_steps(len(report["results"]))
-        yield report
-        if len(report["baselines"]) < 2:
-            report["baselines"] |= self.untrained_baseline()
-        for name in report["methods"][len(report["results"]) :]:
-            result, self.adaptations[name] = self.evaluate_method(name)
-            report["results"].append(result)
-            truncated = task.truncated(self.adaptations[name])
-            report["truncated"] = max(report["truncated"], truncated)
-            yield report
 
-    def untrained_baseline(self) -> dict:
-        """Return the scores of a probe of random weights or, without a head, of the base."""
-        task, base = self.task, self.task.base
-        if "probe" not in task.methods:
-            return {"base": {test: task.evaluate(PLAIN, test) for test in task.tests}}
-        network = Decoder if base.causal else Encoder  # without the base's head, if it has one
-        random = task.with_base(network(base.config, np.random.default_rng(0)))
-        untrained = Comparison(random, replace(self.plan, seeds=1), show=self.show)
-        result, _ = untrained.evaluate_method("probe")
-        self.steps += untrained.steps
-        scores = {
-            test: {metric: score["mean"] for metric, score in result[test].items()}
-            for test in task.tests
+    def add(self, report: dict, result: dict) -> None:
+        """Append the result of a method to the report."""
+        report["results"].append(result)
+        truncated = self.task.truncated(self.adaptations[result["method"]])
+        report["truncated"] = max(report["truncated"], truncated)
+
+    @contextmanager
+    def threads(self) -> Iterator[ThreadPoolExecutor]:
+        """Yield threads for training runs side by side; they are stopped at the end."""
+        threads = ThreadPoolExecutor(self.side_by_side)
+        try:
+            yield threads
+        finally:
+            self.stopped.set()
+            threads.shutdown(cancel_futures=True)
+
+    def choose_lrs(self, methods: list[str], threads: ThreadPoolExecutor) -> dict[str, float]:
+        """Return the learning rate of each method: see `best_lr`."""
+        runs = [run for name in methods for run in self.plan.pilot(name)]
+        losses = {run: pilot_loss(run, o) for run, o in zip(runs, threads.map(self.train, runs))}
+        return {
+            name: best_lr({run.lr: losses[run] for run in self.plan.pilot(name)})
+            or self.plan.rates(name)[0]
+            for name in methods
         }
-        return {"untrained base": scores}
 
-    def make_trainer(self, name: str, lr: float, seed: int) -> tuple[Trainer, Iterator]:
-        """Return a Trainer of a new adaptation, and its batches."""
-        task, plan = self.task, self.plan
-        adaptation = task.attach(method(name), np.random.default_rng(seed))
-        model, batches = task.model_and_batches(
-            adaptation, plan.batch_size, np.random.default_rng(seed)
-        )
-        optimizer = AdamW(adaptation.parameters(), lr)
-        decay = schedule("linear", plan.steps, plan.steps // 10)
-        return Trainer(model, adaptation, optimizer, schedule=decay, seed=seed), batches
-
-    def train(self, name: str, lr: float, seed: int) -> tuple:
-        """Return a trained adaptation, the loss of each step, and the seconds it took."""
-        start, losses = time.perf_counter(), []
-        trainer, batches = self.make_trainer(name, lr, seed)
-        if run := self.runs.load(trainer, name, lr, seed):
-            self.steps += self.plan.steps
-            return trainer.adaptation, *run
-        with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
-            for i, (ids, labels, mask, token_types) in zip(range(self.plan.steps), batches):
-                losses.append(trainer.step(ids, labels, mask=mask, token_types=token_types))
-                self.show(self.steps + i + 1, losses[-1])
-        self.steps += self.plan.steps
-        seconds = time.perf_counter() - start
-        self.runs.save(trainer, name, lr, seed, losses, seconds)
-        return trainer.adaptation, losses, seconds
-
-    def peak_memory(self, name: str) -> int:
-        """Return the most bytes that are allocated at a time when training starts.
-
-        They are of the adaptation, its gradients, the optimizer's moments, and the activations.
-        """
-        tracemalloc.start()
-        trainer, batches = self.make_trainer(name, self.plan.lrs[0], seed=0)
-        ids, labels, mask, token_types = next(batches)
-        trainer.step(ids, labels, mask=mask, token_types=token_types)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return peak
-
-    def evaluate_method(self, name: str) -> tuple[dict, object]:
-        """Return what a method reaches and costs, and its adaptation from the first seed."""
-        task, plan = self.task, self.plan
-        metric = next(iter(task.metrics))
-        runs = {lr: self.train(name, lr, seed=0) for lr in plan.lrs}
-        dev = {lr: task.evaluate(run[0], "dev")[metric] for lr, run in runs.items()}
-        lr = max(dev, key=lambda lr: (len(runs[lr][1]), dev[lr]))  # a finished run, if there is one
-        more = [self.train(name, lr, seed) for seed in range(1, plan.seeds)]
-        adaptations, losses, seconds = zip(runs[lr], *more)
-        trained = size(adaptations[0])
-        result = {
+    def result(self, name, lr: float | None, outcomes: list[Outcome], peak_bytes, **more) -> dict:
+        """Return what a method reaches and costs."""
+        trained = size(self.adaptations[name])
+        half, end = (summary([o.dev[i] for o in outcomes]) for i in (0, -1))
+        forgets = [o.forgets for o in outcomes if o.forgets is not None]
+        scores = {
+            test: {
+                metric: summary([o.scores[test][metric] for o in outcomes])
+                for metric in self.task.metrics
+            }
+            for test in self.task.tests
+        }
+        return {
             "method": name,
             "trained_params": trained,
             "trained_share": trained / self.base_params,
             "lr": lr,
-            "dev": dev[lr],
-            "seconds_per_run": float(np.mean(seconds)),
-            "peak_bytes": self.peak_memory(name),
-            "losses": losses,
+            "dev": {"half": half, "end": end},
+            "converged": end["mean"] - half["mean"] < CONVERGED,
+            "forgets": summary(forgets) if forgets else None,
+            "seconds_per_run": float(np.mean([o.seconds for o in outcomes])),
+            "peak_bytes": peak_bytes,
+            "losses": [o.losses for o in outcomes],
+            **more,
+            **scores,
         }
-        for test in task.tests:
-            scores = [task.evaluate(adaptation, test) for adaptation in adaptations]
-            result[test] = {
-                metric: summary([score[metric] for score in scores]) for metric in task.metrics
-            }
-        return result, adaptations[0]
+
+    def solve_probe(self) -> dict:
+        """Return the result of a probe, which is solved, and so has no learning rate or seeds."""
+        start, task = time.perf_counter(), self.task
+        self.adaptations[PROBE] = probe = task.attach(method(PROBE), np.random.default_rng(0))
+        l2 = task.solve(probe)
+        outcome = Outcome(dev=[self.dev_score(probe)], seconds=time.perf_counter() - start)
+        self.test(probe, outcome)
+        return self.result(PROBE, None, [outcome], None, l2=l2)
+
+    def untrained_baseline(self) -> dict:
+        """Return the scores of a probe of random weights or, without a head, of the base."""
+        task, base = self.task, self.task.base
+        if PROBE not in task.methods:
+            return {"base": {test: task.evaluate(PLAIN, test) for test in task.tests}}
+        network = Decoder if base.causal else Encoder  # without the base's head, if it has one
+        random = task.with_base(network(base.config, np.random.default_rng(0)))
+        adaptation = random.attach(method(PROBE), np.random.default_rng(0))
+        random.solve(adaptation)
+        return {"untrained base": {test: random.evaluate(adaptation, test) for test in task.tests}}
+
+
+def pilot_loss(run: Run, outcome: Outcome) -> float:
+    """Return the mean loss in the second half of a pilot run, infinite if it was stopped.
+
+    In the first epoch every loss is one of unseen examples, and the runs see the same.
+    """
+    finished = len(outcome.losses) == run.steps
+    return float(np.mean(outcome.losses[run.steps // 2 :])) if finished else np.inf
+
+
+def best_lr(losses: dict[float, float]) -> float | None:
+    """Return the first learning rate, or another one with a loss that is lower by MARGIN.
+
+    losses: {learning rate: loss in a pilot}.  A pilot prefers rates that are low for a long
+    training, hence the margin.
+    """
+    if not losses:
+        return None
+    first, best = next(iter(losses)), min(losses, key=losses.get)
+    return best if losses[best] < (1 - MARGIN) * losses[first] else first
 
 
 def summary(runs: list[float]) -> dict:
     """Return the mean and the standard deviation of the scores of several runs."""
     return {"mean": float(np.mean(runs)), "std": float(np.std(runs)), "runs": runs}
+
+
+def timed(f: Callable) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start

@@ -37,7 +37,6 @@ def spread(result: dict, test: str, metric: str) -> str:
 
 def rows(report: dict) -> Iterator[list[str]]:
     """Yield the column titles of the table, then its rows; what is missed least is at the right."""
-    report = complete(report)
     tests, metric = report["tests"], report["metric"]
     columns: dict[str, Callable] = {
         "trained params": lambda result: f"{result['trained_params']:,}"
@@ -85,7 +84,6 @@ def solved(result: dict) -> bool:
 
 def legend(report: dict) -> str:
     """Return what the rows and columns of the table are."""
-    report = complete(report)
     return "\n".join([*legend_of_runs(report), *legend_of_columns(report), *legend_of_rows(report)])
 
 
@@ -128,7 +126,7 @@ def legend_of_columns(report: dict) -> Iterator[str]:
     plan = report["plan"]
     pilot = ""
     if plan["pilot_steps"] and len(plan["lrs"]) != 1:
-        pilot = f", the best on dev in a pilot of {count(plan['pilot_steps'], 'step')}"
+        pilot = f", chosen by the loss in a pilot of {count(plan['pilot_steps'], 'step')}"
     yield (
         f"lr: learning rate{pilot}.  s/run: seconds of one training run.  peak MiB: most memory "
         "allocated in a training step."
@@ -183,14 +181,3 @@ def markdown_table(rows: Iterator[list[str]]) -> str:
     titles, *body = rows
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def complete(report: dict) -> dict:
-    """Return a report with the fields that an older one lacks."""
-    plan = {"pilot_steps": report["plan"]["steps"]} | report["plan"]
-    added = {"converged": True, "forgets": None, "l2": 0.0}
-    results = [added | result for result in report["results"]]
-    for result in results:
-        if not isinstance(result["dev"], dict):
-            result["dev"] = dict.fromkeys(("half", "end"), {"mean": result["dev"]})
-    return {"pool": None, "pools": None} | report | {"plan": plan, "results": results}

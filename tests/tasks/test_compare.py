@@ -10,12 +10,14 @@ import minipeft as mp
 from minipeft.commands import compare
 from minipeft.methods import KINDS
 from minipeft.tasks.classify import Classify
-from minipeft.tasks.compare import Comparison, Plan
+from minipeft.tasks.compare import Comparison, best_lr
+from minipeft.tasks.plan import Plan
+from minipeft.tasks.runs import Outcome, Run
 from minipeft.tasks.write import Imitate, Write
 from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import train_tokenizer
 
-PLAN = Plan(steps=4, batch_size=8, lrs=(1e-3, 1e-2), seeds=2)
+PLAN = Plan(steps=4, pilot_steps=2, batch_size=8, lrs=(1e-3, 1e-2), seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -51,37 +53,114 @@ def test_every_suitable_method_is_compared(kind, folder):
     methods = comparison.task.methods
     assert set(methods) <= set(mp.METHODS) and ("probe" in methods) == (kind is Classify)
     *_, report = comparison.run(methods)
-    assert [r["method"] for r in report["results"]] == [*methods] == [*comparison.adaptations]
+    assert [r["method"] for r in report["results"]] == [*methods]
+    assert comparison.adaptations.keys() == {*methods}
     for result in report["results"]:
         trained = sum(p.data.size for p in comparison.adaptations[result["method"]].parameters())
         assert result["trained_params"] == trained
         assert result["trained_share"] == trained / report["base_params"]
         # at least the parameters, their gradients, and two moments, in float32
-        assert result["peak_bytes"] > 16 * trained and result["seconds_per_run"] > 0
+        assert result["lr"] is None or result["peak_bytes"] > 16 * trained
+        assert result["seconds_per_run"] > 0 and result["forgets"] is None
 
 
-def test_the_lr_is_the_best_on_dev_and_each_seed_is_another_run(report, folder):
-    comparison, dev = Comparison(make_task(Classify, folder), PLAN), {}
-    result = report["results"][1]
-    for lr in PLAN.lrs:
-        adaptation, _, _ = comparison.train("lora", lr, seed=0)
-        dev[lr] = comparison.task.evaluate(adaptation, "dev")["accuracy"]
-    assert dev[result["lr"]] == max(dev.values()) == result["dev"]
-    score = result["test"]["accuracy"]
-    assert len(score["runs"]) == PLAN.seeds
-    assert score["mean"] == np.mean(score["runs"]) and score["std"] == np.std(score["runs"])
-    first, second = result["losses"]
+def test_the_pilot_chooses_the_lr_and_each_seed_is_another_run(report, folder):
+    comparison, lora = Comparison(make_task(Classify, folder), PLAN), report["results"][1]
+    comparison.task.choose_pool()
+    first, second = (comparison.train(run).losses for run in PLAN.pilot("lora"))
+    assert len(first) == len(second) == PLAN.pilot_steps and first != second
+    assert lora["lr"] == PLAN.lrs[second[-1] < 0.95 * first[-1]]
+    runs = [*PLAN.training("lora", lora["lr"])]
+    assert runs == [Run("lora", lora["lr"], seed, steps=4) for seed in (0, 1)]
+    outcomes = [comparison.train(run) for run in runs]
+    assert [outcome.losses for outcome in outcomes] == lora["losses"]
+    first, second = lora["losses"]
     assert len(first) == len(second) == PLAN.steps and first != second
+    for at, i in ("half", 0), ("end", 1):
+        assert lora["dev"][at]["runs"] == [outcome.dev[i] for outcome in outcomes]
+    score = lora["test"]["accuracy"]
+    assert score["runs"] == [outcome.scores["test"]["accuracy"] for outcome in outcomes]
+    assert score["mean"] == np.mean(score["runs"]) and score["std"] == np.std(score["runs"])
+
+
+def test_a_probe_comes_first_and_is_solved(folder):
+    task = make_task(Classify, folder)
+    comparison = Comparison(task, PLAN)
+    *_, report = comparison.run(["lora", "probe"])
+    probe, lora = report["results"]
+    assert report["methods"] == ["probe", "lora"] == [probe["method"], lora["method"]]
+    assert probe["lr"] is None and probe["l2"] == task.solution().λ and probe["losses"] == [[]]
+    assert np.allclose(comparison.adaptations["probe"].parameters()[0].data, task.solution().W)
+    assert probe["dev"]["half"] == probe["dev"]["end"] and probe["converged"]
+    assert report["pool"] in report["pools"] and report["pool"] == task.pool
+
+
+def test_trainings_side_by_side_are_those_in_turn(report, folder, monkeypatch):
+    monkeypatch.setattr(Comparison, "side_by_side", 3)
+    *_, other = Comparison(make_task(Classify, folder), PLAN).run(["probe", "lora", "full"])
+    for a, b in zip(report["results"], other["results"]):
+        same = "losses", "dev", "test", "ood", "lr"
+        assert {name: a[name] for name in same} == {name: b[name] for name in same}
+
+
+@pytest.mark.parametrize("rise, converged", [(0.009, True), (0.011, False), (-0.1, True)])
+def test_a_method_that_still_rises_is_not_converged(rise, converged, folder):
+    comparison = Comparison(make_task(Classify, folder), PLAN)
+    *_, report = comparison.run(["lora"])
+    outcomes = [Outcome(dev=[0.5, 0.5 + 2 * rise], scores=scores(report)), None]
+    outcomes[1] = Outcome(dev=[0.5, 0.5], scores=scores(report))
+    assert comparison.result("lora", 1e-3, outcomes, 0)["converged"] == converged
+
+
+def scores(report) -> dict:
+    """Scores of one run, as an Outcome has them."""
+    return {test: {"accuracy": 0.5} for test in report["tests"]}
+
+
+@pytest.mark.parametrize(
+    "losses, lr",
+    [
+        ({1: 1.0, 2: 0.96, 3: 0.97}, 1),
+        ({1: 1.0, 2: 0.9, 3: 0.8}, 3),
+        ({1: np.inf, 2: 5.0}, 2),
+        ({1: np.inf, 2: np.inf}, 1),
+        ({}, None),
+    ],
+)
+def test_another_lr_must_be_clearly_better(losses, lr):
+    assert best_lr(losses) == lr
 
 
 def test_a_lr_that_is_too_high_does_not_end_the_comparison(folder):
-    plan = Plan(steps=3, lrs=(1e-3, 1e38), seeds=1)
+    plan = Plan(steps=3, pilot_steps=2, lrs=(1e-3, 1e38), seeds=1)
     *_, report = Comparison(make_task(Classify, folder), plan).run(["lora"])
     assert report["results"][0]["lr"] == 1e-3
 
 
 def test_a_longer_plan_has_more_steps_and_seeds():
-    assert PLAN.longer() == Plan(steps=40, batch_size=8, lrs=(1e-3, 1e-2), seeds=4)
+    assert PLAN.longer() == Plan(40, 2, batch_size=8, lrs=(1e-3, 1e-2), seeds=4)
+
+
+def test_a_method_has_learning_rates_of_its_own():
+    assert Plan().rates("lora") == (3e-3, 1e-3, 9e-3) and Plan(lrs=(0.5,)).rates("lora") == (0.5,)
+    assert not [*Plan(lrs=(0.5,)).pilot("full")] and len([*Plan().pilot("full")]) == 3
+    without = Plan(pilot_steps=0)
+    assert without.rates("full") == (3e-4,) and not [*without.pilot("full")]
+
+
+def test_a_budget_takes_seeds_then_the_pilot_then_steps():
+    plan = Plan(steps=400, pilot_steps=80, seeds=3)
+
+    def seconds(plan):  # 1 for a step, and 10 to evaluate a run
+        return plan.count_steps(["lora"]) + 10 * plan.seeds
+
+    for budget in (30, 100, 500, 700, 1000, 1470, 1e4):
+        fitted = plan.within(budget, seconds)
+        assert abs(seconds(fitted) - budget) <= max(5, 0.01 * budget)
+    assert plan.within(1470, seconds) == plan and plan.within(1e4, seconds).seeds == 3
+    assert plan.within(1100, seconds).seeds == 2 and plan.within(1100, seconds).steps > 400
+    assert plan.within(500, seconds).pilot_steps > 20 and plan.within(500, seconds).seeds == 1
+    assert plan.within(100, seconds).pilot_steps == 0 and plan.within(100, seconds).steps == 90
 
 
 def test_every_report_has_baselines(report, folder):
@@ -112,7 +191,7 @@ def data(tmp_path):
     return path
 
 
-SHORT = "--steps", "3", "--seeds", "2", "--lrs", "1e-3", "1e-2"
+SHORT = "--steps", "3", "--pilot-steps", "2", "--seeds", "2", "--lrs", "1e-3", "1e-2"
 
 
 def test_a_users_data_gives_one_json_document_and_a_folder(folder, data, tmp_path, run, capsys):
@@ -151,14 +230,14 @@ def test_without_matplotlib_there_is_no_plot_and_a_hint(
 
 
 def test_an_interrupt_keeps_the_results_so_far(folder, data, tmp_path, run, capsys, monkeypatch):
-    evaluate_method = Comparison.evaluate_method
+    train = Comparison.train
 
-    def interrupted(self, name):
-        if name == "full":
+    def interrupted(self, run):
+        if run.method == "full" and not run.pilot:
             raise KeyboardInterrupt
-        return evaluate_method(self, name)
+        return train(self, run)
 
-    monkeypatch.setattr(Comparison, "evaluate_method", interrupted)
+    monkeypatch.setattr(Comparison, "train", interrupted)
     out, part = tmp_path / "out", tmp_path / "out.part"
     args = "--model", folder, "--data", data, "--out", out, "--methods", "lora", "full"
     assert run("compare", *args, *SHORT) == 130
@@ -190,4 +269,4 @@ def test_the_terminal_shows_a_legend_and_a_table_of_80_columns(
     words = "majority class", "untrained base", "probe", "lora", "dev"
     assert all(word in shown.out for word in words)
     assert max(map(len, shown.out.splitlines())) <= 80
-    assert "lora done" in shown.err
+    assert "lora: test " in shown.err

@@ -94,7 +94,7 @@ def test_the_legend_says_how_a_probe_is_solved():
 @pytest.mark.parametrize("change", [{"lrs": [0.1]}, {"pilot_steps": 0}])
 def test_a_learning_rate_that_is_given_has_no_pilot(change):
     report = make_report()
-    assert "lr: learning rate, the best on dev in a pilot of 10 steps." in legend(report)
+    assert "lr: learning rate, chosen by the loss in a pilot of 10 steps." in legend(report)
     assert "lr: learning rate.  s/run" in legend(make_report(plan=report["plan"] | change))
 
 
