@@ -85,6 +85,9 @@ class Compare(Plan, Command):
     model: Model = None
     steps: optional(int, "INT") = None
     """Optimizer steps of each training run. (default: 300; nli 800, style 100)"""
+    lrs: optional(tuple[float, ...], "FLOAT [FLOAT ...]") = None
+    """Learning rates to try; the first is taken, unless another has a clearly lower loss.
+    (default: that of the method, a third and three times of it)"""
     pool: Pool = None
     text: optional(Path, "FILE") = None
     """A general text: how much worse the adapted model predicts it is what it forgets.
@@ -120,7 +123,7 @@ class Compare(Plan, Command):
         check_at_least(1, batch_size=self.batch_size)
         check_at_least(1, budget=1 if self.budget is None else self.budget)
         check_at_least(0, pilot_steps=self.pilot_steps)
-        if self.lrs:
+        if self.lrs is not None:
             check_lr(*self.lrs, name="lrs")
         if self.long and self.budget:
             raise ValueError("--long multiplies the steps, --budget fits them: give one")
@@ -186,8 +189,8 @@ class Compare(Plan, Command):
     def make_comparison(self) -> Comparison:
         """Return the comparison on the task, with the plan as the flags have it."""
         plan = Plan(**{name: getattr(self, name) for name in Plan.__dataclass_fields__})
-        if self.steps is None:
-            plan.steps = STEPS.get(self.task, Plan.steps)
+        plan.steps = self.steps or STEPS.get(self.task, Plan.steps)
+        plan.lrs = self.lrs or ()
         task = self.make_task()
         text = general_text(task.base, task.tokenizer, self.text)
         return Comparison(task, plan.longer() if self.long else plan, text=text)

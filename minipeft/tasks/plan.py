@@ -22,8 +22,7 @@ class Plan:
     batch_size: int = 8
     """Examples in a batch."""
     lrs: tuple[float, ...] = ()
-    """Learning rates to try; the first is taken, unless another has a clearly lower loss.
-    (default: that of the method, a third and three times of it)"""
+    """Learning rates to try; none: that of the method, a third and three times of it."""
     seeds: int = 2
     """Training runs at the chosen learning rate."""
 

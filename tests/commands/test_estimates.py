@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from minipeft.commands import compare
 from minipeft.commands.common import progress
 from minipeft.commands.compare import Compare
+from minipeft.tasks.compare import Comparison
 
 
 @pytest.mark.parametrize(
@@ -31,36 +33,53 @@ def test_pretrain_says_how_long_it_takes_before_it_starts(
     assert line in printed[0]
 
 
+@pytest.fixture
+def data(tmp_path):
+    rows = [{"text": f"{'ab'[i % 2]} {i}", "label": "xy"[i % 2]} for i in range(40)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return "--data", tmp_path / "data.jsonl", "--methods", "lora", "bitfit"
+
+
 @pytest.mark.parametrize(
     "flags, line",
     [
-        ([], "7 methods, 35 training runs of 60 steps: about 2 minutes on two cores"),
-        (["--long"], "7 methods, 49 training runs of 600 steps: about 16 minutes on two cores"),
-        (
-            ["--methods", "lora", "--seeds", "1", "--lrs", "0.1", "--steps", "1"],
-            "1 method, 1 training run of 1 step: about 1 second on two cores",
-        ),
+        ([], "4 training runs of 300 steps, after 6 pilot runs of 60 steps"),
+        (["--long"], "8 training runs of 3,000 steps, after 6 pilot runs of 60 steps"),
+        (["--steps", "1", "--seeds", "1", "--lrs", "0.1"], "2 training runs of 1 step"),
+        (["--pilot-steps", "0"], "4 training runs of 300 steps"),
     ],
 )
-def test_compare_says_how_long_it_takes_before_it_loads_anything(
-    run, capsys, monkeypatch, flags, line
+def test_compare_says_how_long_it_takes_before_it_trains(
+    run, base, data, capsys, monkeypatch, flags, line
 ):
-    def make_task(self):
-        assert capsys.readouterr().err == f"{line}\n"
+    def stopped(self, methods, earlier):
         raise MemoryError
 
-    monkeypatch.setattr(Compare, "make_task", make_task)
-    assert run("compare", *flags) == 4
+    monkeypatch.setattr(Comparison, "run", stopped)
+    assert run("compare", "--model", base, *data, *flags) == 4
+    estimate = capsys.readouterr().err.splitlines()[0]
+    assert re.fullmatch(rf"{line}: about \d+ \w+ on this machine", estimate)
 
 
-def test_compare_says_how_much_time_is_left_after_each_method(run, base, tmp_path, capsys):
-    rows = [{"text": f"{'ab'[i % 2]} {i}", "label": "xy"[i % 2]} for i in range(40)]
-    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    args = ["--methods", "lora", "bitfit", "--steps", "2", "--seeds", "1", "--lrs", "1e-3"]
-    assert run("compare", "--model", base, "--data", tmp_path / "data.jsonl", *args) == 0
-    first, last = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"lora done after \d+ seconds?, about \d+ seconds? left", first)
-    assert re.fullmatch(r"bitfit done after \d+ seconds?", last)
+@pytest.mark.parametrize("flags, most", [(["--budget", "5"], 10), (["--model", "decoder"], 900)])
+def test_a_budget_is_about_the_estimate(run, base, data, capsys, monkeypatch, flags, most):
+    """A plan of a million steps is cut, by default for a base or examples of one's own."""
+    monkeypatch.setattr(Comparison, "run", lambda self, methods, earlier: iter([{}]))
+    monkeypatch.setattr(compare, "last_row", lambda report: "")
+    monkeypatch.setattr(Compare, "show", lambda self, report: None)
+    assert run("compare", "--model", base, *data, "--steps", "1000000", *flags) == 0
+    line = capsys.readouterr().err.splitlines()[0]
+    number, unit = re.search(r"about (\d+) (\w+) on this machine", line).groups()
+    assert most / 4 < int(number) * (60 if "minute" in unit else 1) < most
+
+
+def test_compare_says_how_much_time_is_left_after_each_method(run, base, data, capsys):
+    args = ["--steps", "2", "--seeds", "1", "--lrs", "1e-3"]
+    assert run("compare", "--model", base, *data, *args) == 0
+    estimate, majority, first, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"majority class: test \d+\.\d %, after \d+ seconds?", majority)
+    assert re.fullmatch(r"lora: test \d+\.\d %, after \d+ seconds?(, about .* left)?", first)
+    assert re.fullmatch(r"bitfit: test \d+\.\d %, after \d+ seconds?", last)
 
 
 def test_the_loss_of_a_training_is_shown(capsys, monkeypatch):

@@ -226,7 +226,7 @@ def test_a_comparison_that_was_stopped_is_resumed(
     name = signal.Signals(number).name
     assert f"stopped by {name}; to continue, repeat it with --resume" in printed.err
     assert "lora" in printed.out and not Path("out").exists()
-    assert Path("out.part", "lora", "labels.json").exists()
+    assert [*Path("out.part").glob("runs/*/*/run.json")]
     assert run(*comparison) == 3 and "--resume" in capsys.readouterr().err
     Path("out.part", ".prefix.abc", "new").mkdir(parents=True)  # of a save that was killed
     steps.count, steps.stop = 0, None
@@ -242,6 +242,9 @@ CHANGED = {
     "--methods": ("methods", ["--methods", "lora"]),
     "--batch-size": ("batch-size", ["--batch-size", "4"]),
     "--long": ("steps", ["--long"]),
+    "--pilot-steps": ("pilot-steps", ["--pilot-steps", "3"]),
+    "--pool": ("pool", ["--pool", "mean"]),
+    "--budget": ("budget", ["--budget", "9"]),
     "another file": ("data", []),
     "--model": ("model", ["--model", "decoder"]),
 }
