@@ -156,6 +156,10 @@ class Task:
         """Set a probe to the optimum; return its penalty."""
         raise NotImplementedError
 
+    def solution(self):
+        """Return the solved probe: see Classify."""
+        raise NotImplementedError
+
     def model_and_batches(self, adaptation: Adaptation, size: int, rng) -> tuple:
         """Return a model with a loss, and an endless iterator of batches, for a Trainer."""
         collate = partial(self.collate, adaptation=adaptation)

@@ -30,7 +30,7 @@ from .runs import Outcome, Run, Runs
 PROBE = "probe"
 EXAMPLES = 32  # that are evaluated to estimate the time
 MARGIN = 0.05  # by which the loss of a pilot must be lower than that of the first learning rate
-CONVERGED = 0.01  # a method is, if the dev score rises by less in the second half of its steps
+CONVERGED = 0.01  # a method is, if its dev score rises by less in the second half of the steps
 
 
 @dataclass
@@ -106,7 +106,8 @@ class Comparison:
         if self.text:
             tested += self.text.ids.size / float(np.mean(task.lengths))
         known = [(cost.step, cost.example) for cost in self.costs.values()]
-        usual = Cost(*np.mean(known, 0).tolist(), 0)
+        step, example = np.mean(known, 0).tolist()
+        usual = Cost(step, example, 0)
         total = 2 * usual.example * sum(sizes.values())  # all texts are read, also by a baseline
         for name in methods:
             cost = self.costs.get(name, usual)
@@ -265,7 +266,7 @@ class Comparison:
             "trained_share": trained / self.base_params,
             "lr": lr,
             "dev": {"half": half, "end": end},
-            "converged": end["mean"] - half["mean"] < CONVERGED,
+            "converged": self.converged(half["mean"], end["mean"]),
             "forgets": summary(forgets) if forgets else None,
             "seconds_per_run": float(np.mean([o.seconds for o in outcomes])),
             "peak_bytes": peak_bytes,
@@ -273,6 +274,15 @@ class Comparison:
             **more,
             **scores,
         }
+
+    def converged(self, half: float, end: float) -> bool:
+        """Return whether the training of a method has converged, by its dev scores.
+
+        A method that trains the head, too, is not while it is below the probe.
+        """
+        is_classification = PROBE in self.task.methods
+        probe = self.task.solution().score if is_classification else -np.inf
+        return end - half < CONVERGED and end > probe - CONVERGED
 
     def solve_probe(self) -> dict:
         """Return the result of a probe, which is solved, and so has no learning rate or seeds."""

@@ -119,7 +119,7 @@ def legend_of_columns(report: dict) -> Iterator[str]:
     if not all(result["converged"] for result in results):
         yield (
             "*: not converged, the dev score still rose by more than a point in the second half of "
-            "the steps."
+            "the steps, or is more than a point below that of the probe."
         )
     if any(result["forgets"] for result in results):
         yield "forgets: rise of the loss on held-out general text, in nats per token."

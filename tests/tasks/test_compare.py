@@ -103,12 +103,18 @@ def test_trainings_side_by_side_are_those_in_turn(report, folder, monkeypatch):
         assert {name: a[name] for name in same} == {name: b[name] for name in same}
 
 
-@pytest.mark.parametrize("rise, converged", [(0.009, True), (0.011, False), (-0.1, True)])
-def test_a_method_that_still_rises_is_not_converged(rise, converged, folder):
+@pytest.mark.parametrize(
+    "half, end, converged",
+    [(0.7, 0.709, True), (0.7, 0.711, False), (0.8, 0.7, True), (0.6, 0.6, False)],
+)
+def test_a_method_that_rises_or_is_below_the_probe_is_not_converged(
+    half, end, converged, folder, monkeypatch
+):
     comparison = Comparison(make_task(Classify, folder), PLAN)
     *_, report = comparison.run(["lora"])
-    outcomes = [Outcome(dev=[0.5, 0.5 + 2 * rise], scores=scores(report)), None]
-    outcomes[1] = Outcome(dev=[0.5, 0.5], scores=scores(report))
+    solution = comparison.task.solution()._replace(score=0.7)
+    monkeypatch.setattr(comparison.task, "solution", lambda: solution)
+    outcomes = [Outcome(dev=[half + d, end + d], scores=scores(report)) for d in (-0.1, 0.1)]
     assert comparison.result("lora", 1e-3, outcomes, 0)["converged"] == converged
 
 
