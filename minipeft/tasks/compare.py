@@ -186,9 +186,10 @@ class Comparison:
         report = self.new_report(methods) | (earlier or {})
         left = report["methods"][len(report["results"]) :]
         yield report
+        start = time.perf_counter()
         report |= {"pools": self.task.choose_pool(), "pool": self.task.pool}
         if left[:1] == [PROBE]:
-            self.add(report, self.solve_probe())
+            self.add(report, self.solve_probe(start))
             yield report
             left = left[1:]
         self.rehearse(left)
@@ -284,9 +285,12 @@ class Comparison:
         probe = self.task.solution().score if is_classification else -np.inf
         return end - half < CONVERGED and end > probe - CONVERGED
 
-    def solve_probe(self) -> dict:
-        """Return the result of a probe, which is solved, and so has no learning rate or seeds."""
-        start, task = time.perf_counter(), self.task
+    def solve_probe(self, start: float) -> dict:
+        """Return the result of a probe, which is solved, and so has no learning rate or seeds.
+
+        start: when its texts began to be read.
+        """
+        task = self.task
         self.adaptations[PROBE] = probe = task.attach(method(PROBE), np.random.default_rng(0))
         l2 = task.solve(probe)
         outcome = Outcome(dev=[self.dev_score(probe)], seconds=time.perf_counter() - start)

@@ -57,7 +57,7 @@ def test_a_console_without_a_character_does_not_lose_a_comparison(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "ascii"))
     assert run(*comparison) == 0
-    assert r" \xb1 0.0 " in sys.stdout.buffer.getvalue().decode()
+    assert r" \u2192 " in sys.stdout.buffer.getvalue().decode()
     assert (tmp_path / "out" / "lora" / "labels.json").exists()
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert page.startswith("# crème.jsonl\n") and "±" in page

@@ -251,7 +251,7 @@ CHANGED = {
 
 
 def test_a_comparison_is_resumed_with_the_same_settings(comparison, run, capsys, steps):
-    steps.stop = 9
+    steps.stop = 20  # after the pilots
     assert run(*comparison) == 130
     before = sorted(Path("out.part").rglob("*"))
     capsys.readouterr()
