@@ -85,6 +85,9 @@ class Compare(Plan, Command):
     model: Model = None
     steps: optional(int, "INT") = None
     """Optimizer steps of each training run. (default: 300; nli 800, style 100)"""
+    pilot_steps: optional(int, "INT") = None
+    """Optimizer steps of each pilot run, which chooses the learning rate; 0: no pilot.
+    (default: a fifth of --steps, at most 60)"""
     lrs: optional(tuple[float, ...], "FLOAT [FLOAT ...]") = None
     """Learning rates to try; the first is taken, unless another has a clearly lower loss.
     (default: that of the method, a third and three times of it)"""
@@ -122,7 +125,7 @@ class Compare(Plan, Command):
         check_at_least(1, steps=1 if self.steps is None else self.steps, seeds=self.seeds)
         check_at_least(1, batch_size=self.batch_size)
         check_at_least(1, budget=1 if self.budget is None else self.budget)
-        check_at_least(0, pilot_steps=self.pilot_steps)
+        check_at_least(0, pilot_steps=self.pilot_steps or 0)
         if self.lrs is not None:
             check_lr(*self.lrs, name="lrs")
         if self.long and self.budget:
@@ -191,6 +194,8 @@ class Compare(Plan, Command):
         plan = Plan(**{name: getattr(self, name) for name in Plan.__dataclass_fields__})
         plan.steps = self.steps or STEPS.get(self.task, Plan.steps)
         plan.lrs = self.lrs or ()
+        if self.pilot_steps is None:
+            plan.pilot_steps = max(1, min(Plan.pilot_steps, plan.steps // 5))
         task = self.make_task()
         text = general_text(task.base, task.tokenizer, self.text)
         return Comparison(task, plan.longer() if self.long else plan, text=text)

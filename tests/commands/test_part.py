@@ -179,7 +179,8 @@ def comparison(base, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "plot", lambda *args: None)
     rows = [{"text": f"{'ab'[i % 2]} {i}", "label": "xy"[i % 2]} for i in range(40)]
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    args = ["--methods", "lora", "prefix", "--steps", "2", "--seeds", "3", "--lrs", "0.001", "0.01"]
+    args = ["--methods", "lora", "prefix", "--steps", "2", "--pilot-steps", "2", "--seeds", "3"]
+    args += ["--lrs", "0.001", "0.01"]
     return ["compare", "--model", base, "--data", "data.jsonl", "--out", "out", *args]
 
 
