@@ -231,7 +231,8 @@ def test_a_comparison_that_was_stopped_is_resumed(
     assert run(*comparison) == 3 and "--resume" in capsys.readouterr().err
     Path("out.part", ".prefix.abc", "new").mkdir(parents=True)  # of a save that was killed
     steps.count, steps.stop = 0, None
-    assert run(*comparison, "--resume") == 0 and 0 < steps.count < total / 2
+    assert run(*comparison, "--resume") == 0
+    assert 0 < steps.count <= total - 8  # the steps of the pilots were not repeated
     assert results(tmp_path / "out") == results(tmp_path / "full")
     assert {*os.listdir("out")} == {*os.listdir("full")} and not Path("out.part").exists()
 
