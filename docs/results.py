@@ -64,6 +64,8 @@ def line_of_task(report: dict) -> list[str]:
         f"{both(baseline[test][metric] for test in tests)} ({name})",
         *[
             both(mean(report, methods[name], test) for test in tests) + mark(methods[name])
+            if name in report["methods"]
+            else ""
             for name in ("lora", "full")
         ],
         *[best(report, test) for test in tests],
