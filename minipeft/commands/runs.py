@@ -78,4 +78,4 @@ def remove_work(folder: Path) -> None:
     for path in (folder / RUNS, *folder.glob(".*")):
         shutil.rmtree(path, ignore_errors=True)
     for name in (SETTINGS, PLAN):
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)

@@ -215,6 +215,18 @@ def test_a_users_data_gives_one_json_document_and_a_folder(folder, data, tmp_pat
     assert {path.name for path in out.iterdir()} == files | set(KINDS)
 
 
+def test_a_probe_alone_has_nothing_to_train(folder, data, tmp_path, run, capsys):
+    args = "--model", folder, "--data", data, "--methods", "probe", "--out", tmp_path / "out"
+    assert run("compare", *args, "--budget", "60") == 0
+    assert "training run" not in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "compare.json",
+        "compare.png",
+        "probe",
+        "report.md",
+    }
+
+
 def test_all_means_every_suitable_method():
     names = lambda *given: compare.Compare(methods=given).method_names(("probe", "lora", "ia3"))
     assert names("all") == ("probe", "lora", "ia3")
