@@ -27,7 +27,7 @@ from minipeft.tasks.report import markdown_table, percent, rows
 BEGIN, END = "<!-- table of {} -->\n", "<!-- end of table -->\n"
 PICTURE = re.compile(r'"([^"]*/comparison-(light|dark)\.svg)"')
 INKS = {"light": "#24292f", "dark": "#e6edf3"}
-OMITTED = "dev half → end", "peak MiB"  # columns that `minipeft compare` and report.md have
+OMITTED = "dev half → end", "s/run", "peak MiB"  # columns that report.md has
 
 
 def table_of_methods(reports: list[dict]) -> str:
