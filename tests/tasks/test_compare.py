@@ -48,7 +48,8 @@ def report(folder):
 
 
 @pytest.mark.parametrize("kind", [Classify, Write, Imitate])
-def test_every_suitable_method_is_compared(kind, folder):
+def test_every_suitable_method_is_compared(kind, folder, monkeypatch):
+    monkeypatch.setattr(Imitate, "users", 4)
     comparison = Comparison(make_task(kind, folder), Plan(steps=2, lrs=(1e-3,), seeds=1))
     methods = comparison.task.methods
     assert set(methods) <= set(mp.METHODS) and ("probe" in methods) == (kind is Classify)
