@@ -8,7 +8,7 @@ import numpy as np
 from ..methods import method
 from .runs import Run
 
-LEAST_PILOT = 20  # steps, after which the scores say something about a learning rate
+LEAST = 20  # steps of a training or a pilot, even if a budget is too small for them
 
 
 @dataclass
@@ -65,13 +65,13 @@ class Plan:
         plan = next((plan for plan in fewer if seconds(plan) <= budget), fewer[-1]).scaled(
             budget, seconds
         )
-        if 0 < plan.pilot_steps < LEAST_PILOT:
+        if 0 < plan.pilot_steps < LEAST:
             plan = replace(plan, pilot_steps=0).scaled(budget, seconds)
         return plan
 
     def scaled(self, budget: float, seconds: Callable[["Plan"], float]) -> "Plan":
-        """Return the plan with as many steps as take `budget` seconds."""
+        """Return the plan with as many steps as take `budget` seconds, but at least LEAST."""
         fixed = seconds(replace(self, steps=0, pilot_steps=0))  # about what evaluation takes
         factor = max(0.0, (budget - fixed) / ((seconds(self) - fixed) or np.inf))
         steps, pilot_steps = (round(factor * n) for n in (self.steps, self.pilot_steps))
-        return replace(self, steps=max(1, steps), pilot_steps=pilot_steps)
+        return replace(self, steps=max(steps, min(self.steps, LEAST)), pilot_steps=pilot_steps)

@@ -167,6 +167,7 @@ def test_a_budget_takes_seeds_then_the_pilot_then_steps():
     assert plan.within(1470, seconds) == plan and plan.within(1e4, seconds).seeds == 3
     assert plan.within(1100, seconds).seeds == 2 and plan.within(1100, seconds).steps > 400
     assert plan.within(500, seconds).pilot_steps > 20 and plan.within(500, seconds).seeds == 1
+    assert plan.within(5, seconds) == Plan(steps=20, pilot_steps=0, seeds=1)
     assert plan.within(100, seconds).pilot_steps == 0 and plan.within(100, seconds).steps == 90
 
 
