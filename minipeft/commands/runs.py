@@ -25,7 +25,7 @@ class StoredRuns(Runs):
         path = self.folder(run) / "run.json"
         if not path.exists():
             return None
-        if run.seed == 0 and not run.pilot:
+        if run.kept:
             trainer.resume(path.parent)
         stored = read(path)
         return Outcome(
@@ -37,7 +37,7 @@ class StoredRuns(Runs):
         )
 
     def save(self, run, trainer, outcome):
-        if run.seed == 0 and not run.pilot:
+        if run.kept:
             trainer.save(self.folder(run))
         write_json(self.folder(run) / "run.json", asdict(outcome))
 

@@ -137,7 +137,7 @@ class Comparison:
         trainer, batches = self.make_trainer(run)
         adaptation = trainer.adaptation
         self.task.start_head(adaptation)
-        if run.seed == 0 and not run.pilot:
+        if run.kept:
             self.adaptations[run.method] = adaptation
         if earlier := self.runs and self.runs.load(run, trainer):
             self.count(run.steps)

@@ -15,6 +15,11 @@ class Run:
     steps: int
     pilot: bool = False  # it only chooses the learning rate
 
+    @property
+    def kept(self) -> bool:
+        """Whether its adaptation is that of the comparison: the one from the first seed."""
+        return self.seed == 0 and not self.pilot
+
 
 @dataclass
 class Outcome:
