@@ -178,8 +178,6 @@ class Features(Transformer):
 class Headed(Transformer, Head):
     """Trunk of a model with a new head, `score`: W = 0, and b = 0 if it has a bias."""
 
-    features_head = Head  # the class of a head that reads this model's features
-
     def __init__(self, trunk: Transformer, classes: int, bias: bool = False):
         if not isinstance(trunk, Transformer):
             raise TypeError(
@@ -270,8 +268,6 @@ class Classifier(Headed):
 class TokenClassifier(Headed, TokenHead):
     """softmax(W h_t) for every token t: classes of tokens"""
 
-    features_head = TokenHead
-
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
         """Return hidden states (B, T, D), and the Forward."""
         return self.states(ids, adaptation, mask=mask, token_types=token_types, rng=rng)
@@ -279,8 +275,6 @@ class TokenClassifier(Headed, TokenHead):
 
 class SpanClassifier(TokenClassifier, SpanHead):
     """softmax_t(W h_t), for the start and the end of an answer        Devlin et al. 2019, §4.2"""
-
-    features_head = SpanHead
 
     def __init__(self, trunk, bias=True):
         super().__init__(trunk, 2, bias)

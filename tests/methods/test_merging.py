@@ -23,6 +23,7 @@ from minipeft import (
 from minipeft.adaptation.merge import fold
 from minipeft.adaptation.method import as_adaptation
 from minipeft.autograd.ops import reshape
+from minipeft.model.heads import Head
 from tests.support.families import (
     CLASSIFIERS,
     DECODERS,
@@ -112,7 +113,7 @@ def test_no_adaptation_is_merged_and_called_as_the_model(model):
     )
     assert fold(as_adaptation(None)).parameters() == []
     if isinstance(model, Classifier):
-        head = model.features_head(model.score, model.config)
+        head = Head(model.score, model.config)
         features = model.features(ids, None, mask=mask)[0].data
         assert np.array_equal(head(features, None).data, head(features).data)
 
