@@ -24,6 +24,7 @@ class Config:
     head_width: int | None = None  # d; None: width / heads
     ffn_width: int | None = None  # F, of the feed-forward layers; None: 4 · width
     positions: str = "learned"  # scheme: learned | rotary | none
+    position_offset: int = 0  # row of the table of learned positions that position 0 has
     rope_theta: float = 10000.0  # base of the rotary frequencies
     rope_scaling: tuple = ()  # of rotary positions, for longer texts than in training: see Rotary
     window: int | None = None  # number of tokens a token attends to, itself included; None: all
@@ -41,6 +42,8 @@ class Config:
         groups, window = self.key_heads or self.heads, self.window or 1
         if min(self.vocabulary, self.width, self.heads, self.length, groups, window) < 1:
             raise ValueError(f"every size in a configuration must be at least 1; got {self}")
+        if self.position_offset < 0:
+            raise ValueError(f"position_offset={self.position_offset} must not be negative")
         for name in ("eps", "rope_theta"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")

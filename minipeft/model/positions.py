@@ -28,16 +28,20 @@ class Positions(Module):
 
 
 class Learned(Positions, Embedding):
-    """h + W[position]"""
+    """h + W[position + offset]        W (offset + length, D)"""
+
+    def __init__(self, c, rng):
+        super().__init__(c.position_offset + c.length, c.width, rng, std=0.01)
+        self.offset = c.position_offset
 
     def embed(self, h, forward):
-        have, need = len(self.W.data), int(forward.position_ids.max(initial=-1)) + 1
+        have, need = len(self.W.data) - self.offset, int(forward.position_ids.max(initial=-1)) + 1
         if need > have:
             raise ValueError(
                 f"the text and its virtual tokens need {need} positions, and the model has {have}: "
                 "shorten the text"
             )
-        return h + forward(self, forward.position_ids)
+        return h + forward(self, forward.position_ids + self.offset)
 
 
 class Rotary(Positions):
@@ -74,7 +78,7 @@ def frequency_scale(ω, factor, low, high, length):
 
 
 POSITIONS = {
-    "learned": lambda c, rng: Learned(c.length, c.width, rng, std=0.01),
+    "learned": Learned,
     "rotary": lambda c, rng: Rotary(c.d, c.rope_theta, c.rope_scaling),
     "none": lambda c, rng: Positions(),
 }

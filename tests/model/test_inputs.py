@@ -160,6 +160,7 @@ def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
         ({"positions": "rotary", "heads": 8}, "even head width, not 1"),
         ({"biases": ("q", "w")}, "may have only q, k, v, o, gate, up, down"),
         ({"window": -1}, "every size in a configuration must be at least 1"),
+        ({"position_offset": -1}, "position_offset=-1 must not be negative"),
         ({"eps": 0.0}, "eps=0.0 must be greater than 0"),
         ({"rope_theta": -1.0}, "rope_theta=-1.0 must be greater than 0"),
         (

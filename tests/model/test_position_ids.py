@@ -1,8 +1,11 @@
 """Position ids that are given replace the count of tokens, also in a window and in a cache."""
 
-import numpy as np
+from dataclasses import replace
 
-from minipeft import Cache, Tensor
+import numpy as np
+import pytest
+
+from minipeft import Cache, Decoder, Tensor
 from tests.support.families import DECODERS, V, attached, batch, decoders
 
 GIVEN = np.array([0, 1, 2, 9, 10, 12, 13])
@@ -31,6 +34,20 @@ def test_position_ids_choose_the_position_embeddings():
     given = states(model, ids, position_ids=np.arange(7)[None] + 5)
     assert np.array_equal(given, states(moved, ids))
     assert not np.allclose(given, states(model, ids))
+
+
+def test_position_0_may_have_a_later_row_of_the_table():
+    """A table whose first rows are not read is a shorter table, and texts are as long as before."""
+    model, ids = DECODERS["gpt2"], np.random.default_rng(0).integers(0, V, (2, 33))
+    offset = Decoder(replace(model.config, position_offset=2), np.random.default_rng(0))
+    W = np.vstack([np.full((2, 8), 9.0), model.positions.W.data])
+    assert offset.positions.W.shape == W.shape
+    new = dict(model.named_parameters()) | {"positions.W": Tensor(W)}
+    by_id = {id(t): new[path] for path, t in offset.named_parameters()}
+    offset = offset.map(lambda t: Tensor(by_id[id(t)].data))
+    assert np.array_equal(states(offset, ids[:, :32]), states(model, ids[:, :32]))
+    with pytest.raises(ValueError, match="need 33 positions, and the model has 32"):
+        offset(ids)
 
 
 def test_a_window_is_measured_in_position_ids():

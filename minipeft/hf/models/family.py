@@ -296,7 +296,7 @@ def expected_shapes(c: Config) -> Iterator[tuple[str, tuple]]:
         yield f"blocks.{n}.mlp.up", (c.width, c.ffn_width or 4 * c.width)
         yield f"blocks.{n}.attn.o", (c.heads * c.d, c.width)
     if c.positions == "learned":
-        yield "positions", (c.length, c.width)
+        yield "positions", (c.position_offset + c.length, c.width)
     if c.token_types:
         yield "types", (c.token_types, c.width)
 
