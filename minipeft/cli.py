@@ -66,16 +66,23 @@ REGISTRY = tyro.constructors.ConstructorRegistry()
 
 
 @REGISTRY.primitive_rule
-def token_ids(kind):
-    """Return how a field of the type `tuple` is parsed: as token ids."""
-    if kind.type is tuple:
+def words(kind):
+    """Return how a field of the type `str | tuple` is parsed: as a text, texts, or token ids."""
+    if kind.type == str | tuple:
         return tyro.constructors.PrimitiveConstructorSpec(
             nargs="*",
-            metavar="[ID ...]",
-            instance_from_str=lambda words: tuple(map(int, words)),
-            is_instance=lambda value: isinstance(value, tuple),
-            str_from_instance=lambda ids: list(map(str, ids)),
+            metavar="TEXT|[ID ...]",
+            instance_from_str=parse_words,
+            is_instance=lambda value: isinstance(value, str | tuple),
+            str_from_instance=lambda words: [words] if isinstance(words, str) else map(str, words),
         )
+
+
+def parse_words(words: list[str]) -> str | tuple:
+    """Return token ids if all words are numbers, else the one text, or a tuple of texts."""
+    if all(map(str.isdecimal, words)):
+        return tuple(map(int, words))
+    return words[0] if len(words) == 1 else tuple(words)
 
 
 def parse(args: list[str]) -> Command:

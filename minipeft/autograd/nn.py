@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -119,6 +120,7 @@ class Module(Parameters):
 
     config: Any  # Config of a network; a layer has none
     folder: str | None = None  # that a network was loaded from
+    read_tokenizer: Callable[[], Any] | None = None  # of a network
     path = ""  # name of the module in its network, such as "blocks.0.attn.q"
     composite = False  # True: it is called with (x, forward), and calls forward(layer, x)
 
@@ -138,6 +140,11 @@ class Module(Parameters):
                 if isinstance(child, Module):
                     at = ".".join(str(s) for s in (path, name, i) if s != "")
                     yield from child.modules(at, seen)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer of a network, None for none: read when it is needed, or as it was set."""
+        return self.read_tokenizer and self.read_tokenizer()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return {name: tensor} of this module, without those of the modules inside it."""

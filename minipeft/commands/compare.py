@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import hf
 from ..data.words import count, duration
-from ..methods import KINDS, method
+from ..methods import KINDS, METHODS, method
 from ..tasks.builtin import STEPS, TASKS, built_in
 from ..tasks.classify import Classify
 from ..tasks.compare import PROBE, Comparison
@@ -95,6 +95,8 @@ class Compare(Plan, Command):
     text: optional(Path, "FILE") = None
     """A general text: how much worse the adapted model predicts it is what it forgets.
     (default, for a built-in base: held-out text of the built-in world)"""
+    words: optional(str, "TEXT") = None
+    """Text that prompts and prefixes start from. (default: random words)"""
     methods: flag(tuple[str, ...], "[METHOD ...]") = ()
     """Names of methods, or `all`. (default: one method of each kind)"""
     budget: optional(float, "SECONDS") = None
@@ -187,6 +189,9 @@ class Compare(Plan, Command):
                 f"the task {self.task} can't be learned by {', '.join(others)}; it can by "
                 f"{', '.join(kind.methods)}"
             )
+        from_words = [name for name in METHODS if "words" in METHODS[name].__dataclass_fields__]
+        if self.words is not None and {*methods}.isdisjoint(from_words):
+            raise ValueError(f"--words is for {', '.join(from_words)}, and none is compared")
         return methods
 
     def make_comparison(self) -> Comparison:

@@ -67,8 +67,8 @@ def cast(value, kind):
         return value
     elif origin is tuple:  # one value is a list of one
         return tuple(cast(v, options[0]) for v in (value if isinstance(value, list) else [value]))
-    elif kind is tuple and isinstance(value, list):  # token ids
-        return tuple(cast(item, tuple if isinstance(item, list) else int) for item in value)
+    elif kind is tuple and isinstance(value, list):  # token ids, or words for each label
+        return tuple(cast(item, str | int | tuple) for item in value)
     elif type(value) is {Path: str}.get(kind, kind) or kind is float and type(value) is int:
         return kind(value)
     raise TypeError
@@ -84,4 +84,5 @@ def type_in_words(kind):
     if any(map(is_dataclass, options)):
         return "a table of its fields, such as [lora]"
     words = {int: "an integer", float: "a number", bool: "true or false"}
-    return type_in_words(*options) if options else words.get(kind, "a string")
+    in_words = dict.fromkeys(map(type_in_words, options))
+    return " or ".join(in_words) if options else words.get(kind, "a string")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .models.family import check_special_tokens
 from .peft import folder as peft
 from .peft.compat import PeftModel
 from .quantized import check_not_quantized
-from .tokenizer import TOKENIZER_FILES, read_tokenizer, tokenizer_files
+from .tokenizer import TOKENIZER, TOKENIZER_FILES, read_tokenizer, tokenizer_files
 
 BASE = Path(__file__).parent.parent / "world" / "base"
 BUILT_IN: dict[str | Path | None, Path] = {
@@ -76,6 +77,8 @@ def read_model(name, file_class):
         model.pooling_config = read_json(path)
         model.pooling_config.check_depth()
     model.folder = None if name in BUILT_IN else str(name)
+    if os.path.lexists(folder / TOKENIZER):
+        model.read_tokenizer = partial(read_tokenizer, folder)
     return model
 
 

@@ -120,7 +120,7 @@ class Comparison:
     def make_trainer(self, run: Run) -> tuple[Trainer, Iterator]:
         """Return a Trainer of a new adaptation, and its batches."""
         task, plan, rng = self.task, self.plan, np.random.default_rng(run.seed)
-        adaptation = task.attach(method(run.method), rng)
+        adaptation = task.attach(plan.method(run.method), rng)
         rng = np.random.default_rng(run.seed)
         model, batches = task.model_and_batches(adaptation, plan.batch_size, rng)
         optimizer = AdamW(adaptation.parameters(), run.lr)

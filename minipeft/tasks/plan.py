@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..methods import method
+from ..adaptation.method import Method
+from ..methods import METHODS, method
 from .runs import Run
 
 LEAST = 20  # steps of a training or a pilot, even if a budget is too small for them
@@ -25,13 +26,20 @@ class Plan:
     """Learning rates to try; none: that of the method, a third and three times of it."""
     seeds: int = 2
     """Training runs at the chosen learning rate."""
+    words: str | None = None
+    """Text that prompts and prefixes start from; None: random words."""
+
+    def method(self, name: str) -> Method:
+        """Return METHODS[name], which starts from `words` if it can."""
+        has_words = self.words is not None and "words" in METHODS[name].__dataclass_fields__
+        return method(name, **{"words": self.words} if has_words else {})
 
     def rates(self, name: str) -> tuple[float, ...]:
         """Return the learning rates to try for a method; if there is one, it needs no pilot.
 
         The first is preferred.
         """
-        lr = method(name).lr
+        lr = self.method(name).lr
         rates = self.lrs or (lr, float(f"{lr / 3:.1g}"), float(f"{3 * lr:.2g}"))
         return rates if self.pilot_steps else rates[:1]
 

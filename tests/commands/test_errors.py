@@ -11,7 +11,7 @@ USAGE = {
     "an unknown field": (["train", "prefix", *TEXT, "--lenght", "3"], "--lenght"),
     "a field of another kind": (["train", "prefix", *TEXT, "--length", "abc"], "--length"),
     "a field out of range": (["train", "prefix", *TEXT, "--length", "0"], "length=0 must be"),
-    "words that are not token ids": (["train", "prefix", *TEXT, "--words", "red"], "--words"),
+    "texts for a prefix": (["train", "prefix", *TEXT, "--words", "a", 5], "words=('a', '5') must"),
     "an unknown command": (["compair"], "compair"),
     "missing flags": (["train", "lora"], "--data"),
 }

@@ -27,7 +27,8 @@ CONFIGS = {
     "[lorra]\nrank = 3": "unknown key 'lorra'; did you mean 'lora'?",
     "lora = 3": "run.toml: lora must be a table of fields, not 3",
     "[lora]\n[prefix]": "run.toml must have one method, not prefix and lora",
-    "[prefix]\nwords = ['a']": "run.toml: prefix: words = ['a'] must be a list",
+    "[prefix]\nwords = [1.5]": "run.toml: prefix: words = [1.5] must be a string or a list",
+    "[prefix]\nwords = ['a']": "PrefixTuning: words=('a',) must be one text, or token ids",
 }
 TEXT = ["--data", "text.txt", "--out", "new"]
 

@@ -42,7 +42,7 @@ def test_a_file_for_other_layers_is_at_fault(tmp_path, method):
         mp.load_adaptation(tmp_path / "a", decoder(replace(GPT2, width=16)))
 
 
-@pytest.mark.parametrize("words", [["a"], [[1, "a"]], [1.5], [[[1]]], [None], [True]])
+@pytest.mark.parametrize("words", ["", [[1, "a"]], [1.5], [[[1]]], [None], [True]])
 @pytest.mark.parametrize("init", ["text", "labels"])
 def test_words_are_token_ids(tmp_path, words, init):
     γ = mp.Chain(mp.PromptTuning(2), mp.Adapter(2)).attach(MODEL, rng())
@@ -51,7 +51,7 @@ def test_words_are_token_ids(tmp_path, words, init):
     settings = json.loads(path.read_text())
     settings["methods"][0] |= {"init": init, "words": words}
     path.write_text(json.dumps(settings))
-    with pytest.raises(CheckpointError, match="words=.* must be token ids"):
+    with pytest.raises(CheckpointError, match="words=.* must be a text or token ids"):
         mp.load_adaptation(tmp_path / "a", MODEL)
 
 

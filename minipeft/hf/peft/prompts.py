@@ -88,7 +88,4 @@ def read_prompt(settings, file, model, saved) -> Adaptation:
         for (name, key), shape in zip(TASK_TENSORS.items(), ((length, rank), (rank, width))):
             x = file.require(key, (tasks, *shape)).astype(model.dtype)
             at["tokens"][name] = parameter((x if tasks > 1 else x[0]).copy())
-    if method.length != length:
-        words = () if isinstance(method, PrefixTuning) else method.words  # as many as its rows
-        method = replace(method, length=length, words=words)
-    return method.bind(at, model)
+    return replace(method, length=length).bind(at, model)
