@@ -2,6 +2,7 @@
 
 from ..storage.json import CheckpointError
 from .peft.compat import PeftModel
+from .peft.configurations import method_from_config
 from .pretrained import load, load_adaptation, load_outline, load_tokenizer, save
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "load_adaptation",
     "load_outline",
     "load_tokenizer",
+    "method_from_config",
     "save",
 ]

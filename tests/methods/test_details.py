@@ -20,7 +20,7 @@ from minipeft import (
 from minipeft.autograd.backend import host
 from minipeft.autograd.nn import replace
 from minipeft.methods import BiasTuning, biases
-from minipeft.methods.multitask import task
+from minipeft.methods.multitask import average_task, shared_prompt, task
 from tests.support.families import (
     DECODERS,
     METHODS,
@@ -82,6 +82,19 @@ def test_a_multitask_prompt_starts_as_its_words(model):
     (P,) = prompt.attach(model, rng()).parameters()
     own = task(many.attach(model, rng()), 1)
     assert np.array_equal(host(own.method.prepend(None, **own.at["tokens"])[0].data), host(P.data))
+
+
+@decoders
+def test_other_tasks_start_from_the_prompt_of_several(model):
+    bank = MultitaskPrompt(4, tasks=3, rank=2).attach(model, rng())
+    P, c, r = (host(p.data) for p in bank.parameters())
+    average, shared = average_task(bank), shared_prompt(bank, 2, rng())
+    for p, x in zip(average.parameters(), (P, c.mean(0), r.mean(0)), strict=True):
+        assert np.allclose(host(p.data), x)
+    assert average.method.tasks == 1 and shared.method.tasks == 2
+    own = task(shared, 1)
+    assert np.array_equal(host(own.method.prepend(None, **own.at["tokens"])[0].data), P)
+    assert shared.parameters()[1].shape == (2, 4, 2)
 
 
 # -- words and places --------------------------------------------------------------

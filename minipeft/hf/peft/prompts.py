@@ -19,6 +19,8 @@ from .native import NotInPeft
 
 TASK_TENSORS = {"c": "prefix_task_cols", "r": "prefix_task_rows"}
 METHODS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPrompt}
+TOKENIZER = "tokenizer_name_or_path"
+CARRIED = {TOKENIZER: str, "tokenizer_kwargs": dict}
 FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # templates with all pseudo-tokens in front
 
 
@@ -40,6 +42,38 @@ def base_settings(peft_type: str, c: Config) -> dict[str, int]:
     }
 
 
+def check_base(settings, c: Config) -> None:
+    """Raise CheckpointError for settings that describe another base model."""
+    base = base_settings(settings["peft_type"], c) | {"num_transformer_submodules": 1}
+    supported = {name: (value,) for name, value in base.items()}
+    settings.check_supported(supported, "; it was made for another base")
+
+
+def words_of(settings) -> dict:
+    """Return the fields of a method that say how PEFT starts a prompt."""
+    kind = settings.field("prompt_tuning_init", "RANDOM", str)
+    if kind == "TEXT":
+        return {"init": "text", "words": settings.field("prompt_tuning_init_text", (), str)}
+    return {"init": "vocabulary" if kind == "SAMPLE_VOCAB" else "uniform"}
+
+
+def start_settings(γ: Adaptation) -> dict:
+    """Return PEFT's settings of how a prompt starts: of a text, if its tokenizer is known."""
+    method, tokenizer = γ.method, {TOKENIZER: γ.made_for.folder, "tokenizer_kwargs": None}
+    tokenizer |= γ.folder_settings
+    if isinstance(method.words, str) and tokenizer[TOKENIZER]:
+        text = {"prompt_tuning_init": "TEXT", "prompt_tuning_init_text": method.words}
+        return text | tokenizer
+    sampled = method.init == "vocabulary" and not method.words
+    return {"prompt_tuning_init": "SAMPLE_VOCAB" if sampled else "RANDOM"}
+
+
+def task_fields(settings) -> dict:
+    """Return the fields of a method for several tasks."""
+    names = {"tasks": "num_tasks", "rank": "num_ranks"}
+    return {field: settings.field(name, 1, int) for field, name in names.items()}
+
+
 def write_prompt(γ: Adaptation, peft_type: str):
     """Return the configuration and tensors of a prompt or a prefix."""
     method, c = γ.method, γ.made_for.config
@@ -55,6 +89,8 @@ def write_prompt(γ: Adaptation, peft_type: str):
             x = γ.at["tokens"][name].data
             tensors[key] = x if x.ndim == 3 else x[None]
         config |= {"num_tasks": method.tasks, "num_ranks": method.rank}
+    if isinstance(method, PromptTuning):
+        config |= start_settings(γ)
     P = np.concatenate(rows, axis=1)
     config |= {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
     return config, tensors | {"prompt_embeddings": P}
@@ -63,9 +99,7 @@ def write_prompt(γ: Adaptation, peft_type: str):
 def read_prompt(settings, file, model, saved) -> Adaptation:
     """Return the prompt or prefix in the file, by the `saved` method if it is not None."""
     c, peft_type = model.config, settings["peft_type"]
-    base = {name: (value,) for name, value in base_settings(peft_type, c).items()}
-    settings.check_supported(base, "; it was made for another base")
-    settings.check_supported({"num_transformer_submodules": (1,)})
+    check_base(settings, c)
     paths, names, width = layout(peft_type, c)
     length = settings.field("num_virtual_tokens", len(file.get("prompt_embeddings", ())), int)
     if length >= c.length:
@@ -81,11 +115,17 @@ def read_prompt(settings, file, model, saved) -> Adaptation:
             return saved.bind({"tokens": {"h": next(rows)}}, model)
         saved = None
     method = saved or METHODS.get(peft_type, PromptTuning)()
+    if isinstance(method, PromptTuning) and not saved:
+        method = replace(method, **words_of(settings))
     at = {path: {name: next(rows) for name in names} for path in paths}
     if peft_type == "MULTITASK_PROMPT_TUNING":
-        tasks, rank = (settings.field(name, 1, int) for name in ("num_tasks", "num_ranks"))
-        method = replace(method, tasks=tasks, rank=rank)
+        method = replace(method, **task_fields(settings))
+        tasks, rank = method.tasks, method.rank
         for (name, key), shape in zip(TASK_TENSORS.items(), ((length, rank), (rank, width))):
             x = file.require(key, (tasks, *shape)).astype(model.dtype)
             at["tokens"][name] = parameter((x if tasks > 1 else x[0]).copy())
-    return replace(method, length=length).bind(at, model)
+    γ = replace(method, length=length).bind(at, model)
+    settings.check_depth()
+    carried = {name: settings.field(name, None, kind) for name, kind in CARRIED.items()}
+    γ.folder_settings = {name: value for name, value in carried.items() if value is not None}
+    return γ
