@@ -40,13 +40,13 @@ class Cache:
             position_ids=None if self.position_ids is None else self.position_ids[rows],
         )
 
-    def repeat(self, B: int) -> "Cache":
-        """Return the cache of a batch of B equal rows, from that of one row, with keep=False."""
+    def fill(self, one: "Cache", B: int) -> None:
+        """Set the keys and values of B equal rows: those of `one`, the cache of one row."""
         many = lambda x: np.repeat(x, B, axis=0)
-        kv = {
+        self.kv = {
             path: Front(
                 [broadcast_to(x, (B, *x.shape[1:])) for x in front.rows], many(front.real), None
             )
-            for path, front in self.kv.items()
+            for path, front in one.kv.items()
         }
-        return replace(self, kv=kv, real=many(self.real), shift=many(self.shift), keep=False)
+        self.real, self.shift = many(one.real), many(one.shift)

@@ -1,15 +1,32 @@
 """Generation of text by a language model, token by token, with a KV cache."""
 
+from collections.abc import Iterator
+from typing import Literal, overload
+
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.cache import Cache
 from ..autograd.backend import host
-from ..autograd.tensor import no_grad
-from .heads import pooling
-from .inputs import as_array, check_inputs
+from .beam import beam_search
+from .generation_config import generation_config
+from .inputs import as_array, check_inputs, check_not_empty
+from .logits import process, warp
 from .special_tokens import bos_id
+from .stopping import Stopping
 from .transformer import Decoder
+
+
+@overload
+def generate(
+    model: Decoder, ids, adaptation: Adaptation | None = ..., *, stream: Literal[True], **settings
+) -> Iterator[np.ndarray]: ...
+
+
+@overload
+def generate(
+    model: Decoder, ids, adaptation: Adaptation | None = ..., **settings
+) -> np.ndarray: ...
 
 
 def generate(
@@ -18,52 +35,80 @@ def generate(
     adaptation: Adaptation | None = None,
     *,
     mask=None,
-    max_new_tokens: int = 32,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    eos=None,
     rng: np.random.Generator | None = None,
-) -> np.ndarray:
+    tokenizer=None,
+    stream: bool = False,
+    **settings,
+) -> np.ndarray | Iterator[np.ndarray]:
     """Return new tokens (B, N), N ≤ max_new_tokens, after the texts ids (B, T).
 
     ids: (B, 0): the texts start from the bos_token_id of the model's folder.
     mask (B, T): False at padding, on any side.
-    temperature: 0: take the most likely token; above 0: draw from softmax(z / temperature) by rng.
-    top_k: draw only from the top_k most likely tokens; 0: from all.
-    eos: a token id or a list of them, at which a text ends, such as eos_ids(model, tokenizer).
-    After its end, a text repeats the first of them.
+    rng: the generator of sampling, needed for temperature above 0.
+    tokenizer: needed for stop_strings.
+    stream: return an iterator of the tokens (B,) as they come, instead of the array.
+    settings: fields of GenerationConfig, such as max_new_tokens=60, temperature=0.7 or num_beams=4.
+    What is left out is what generation_config.json of the model's folder says, or else the default.
+
+    Greedy and beam search give the tokens of transformers 5.23.0; padding changes no text.
     Raises ValueError for a model that is not a Decoder, for empty texts without a bos_token_id, and
-    for arguments out of range.
+    for settings that are out of range or not supported; TypeError for unknown settings.
     """
     if not isinstance(model, Decoder):
         raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
-    if max_new_tokens < 1 or temperature < 0 or top_k < 0:
-        raise ValueError(
-            "max_new_tokens must be at least 1, temperature and top_k at least 0; got "
-            f"{max_new_tokens}, {temperature} and {top_k}"
-        )
-    if temperature and rng is None:
-        raise ValueError("temperature above 0 needs a generator: rng=np.random.default_rng(0)")
-    ends = np.atleast_1d([] if eos is None else eos)
-    if len(ends) and ends.dtype.kind not in "iu":
-        raise ValueError(f"eos={eos!r:.40} must be a token id, or a list of them")
-    cache, new = Cache(adaptation), []
     ids = as_array("ids", ids)
     if ids.ndim == 2 and len(ids) and not ids.size:
         ids, mask = np.full((len(ids), 1), first_id(model)), None
+    cache = Cache(adaptation)
     inputs = check_inputs(model.config, ids, cache.adaptation, mask)
-    last, _ = pooling("last", inputs.real)
-    ended = np.zeros(len(inputs.ids), bool)
-    with no_grad():
-        z = model.logits(*model.run(inputs, cache, last)).data[:, 0]
-        while True:
-            token = sample(z, temperature, top_k, rng)
-            token = np.where(ended, ends[0], token) if len(ends) else token
-            new.append(token)
-            ended |= np.isin(token, ends)
-            if len(new) == max_new_tokens or ended.all():
-                return np.stack(new, 1)
-            z = model(token[:, None], cache=cache).data[:, 0]
+    check_not_empty(inputs.real)
+    history = tokens_so_far(inputs, model.config.vocabulary)
+    c = generation_config(model, history.shape[1], **settings)
+    if c.temperature and rng is None:
+        raise ValueError(
+            f"temperature={c.temperature} needs a generator: rng=np.random.default_rng(0); "
+            "temperature=0 takes the most likely token"
+        )
+    stopping = Stopping(c, tokenizer)
+    if c.num_beams > 1:
+        if stream:
+            raise ValueError(
+                f"stream=True does not go with num_beams={c.num_beams}: a beam search knows its "
+                "tokens only at the end"
+            )
+        return beam_search(model, inputs, cache, history, c, stopping, rng)
+    tokens = next_tokens(model, inputs, cache, history, c, stopping, rng)
+    return tokens if stream else np.stack([*tokens], 1)
+
+
+def tokens_so_far(inputs, V) -> np.ndarray:
+    """Return the tokens of each text at the right of (B, T), with V for padding at the left."""
+    order = np.argsort(inputs.real, axis=1, kind="stable")
+    known = inputs.real & (inputs.ids >= 0)  # a pseudo-token is no token of the vocabulary
+    return np.take_along_axis(np.where(known, inputs.ids, V), order, 1)
+
+
+def next_tokens(model, inputs, cache, history, c, stopping, rng):
+    """Yield the next tokens (B,), until all texts have ended."""
+    ended = np.zeros(len(history), bool)
+    z = model.first_logits(inputs, cache)
+    for n in range(c.max_new_tokens):
+        token = sample(process(host(z), history, n, c), c, rng)
+        token = np.where(ended, c.pad, token)
+        history = np.concatenate([history, token[:, None]], 1)
+        ended |= stopping(history, n + 1)
+        yield token
+        if ended.all():
+            return
+        if n + 1 < c.max_new_tokens:
+            z = model.next_logits(token[:, None], cache)
+
+
+def sample(z, c, rng):
+    """Return one token (B,) for each row of logits z (B, V)."""
+    if c.temperature:
+        z = warp(z, c) + rng.gumbel(size=z.shape)  # argmax(z/τ + Gumbel noise) ~ softmax(z/τ)
+    return z.argmax(-1)
 
 
 def first_id(model):
@@ -74,14 +119,3 @@ def first_id(model):
             "config.json: start each from an id, such as ids=[[5]]"
         )
     return bos
-
-
-def sample(z, temperature, top_k, rng):
-    """Return one token (B,) for each row of logits z (B, V), as an array on the host."""
-    if not temperature:
-        return host(z.argmax(-1))
-    z = host(z)
-    if top_k:
-        z = np.where(z < np.sort(z, -1)[:, -top_k:][:, :1], -np.inf, z)
-    noise = rng.gumbel(size=z.shape)  # argmax(z/τ + Gumbel noise) ~ softmax(z/τ)
-    return (z / temperature + noise).argmax(-1)

@@ -15,7 +15,14 @@ from ..autograd.functional import cross_entropy
 from ..autograd.nn import Linear, Module
 from ..autograd.ops import matmul, reshape, transpose
 from ..autograd.tensor import Tensor
-from .inputs import check_inputs, check_labels, check_mask, check_targets
+from .inputs import (
+    check_inputs,
+    check_labels,
+    check_mask,
+    check_not_empty,
+    check_targets,
+    last_columns,
+)
 from .transformer import Transformer
 
 NO_TRUNK = "head", "transform", "pooler", "score"  # attributes of a model outside its trunk
@@ -26,8 +33,7 @@ NO_TRUNK = "head", "transform", "pooler", "score"  # attributes of a model outsi
 
 def last(mask):
     """Return the position of the last real token of each text, with weight 1."""
-    positions = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
-    return positions[:, None], np.ones((len(mask), 1, 1))
+    return last_columns(mask), np.ones((len(mask), 1, 1))
 
 
 def first(mask):
@@ -56,10 +62,7 @@ def pooling(pool: str, mask):
     Raises ValueError for an unknown pool, and for a text without a real token.
     """
     check_pool(pool)
-    if not mask.any(1).all():
-        raise ValueError(
-            f"row {np.argmin(mask.any(1))} of the batch has no real token: its mask is all False"
-        )
+    check_not_empty(mask)
     return POOLS[pool](mask)
 
 

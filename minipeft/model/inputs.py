@@ -23,6 +23,11 @@ class Inputs(NamedTuple):
     real: np.ndarray  # (B, T), False at padding
     token_types: np.ndarray  # (B, T)
 
+    @property
+    def last(self) -> np.ndarray:
+        """The column of the last real token of each text, (B, 1)."""
+        return last_columns(self.real)
+
 
 def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=None) -> Inputs:
     """Return checked inputs of a model; raise ValueError for inputs that it can't read.
@@ -68,6 +73,19 @@ def check_mask(mask, shape) -> np.ndarray:
     if mask.shape != shape:
         raise ValueError(f"mask {mask.shape} must have the shape of ids {shape}")
     return mask
+
+
+def check_not_empty(mask) -> None:
+    """Raise ValueError for a text without a real token; mask (B, T): False at padding."""
+    if not mask.any(1).all():
+        raise ValueError(
+            f"row {np.argmin(mask.any(1))} of the batch has no real token: its mask is all False"
+        )
+
+
+def last_columns(mask) -> np.ndarray:
+    """Return the column of the last real token of each text, (B, 1)."""
+    return mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)[:, None]
 
 
 def check_token_types(token_types, shape, known: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..adaptation.forward import Forward
 from ..adaptation.method import PLAIN, as_adaptation
 from ..autograd.functional import attention, cross_entropy, join_heads, split_heads
 from ..autograd.nn import Embedding, Linear, Module, TiedHead, replace
-from ..autograd.tensor import Tensor
+from ..autograd.tensor import Tensor, no_grad
 from .config import ACTIVATIONS, NORMS, Config
 from .inputs import Inputs, check_inputs, check_labels, check_targets, labelled_positions
 from .positions import POSITIONS
@@ -208,7 +208,7 @@ class Transformer(Module):
         check_model(cache.adaptation, self)
         fronts = {}
         if cache.real is None:
-            cache, fronts = self.share_prompt(cache, len(inputs.ids))
+            fronts = self.share_prompt(cache, len(inputs.ids))
         forward = Forward(
             cache, self, inputs.real, fronts=fronts, positions=positions, given_ids=position_ids
         )
@@ -223,20 +223,21 @@ class Transformer(Module):
         return h
 
     def share_prompt(self, cache, B):
-        """Return the cache to start from, and the fronts that are already computed.
+        """Return the fronts that are already computed, and put a shared prompt into the cache.
 
         In a causal model a prompt does not depend on the text after it.  If all B rows share it, it
-        is computed for one row, and the cache has its keys and values; else the cache is empty.
+        is computed for one row, and the cache has its keys and values.
         """
-        if B == 1 or cache.keep or not (self.causal and cache.adaptation.shared):
-            return cache, {}
+        if B == 1 or not (self.causal and cache.adaptation.shared):
+            return {}
         prompt = cache.adaptation.prepended(self.tokens, 1)
         if prompt is None:
-            return cache, {self.tokens.path: None}
+            return {self.tokens.path: None}
         none = np.zeros((1, 0), int)
-        inputs, cache = Inputs(none, none.astype(bool), none), replace(cache, keep=True)
-        self.compute(inputs, Forward(cache, self, inputs.real, fronts={self.tokens.path: prompt}))
-        return cache.repeat(B), {}
+        inputs, one = Inputs(none, none.astype(bool), none), replace(cache, kv={}, keep=True)
+        self.compute(inputs, Forward(one, self, inputs.real, fronts={self.tokens.path: prompt}))
+        cache.fill(one, B)
+        return {}
 
 
 class LanguageModel(Transformer):
@@ -324,6 +325,16 @@ class Decoder(LanguageModel):
 
     def logits(self, h, forward):
         return forward(self.head, h)
+
+    def first_logits(self, inputs: Inputs, cache: Cache) -> np.ndarray:
+        """Return the logits (B, V) of the token after each text, without a graph."""
+        with no_grad():
+            return self.logits(*self.run(inputs, cache, inputs.last)).data[:, 0]
+
+    def next_logits(self, ids, cache: Cache) -> np.ndarray:
+        """Return the logits (B, V) of the token after one more token of each text, ids (B, 1)."""
+        with no_grad():
+            return self(ids, cache=cache).data[:, 0]
 
     def targets(self, labels, mask=None):
         """Return what each token (B, T) predicts: the label of the next real token, or -100."""

@@ -11,6 +11,7 @@ from ..data.metrics import accuracy, bleu
 from ..methods import METHODS, Probe
 from ..methods.template import IGNORED
 from ..model.generate import generate
+from ..model.generation_config import GenerationConfig
 from ..model.special_tokens import eos_ids
 from .base import Task
 
@@ -68,9 +69,8 @@ class Write(Task):
         layout = self.layout(adaptation)
         ids, mask = pad([layout(ids) for ids, _, _ in examples])
         longest = max(len(continuation) for _, continuation, _ in examples) + MORE
-        new = generate(
-            self.network, ids, adaptation, mask=mask, max_new_tokens=longest, eos=self.ends
-        )
+        settings = GenerationConfig(max_new_tokens=longest, eos=self.ends)  # none of the folder's
+        new = generate(self.network, ids, adaptation, mask=mask, **vars(settings))
         return [self.decode(text, row.tolist()) for (text, *_), row in zip(examples, new)]
 
     def decode(self, ids, new):

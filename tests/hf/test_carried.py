@@ -199,7 +199,7 @@ def test_the_end_of_a_text_is_what_the_first_file_says(folder):
 
 def test_generate_stops_at_an_end_of_generation_config(folder, run, capsys):
     ids = [[0, 1, 2]]
-    third = int(mp.generate(mp.load(folder), ids, max_new_tokens=3)[0, 2])
+    third = int(mp.generate(mp.load(folder), ids, max_new_tokens=3, temperature=0)[0, 2])
     set_fields("generation_config.json", eos_token_id=[V - 1, third])(folder)
     command = ["generate", "--model", folder, "--prompt", "b c", "--temperature", "0", "--json"]
     assert run(*command, "--max-new-tokens", "9") == 0

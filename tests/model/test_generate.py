@@ -92,9 +92,9 @@ def test_a_row_without_tokens_has_nothing_to_go_on_from():
 @pytest.mark.parametrize(
     "given, error",
     [
-        ({"temperature": -1}, "temperature and top_k at least 0; got 4, -1 and 0"),
+        ({"temperature": -1}, "temperature=-1 must be at least 0"),
         ({"eos": [None]}, r"eos=\[None\] must be a token id, or a list of them"),
-        ({"eos": "x"}, "eos='x' must be a token id, or a list of them"),
+        ({"eos": "x"}, r"eos=\['x'\] must be a token id, or a list of them"),
     ],
 )
 def test_arguments_out_of_range_are_named(given, error):

@@ -62,8 +62,8 @@ def test_tokens_of_the_reference_are_read_as_the_reference(base, tokenizer, monk
     task = kind("made", SPLITS, base, tokenizer)
     given = {tuple(ids): labels for ids, labels, _ in task.examples["test"]}
 
-    def generate(model, ids, adaptation, *, mask, max_new_tokens, eos):
-        assert eos == [EOS, OTHER_EOS]
+    def generate(model, ids, adaptation, *, mask, max_new_tokens, eos, **settings):
+        assert [*eos] == [EOS, OTHER_EOS]
         rows = [given[tuple(row[real].tolist())][:-1] for row, real in zip(ids, mask)]
         return np.array([row + [end] * (max_new_tokens - len(row)) for row in rows])
 
