@@ -26,6 +26,7 @@ from tests.tools.faults import (
     autograd,
     equations,
     forward,
+    generation,
     heads,
     hf,
     methods,
@@ -41,7 +42,7 @@ WORKERS = 2
 PLANTED = {
     "autograd": autograd.FAULTS,
     "adaptation": adaptation.FAULTS | forward.FAULTS,
-    "model": model.FAULTS | heads.FAULTS,
+    "model": model.FAULTS | heads.FAULTS | generation.FAULTS,
     "methods": methods.FAULTS,
     "training": training.FAULTS,
     "equations": equations.FAULTS,

@@ -120,8 +120,8 @@ FAULTS = {
                 "broadcast_to(x, (B, *x.shape[1:])) for x in front.rows]",
                 "broadcast_to(x * 0.5, (B, *x.shape[1:])) for x in front.rows]",
             ),
-            ("real=many(self.real)", "real=~many(self.real)"),
-            ("shift=many(self.shift)", "shift=many(self.shift) + 1"),
+            ("= many(one.real),", "= ~many(one.real),"),
+            (", many(one.shift)", ", many(one.shift) + 1"),
             ("many = lambda x: np.repeat(x, B, axis=0)", "many = lambda x: x"),
         ],
         "methods/test_details.py -k 'dropout or drop'": [
