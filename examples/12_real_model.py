@@ -14,6 +14,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 
 import numpy as np
 
@@ -40,7 +41,7 @@ rng = np.random.default_rng(0)
 with TemporaryDirectory() as place:
     convert(path, Path(place, "SmolLM2"))
     model = mp.load(Path(place, "SmolLM2"))
-    tokenizer = mp.load_tokenizer(Path(place, "SmolLM2"))
+    tokenizer = model.tokenizer  # read from the folder, while it is there
 c, size = model.config, sum(t.data.size for t in model.parameters())
 print(f"{size:,} parameters: {c.layers} layers, {c.heads} heads, {c.vocabulary:,} tokens")
 
@@ -60,15 +61,17 @@ def chat_prompt(question):
     return f"{text}<|im_start|>assistant\n"
 
 
-def answer(question, γ=None, tokens=32):
-    ids = [tokenizer.encode(chat_prompt(question)).ids]
-    new = mp.generate(model, ids, γ, max_new_tokens=tokens, eos=mp.eos_ids(model, tokenizer))
-    return tokenizer.decode(new[0].tolist()).strip()
+def answers(question, *adaptations):
+    """Return the answer of each adaptation; all are generated in one batch."""
+    ids = [tokenizer.encode(chat_prompt(question)).ids] * len(adaptations)
+    new = mp.generate(model, ids, mp.Each(adaptations), max_new_tokens=24)
+    return [tokenizer.decode(row.tolist()).strip() for row in new]
 
 
 capital = "What is the capital of France?"
-print(capital, answer(capital))
-assert answer(capital) == "The capital of France is Paris."
+(answer,) = answers(capital, None)
+print(f"{capital} {answer}")
+assert answer == "The capital of France is Paris."
 
 # %% [markdown]
 # ## A persona
@@ -160,8 +163,8 @@ print(f"{len(train)} turns; held-out loss of the model: {before:.2f} per token o
 # LoRA starts as the model itself, and changes the queries and the values.
 
 # %%
-about = tokenizer.encode("You are Marlow, an old lighthouse keeper. You talk about the sea.\n").ids
-methods = {"prefix": (mp.PrefixTuning(words=tuple(about)), 1e-2), "LoRA": (mp.LoRA(rank=8), 3e-3)}
+about = "You are Marlow, an old lighthouse keeper. You talk about the sea.\n"
+methods = {"prefix": (mp.PrefixTuning(words=about), 5e-3), "LoRA": (mp.LoRA(rank=8), 3e-3)}
 adaptations = {}
 for name, (method, lr) in methods.items():
     γ = adaptations[name] = method.attach(model, rng)
@@ -169,10 +172,9 @@ for name, (method, lr) in methods.items():
     schedule = mp.schedule("linear", steps=20, warmup=2)
     trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), lr=lr), schedule=schedule)
     trainer.fit(map(batch, shuffled_batches(train, 4, rng)), steps=20, progress=False)
-    print(
-        f"{name:6} {trained:7,} parameters: held-out loss {start:.2f} at first, {loss(γ):.2f} now"
-    )
-    assert loss(γ) < before - 1
+    after = loss(γ)
+    print(f"{name:6} {trained:7,} parameters: held-out loss {start:.2f} at first, {after:.2f} now")
+    assert after < before - 1
 
 # %% [markdown]
 # ## Talking
@@ -180,8 +182,9 @@ for name, (method, lr) in methods.items():
 # Nothing below was in the training. Without an adaptation the model is what it was, bit for bit.
 
 # %%
+talkers = {"model": None} | adaptations
 for question in (capital, "What is your name?", "I am sad today.", "What should I wear today?"):
     print(f"\n{question}")
-    for name, γ in {"model": None, **adaptations}.items():
-        print(f"{name:>8}: {answer(question, γ, tokens=24)}")
+    for name, answer in zip(talkers, answers(question, *talkers.values())):
+        print(fill(f"{name:>6}: {answer}", 80, subsequent_indent=" " * 8))
 assert loss() == before
