@@ -34,6 +34,7 @@ from .methods import (
 from .methods.template import Template
 from .model.bert import BertConfig, Encoder, MaskedLM
 from .model.config import Config
+from .model.encoder_decoder import BartConfig, EncoderDecoder, T5Config
 from .model.ensemble import ensemble, majority_vote, mean_probability
 from .model.generate import generate
 from .model.heads import Classifier, Features, SpanClassifier, TokenClassifier
@@ -71,6 +72,7 @@ __all__ = [
     "AdamW",
     "Adaptation",
     "Adapter",
+    "BartConfig",
     "BertConfig",
     "BitFit",
     "Cache",
@@ -84,6 +86,7 @@ __all__ = [
     "Each",
     "Encoded",
     "Encoder",
+    "EncoderDecoder",
     "Features",
     "FullFineTuning",
     "IA3",
@@ -105,6 +108,7 @@ __all__ = [
     "PseudoTokens",
     "RandomWeights",
     "SpanClassifier",
+    "T5Config",
     "Template",
     "Tensor",
     "TokenClassifier",

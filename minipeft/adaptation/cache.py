@@ -21,20 +21,19 @@ class Cache:
     def __init__(self, adaptation: Adaptation | None = None, rng=None, keep: bool = True):
         self.adaptation, self.keep = as_adaptation(adaptation).resolve(rng), keep
         self.kv = {}  # {path of an attention: Front([k, v], real, None)}
+        self.source: Any = None  # Front([h], real, None): hidden states (B, S, D) of an encoder
         self.real: Any = None  # (B, S): False at padding; the rows so far, prompt first
         self.shift: Any = None  # (B,): added to the positions of the text, for prefixes
         self.position_ids: Any = None  # (B, S): those given so far; None: none were given
 
     def of(self, rows) -> "Cache":
         """Return the cache of these rows of the batch, as in each step of a beam search."""
-        kv = {
-            path: Front([take(x, rows) for x in front.rows], front.real[rows], None)
-            for path, front in self.kv.items()
-        }
+        pick = lambda front: Front([take(x, rows) for x in front.rows], front.real[rows], None)
         return replace(
             self,
             adaptation=self.adaptation.of(rows),
-            kv=kv,
+            kv={path: pick(front) for path, front in self.kv.items()},
+            source=self.source and pick(self.source),
             real=self.real[rows],
             shift=self.shift[rows],
             position_ids=None if self.position_ids is None else self.position_ids[rows],

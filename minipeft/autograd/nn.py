@@ -112,6 +112,7 @@ def same_weights(a: str | None, b: str | None) -> bool:
     return a == b or bool(a and b and {*a.split("-")} & {*b.split("-")})
 
 
+TRUNK = re.compile(r"((en|de)coder\.)?(tokens|blocks)")  # paths of embeddings and blocks
 CHECKSUMS: WeakKeyDictionary = WeakKeyDictionary()  # {model: its last checksum}
 
 
@@ -167,7 +168,7 @@ class Module(Parameters):
 
         They read 64 numbers of each tensor, as float16 and as bfloat16: see `same_weights`.
         """
-        trunk = (t for path, t in self.named_parameters() if path.startswith(("tokens", "blocks")))
+        trunk = (t for path, t in self.named_parameters() if TRUNK.match(path))
         heads = [backend.host(t.data[:64].reshape(-1)[:64]).astype("f4") for t in trunk]
         if not heads:
             return None

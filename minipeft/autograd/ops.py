@@ -138,6 +138,12 @@ def transpose(x):
 
 
 @op
+def transpose_axes(x, axes):
+    """Return x with its axes in this order."""
+    return x.transpose(axes), lambda g: g.transpose(np.argsort(axes))
+
+
+@op
 def flip(x):
     """Return the rows of x (..., T, I) in reverse order."""
     return x[..., ::-1, :], lambda g: g[..., ::-1, :]

@@ -29,16 +29,18 @@ class Inputs(NamedTuple):
         return last_columns(self.real)
 
 
-def check_inputs(config, ids, adaptation: Adaptation, mask=None, token_types=None) -> Inputs:
+def check_inputs(
+    config, ids, adaptation: Adaptation, mask=None, token_types=None, name="ids"
+) -> Inputs:
     """Return checked inputs of a model; raise ValueError for inputs that it can't read.
 
     config: the Config of the model.  ids, mask, token_types: (B, T).
     """
-    ids, V = as_array("ids", ids), config.vocabulary
+    ids, V = as_array(name, ids), config.vocabulary
     if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
         hint = HINTS.get(ids.dtype.kind, ": write [ids] for one text" if ids.ndim == 1 else "")
         raise ValueError(
-            "ids must be integers (batch, length), neither of them 0; got "
+            f"{name} must be integers (batch, length), neither of them 0; got "
             f"{ids.dtype} {ids.shape}{hint}"
         )
     adaptation.check_batch(len(ids))

@@ -1,6 +1,6 @@
-"""Transformers: attention, feed-forward layers, blocks, and decoders.
+"""Transformers: stacks of blocks, language models, and decoders.
 
-B batch   T queries   S keys   D width   H heads   K key heads   d width of a head   V vocabulary
+B batch   T tokens   R positions   D width   K key heads   d width of a head   V vocabulary
 """
 
 import numpy as np
@@ -9,122 +9,13 @@ from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.cache import Cache
 from ..adaptation.forward import Forward
 from ..adaptation.method import PLAIN, as_adaptation
-from ..autograd.functional import attention, cross_entropy, join_heads, split_heads
+from ..autograd.functional import cross_entropy
 from ..autograd.nn import Embedding, Linear, Module, TiedHead, replace
 from ..autograd.tensor import Tensor, no_grad
-from .config import ACTIVATIONS, NORMS, Config
+from .blocks import Block, NoTokenTypes, PostNormBlock, TokenTypes
+from .config import NORMS, Config
 from .inputs import Inputs, check_inputs, check_labels, check_targets, labelled_positions
 from .positions import POSITIONS
-
-
-class NoTokenTypes(Module):
-    """Null object in place of token types: nothing is added."""
-
-    def embed(self, h, token_types, forward):
-        return h
-
-
-class TokenTypes(NoTokenTypes, Embedding):
-    """h + W[type]; virtual tokens have type 0        Devlin et al. 2019, §3"""
-
-    def embed(self, h, token_types, forward):
-        return h + forward(self, np.pad(token_types, ((0, 0), (forward.prompt, 0))))
-
-
-class Identity(Module):
-    """y = x"""
-
-    def __call__(self, x):
-        return x
-
-
-def residual_std(c):
-    """Return the initial standard deviation of W_o and W_down        Radford et al. 2019, §2.3"""
-    return 0.02 * (2 * c.layers) ** -0.5
-
-
-class Attention(Module):
-    """W_o [head_1; …; head_H]        Vaswani et al. 2017, §3.2.2
-
-    norm, positions: the norm before the attention and the network's position scheme, for methods
-    that compute keys and values themselves.
-    """
-
-    composite = True
-
-    def __init__(self, c, rng, positions, norm):
-        self.width, self.positions, self.norm = c.width, positions, norm
-        self.K, self.d, D = c.key_heads or c.heads, c.d, c.width
-        self.q = Linear(D, c.heads * c.d, rng, bias="q" in c.biases)
-        self.k = Linear(D, self.K * c.d, rng, bias="k" in c.biases)
-        self.v = Linear(D, self.K * c.d, rng, bias="v" in c.biases)
-        self.o = Linear(c.heads * c.d, D, rng, residual_std(c), bias="o" in c.biases)
-
-    def __call__(self, x, forward):
-        q = self.positions.turn(forward(self.q, x), forward)  # (B, T, H d)
-        k = self.positions.turn(forward(self.k, x), forward)  # rotated before a prefix is added
-        k, v, real = forward.extend(self, k, forward(self.v, x))  # (B, S, K d)
-        q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
-        masked = forward.mask(real, like=q.data)
-        return forward(self.o, join_heads(attention(q, k, v, masked=masked, scale=self.d**-0.5)))
-
-
-class Mlp(Module):
-    """W_down σ(W_up x)        Vaswani et al. 2017, eq. 2"""
-
-    composite = True
-
-    def __init__(self, c, rng):
-        self.width, F, self.σ = c.width, c.ffn_width or 4 * c.width, ACTIVATIONS[c.activation]
-        self.up = Linear(c.width, F, rng, bias="up" in c.biases)
-        self.down = Linear(F, c.width, rng, residual_std(c), bias="down" in c.biases)
-
-    def __call__(self, x, forward):
-        return forward(self.down, self.σ(forward(self.up, x)))
-
-
-class GatedMlp(Mlp):
-    """W_down (σ(W_gate x) ⊙ W_up x)        Shazeer 2020, eq. 6"""
-
-    def __init__(self, c, rng):
-        super().__init__(c, rng)
-        self.gate = Linear(*self.up.shape, rng, bias="gate" in c.biases)
-
-    def __call__(self, x, forward):
-        return forward(self.down, self.σ(forward(self.gate, x)) * forward(self.up, x))
-
-
-class Block(Module):
-    """h ← h + attn(ln1(h));  h ← h + mlp(ln2(h))        Radford et al. 2019, §2.3"""
-
-    composite = True
-
-    def __init__(self, c, rng, positions):
-        norm = NORMS[c.norm]
-        self.ln1 = norm(c.width, c.eps)
-        self.attn = Attention(c, rng, positions, self.attention_norm())
-        self.ln2, self.mlp = norm(c.width, c.eps), (GatedMlp if c.gated else Mlp)(c, rng)
-
-    def attention_norm(self):
-        """Return the norm between the input of the block and its attention, if any."""
-        return self.ln1
-
-    def __call__(self, h, forward):
-        h = h + forward(self.attn, forward(self.ln1, h))
-        h = forward.keep_needed(self, h)
-        return h + forward(self.mlp, forward(self.ln2, h))
-
-
-class PostNormBlock(Block):
-    """h ← ln1(h + attn(h));  h ← ln2(h + mlp(h))        Vaswani et al. 2017, §3.1"""
-
-    def attention_norm(self):
-        return Identity()
-
-    def __call__(self, h, forward):
-        h = forward.keep_needed(self, h + forward(self.attn, h))
-        h = forward(self.ln1, h)
-        return forward(self.ln2, h + forward(self.mlp, h))
 
 
 class Transformer(Module):
@@ -134,14 +25,14 @@ class Transformer(Module):
     generation_config: dict = {}  # its generation_config.json
     pooling_config: dict = {}  # its 1_Pooling/config.json, of sentence-transformers
 
-    def __init__(self, config: Config, rng: np.random.Generator):
+    def __init__(self, config: Config, rng: np.random.Generator, cross: bool = False):
         c = self.config = config
         self.causal = c.causal
-        self.tokens = Embedding(c.vocabulary, c.width, rng)
+        self.tokens = Embedding(c.vocabulary, c.width, rng, 1.0 if c.scaled_head else 0.02)
         self.positions = POSITIONS[c.positions](c, rng)
         self.types = TokenTypes(c.token_types, c.width, rng) if c.token_types else NoTokenTypes()
         block = PostNormBlock if c.post_norm else Block
-        self.blocks = [block(c, rng, self.positions) for _ in range(c.layers)]
+        self.blocks = [block(c, rng, self.positions, cross) for _ in range(c.layers)]
         self.ln = NORMS[c.norm](c.width, c.eps)
         self.order = [self.ln, *self.blocks] if c.post_norm else [*self.blocks, self.ln]
 
@@ -192,12 +83,7 @@ class Transformer(Module):
         Raises ValueError for inputs that the model can't read, an adaptation of another model, and
         an adaptation or rng beside a cache.
         """
-        if cache and (as_adaptation(adaptation) is not PLAIN or rng is not None):
-            raise ValueError(
-                "a cache has its own adaptation and dropout: Cache(γ, rng), then "
-                "model(ids, cache=cache)"
-            )
-        cache = cache or Cache(adaptation, rng, keep=False)
+        cache = check_cache(cache, adaptation, rng)
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
         return self.run(inputs, cache, positions, position_ids)
 
@@ -222,6 +108,11 @@ class Transformer(Module):
             h = forward(layer, h)
         return h
 
+    def keys_and_values(self, ids, adaptation: Adaptation | None = None) -> dict:
+        """Return {path of an attention: [k, v]}, each (B, T, K d), of texts ids (B, T)."""
+        self.states(ids, cache=(cache := Cache(adaptation)))
+        return {path: front.rows for path, front in cache.kv.items()}
+
     def share_prompt(self, cache, B):
         """Return the fronts that are already computed, and put a shared prompt into the cache.
 
@@ -238,6 +129,16 @@ class Transformer(Module):
         self.compute(inputs, Forward(one, self, inputs.real, fronts={self.tokens.path: prompt}))
         cache.fill(one, B)
         return {}
+
+
+def check_cache(cache, adaptation, rng) -> Cache:
+    """Return the cache, or one for a single pass; raise ValueError if it has another adaptation."""
+    if cache and (as_adaptation(adaptation) is not PLAIN or rng is not None):
+        raise ValueError(
+            "a cache has its own adaptation and dropout: Cache(γ, rng), then "
+            "model(ids, cache=cache)"
+        )
+    return cache or Cache(adaptation, rng, keep=False)
 
 
 class LanguageModel(Transformer):
@@ -311,16 +212,20 @@ class LanguageModel(Transformer):
         return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
 
 
+def new_head(stack, rng):
+    """Return the head of a stack: its embedding, or a matrix of its own."""
+    c = stack.config
+    if c.tied_head:
+        return TiedHead(stack.tokens)
+    return Linear(c.width, c.vocabulary, rng, bias=False)
+
+
 class Decoder(LanguageModel):
     """Causal language model."""
 
     def __init__(self, config: Config, rng: np.random.Generator):
         super().__init__(config, rng)
-        self.head = (
-            TiedHead(self.tokens)
-            if config.tied_head
-            else Linear(config.width, config.vocabulary, rng, bias=False)
-        )
+        self.head = new_head(self, rng)
         self.freeze()
 
     def logits(self, h, forward):

@@ -110,6 +110,13 @@ class Settings(dict):
             raise CheckpointError(f"{self.path}: {name}={short_repr(value)} must be a {wanted}")
         return value
 
+    def token_id(self, name: str, default: int) -> int:
+        """Return the token id in a field; the default for null or none."""
+        value = self.get(name)
+        if value is not None and not (type(value) is int and value >= 0):
+            raise CheckpointError(f"{self.path}: {name}={short_repr(value)} must be a token id")
+        return default if value is None else value
+
     def names(self, field: str, default=(), pattern: bool = False):
         """Return the list of names in a field; if `pattern`, it may be a regular expression."""
         value = default if (value := self.get(field)) in (None, []) else value

@@ -55,8 +55,8 @@ BROKEN = {  # edit of a GPT-2's folder, message of the error
     "deep": (write(CONFIG, b"[" * 10**5), r"config\.json is not JSON"),
     "a list": (write(CONFIG, b"[1]"), r"must hold a JSON object, not \[1\]"),
     "another family": (
-        set_config(model_type="t5"),
-        "model_type='t5' is not supported, only 'gpt2' or 'llama' or 'qwen2' or 'mistral' or ",
+        set_config(model_type="opt"),
+        "model_type='opt' is not supported, only 'gpt2' or 'llama' or 'qwen2' or 'mistral' or ",
     ),
     "no family": (set_config(model_type=None), "model_type='' is not supported"),
     "activation": (

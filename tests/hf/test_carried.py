@@ -12,7 +12,7 @@ from minipeft.hf.models import FAMILIES
 from minipeft.model.special_tokens import bos_id, eos_ids
 from tests.support.families import V, attached
 from tests.support.folder_edits import NESTED, set_fields
-from tests.support.folders import BERT, GPT2, LLAMA
+from tests.support.folders import BART, BERT, GPT2, LLAMA, T5
 from tests.support.tokenizers import letters
 
 EXTRA = {  # settings that transformers, or another program, has in config.json
@@ -119,7 +119,8 @@ def test_settings_that_contradict_what_is_written_are_replaced(tmp_path, folder)
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_the_model_type_and_the_settings_of_every_family_stay(tmp_path, model_type):
-    model = GPT2 if model_type == "gpt2" else BERT if model_type == "bert" else LLAMA
+    models = {"gpt2": GPT2, "bert": BERT, "t5": T5, "bart": BART}
+    model = models.get(model_type, LLAMA)
     fields = {
         "llama": {},
         "qwen2": {"biases": ("q", "k", "v")},

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from minipeft import BertConfig, Config
+from minipeft import BartConfig, BertConfig, Config, T5Config
 from minipeft.hf.models import FAMILIES, family_of
 from minipeft.model.config import LINEARS
 from minipeft.storage.json import CheckpointError, Settings
-from tests.support.families import BERT, GPT2, LLAMA
+from tests.support.families import BART, BERT, GPT2, LLAMA, T5, T5_GATED
 
 ROTARY = {"positions": "rotary", "norm": "rms", "gated": True, "activation": "silu", "eps": 1e-6}
 SEVEN = (32000, 4096, 32, 32, 2048)
@@ -36,6 +36,8 @@ DEFAULTS = {  # of transformers
         window=4096,
     ),
     "bert": BertConfig(30522, 768, 12, 12, 512),
+    "t5": T5Config(32128, 512, 6, 8, 512, decoder_layers=6, max_distance=128),
+    "bart": BartConfig(50265, 1024, 12, 16, 1024, decoder_layers=12),
 }
 SLIDING, FULL = "sliding_attention", "full_attention"
 LLAMA3 = {  # of Llama 3.1
@@ -126,6 +128,14 @@ UPPER_LAYERS = {"use_sliding_window": True, "sliding_window": 3}
 @pytest.mark.parametrize(
     ("model_type", "settings", "message"),
     [
+        ("t5", {"feed_forward_proj": "gated-tanh"}, "feed_forward_proj='gated-tanh'"),
+        ("t5", {"is_encoder_decoder": False}, "is_encoder_decoder=False"),
+        ("t5", {"decoder_start_token_id": -1}, "decoder_start_token_id=-1 must be a token id"),
+        ("t5", {"decoder_start_token_id": 40000}, "decoder_start=40000 must be a token id below"),
+        ("t5", {"relative_attention_num_buckets": 3}, "buckets=3 must be even and at least 4"),
+        ("bart", {"scale_embedding": True}, "scale_embedding=True"),
+        ("bart", {"decoder_ffn_dim": 8}, "decoder_ffn_dim=8 is not supported, only 4096"),
+        ("bart", {"decoder_attention_heads": 8}, "decoder_attention_heads=8 is not supported"),
         ("gpt2", {"activation_function": "gelu"}, "activation_function='gelu'"),  # the exact one
         ("gpt2", {"scale_attn_weights": 1}, "scale_attn_weights=1 is not supported"),
         ("bert", {"hidden_act": "gelu_new"}, "hidden_act='gelu_new'"),
@@ -171,6 +181,9 @@ WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "
     [
         (GPT2, "gpt2"),
         (BERT, "bert"),
+        (T5, "t5"),
+        (T5_GATED, "t5"),
+        (BART, "bart"),
         (LLAMA, "qwen2"),
         (Config(**WIDE), "llama"),
         (Config(**WIDE | {"window": 6}), "mistral"),
@@ -194,7 +207,8 @@ def test_a_configuration_is_read_back_from_its_settings(c, model_type):
     again = config(**settings)
     derived = ("key_heads", "head_width", "ffn_width")
     assert settings["model_type"] == model_type
-    special = ["pad_token_id"] if model_type == "bert" else ["bos_token_id", "eos_token_id"]
+    special = {"bert": ["pad_token_id"], "t5": ["eos_token_id"]}
+    special = special.get(model_type, ["bos_token_id", "eos_token_id"])
     assert all(settings[name] is None for name in special)  # transformers has other defaults
     assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in derived)
     assert again.d == c.d and (again.key_heads or again.heads) == (c.key_heads or c.heads)

@@ -8,12 +8,12 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from minipeft import BertConfig, Config, Encoder, Features, Tensor, merge
+from minipeft import BertConfig, Config, Encoder, EncoderDecoder, Features, Tensor, merge
 from minipeft.hf import CheckpointError, load, load_tokenizer, save
 from tests.support import families
-from tests.support.families import attached, decoder, encoder
+from tests.support.families import attached, decoder, encoder, nudged, seq2seq
 from tests.support.folder_edits import MODEL, shard, write_parts
-from tests.support.folders import BERT, GPT2, assert_same, logits
+from tests.support.folders import BART, BERT, GPT2, T5, assert_same, logits
 
 UNTIED = Config(11, 12, 3, 4, 20, tied_head=False)
 
@@ -29,6 +29,38 @@ def test_a_decoder_is_loaded_as_it_was(tmp_path, config, dtype):
     assert loaded.config == config
     assert_same(loaded, model)
     assert not any(t.data.flags.writeable for t in loaded.parameters())
+
+
+@pytest.mark.parametrize("config", [families.T5, families.T5_GATED, families.BART])
+def test_an_encoder_decoder_is_loaded_as_it_was(tmp_path, config):
+    model = nudged(seq2seq(config))
+    save(model, tmp_path / "m", dtype=np.float64)
+    loaded = load(tmp_path / "m")
+    assert loaded.config == config and type(loaded) is EncoderDecoder
+    assert_same(loaded, model)
+
+
+def test_the_copies_of_an_embedding_in_old_files_must_agree(tmp_path):
+    save(T5, tmp_path / "m", dtype=np.float64)
+    path = tmp_path / "m/model.safetensors"
+    tensors = load_file(path)
+    tensors["encoder.embed_tokens.weight"] = tensors["shared.weight"]
+    save_file(tensors | {"lm_head.weight": tensors["shared.weight"]}, path)
+    assert_same(load(tmp_path / "m"), T5)
+    save_file(tensors | {"lm_head.weight": tensors["shared.weight"] + 1}, path)
+    with pytest.raises(CheckpointError, match="lm_head.weight differs from shared.weight"):
+        load(tmp_path / "m")
+
+
+def test_the_bias_of_bart_must_be_0(tmp_path):
+    save(BART, tmp_path / "m", dtype=np.float64)
+    path = tmp_path / "m/model.safetensors"
+    tensors, zeros = load_file(path), np.zeros((1, families.V))
+    save_file(tensors | {"final_logits_bias": zeros}, path)
+    assert_same(load(tmp_path / "m"), BART)
+    save_file(tensors | {"final_logits_bias": zeros + 1}, path)
+    with pytest.raises(CheckpointError, match="final_logits_bias other than 0"):
+        load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(

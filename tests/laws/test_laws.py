@@ -385,5 +385,6 @@ def test_a_leak_is_noticed(model):
 def test_a_wrong_derivative_is_noticed(model):
     ids, labels, mask = batch(model, 5)
     p = np.full_like(model.reference_array, 0.7, shape=(1, model.config.width))
-    wrong = Wrong().bind({"blocks.0.mlp.down": {"p": Tensor(p, True)}}, model)
+    path = next(path for path, _ in model.modules() if path.endswith("blocks.0.mlp.down"))
+    wrong = Wrong().bind({path: {"p": Tensor(p, True)}}, model)
     assert from_differences(model, ids, labels, wrong, mask=mask) > 0.01

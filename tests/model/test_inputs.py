@@ -170,7 +170,10 @@ def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
         ({"rope_scaling": (8.0, 4.0, 4.0, 16)}, "0 <= low < high"),
         ({"heads": 3}, "width 8 must be a multiple of heads 3"),
         ({"key_heads": 3}, "heads of key_heads 3"),
-        ({"positions": "sinus"}, "positions='sinus' must be one of learned, rotary, none"),
+        (
+            {"positions": "sinus"},
+            "positions='sinus' must be one of learned, rotary, relative, none",
+        ),
         ({"norm": "batch"}, "norm='batch' must be one of layer, rms"),
         ({"activation": "erf"}, "activation='erf' must be one of gelu_tanh, gelu, silu"),
     ],

@@ -3,6 +3,7 @@
 B batch   T tokens   V vocabulary   C classes
 """
 
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -12,6 +13,7 @@ from minipeft import (
     IA3,
     PLAIN,
     Adapter,
+    BartConfig,
     BertConfig,
     BitFit,
     Chain,
@@ -22,6 +24,7 @@ from minipeft import (
     DoRA,
     Each,
     Encoded,
+    EncoderDecoder,
     FullFineTuning,
     LayerNormTuning,
     LoRA,
@@ -38,12 +41,14 @@ from minipeft import (
     PTuningV2,
     RandomWeights,
     SpanClassifier,
+    T5Config,
     Tensor,
     TokenClassifier,
     grad,
 )
 from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd.backend import host
+from minipeft.autograd.functional import cross_entropy
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.methods import PFEIFFER
 from minipeft.model.heads import Headed
@@ -63,7 +68,6 @@ ROTARY = Config(
     norm="rms",
     tied_head=False,
 )
-NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
 LLAMA = Config(
     V,
     8,
@@ -82,7 +86,26 @@ LLAMA = Config(
     gated=True,
     biases=("q", "k", "v"),
 )
+T5 = T5Config(
+    V,
+    8,
+    layers=2,
+    decoder_layers=3,
+    heads=2,
+    head_width=6,
+    length=32,
+    buckets=8,
+    max_distance=12,
+    decoder_start=2,
+)
+T5_GATED = replace(T5, gated=True, activation="gelu_tanh", tied_head=False, scaled_head=False)
+BART = BartConfig(V, 8, layers=3, decoder_layers=2, heads=2, length=32)
+NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
 BERT = BertConfig(V, 8, layers=2, heads=2, length=32)
+
+
+def seq2seq(config):
+    return EncoderDecoder(config, np.random.default_rng(0))
 
 
 def decoder(config):
@@ -93,6 +116,21 @@ def encoder(config):
     return MaskedLM(config, np.random.default_rng(0))
 
 
+class Reader(EncoderDecoder):
+    """Encoder–decoder whose decoder reads the encoder's text, so that both have one mask."""
+
+    def __call__(self, ids, adaptation=None, *, mask=None, **options):
+        words = np.maximum(ids, 0)
+        options |= {"decoder_ids": words, "mask": mask, "decoder_mask": mask}
+        return super().__call__(ids, adaptation, **options)
+
+    def loss(self, ids, labels, adaptation=None, *, mask=None, rng=None, count=None):
+        """The mean cross-entropy of the labels at each token."""
+        z = self(ids, adaptation, mask=mask, rng=rng)
+        targets = labels if mask is None else np.where(mask, labels, -100)
+        return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
+
+
 def nudged(model):
     """The network in float64 with no number at 0 or 1, where a mistake would not show."""
     rng = np.random.default_rng(1)
@@ -100,21 +138,24 @@ def nudged(model):
 
 
 DECODERS = {name: nudged(decoder(c)) for name, c in [("gpt2", GPT2), ("rotary", ROTARY)]}
-DECODERS |= {"none": nudged(decoder(NONE)), "llama": nudged(decoder(LLAMA))}
+DECODERS["llama"] = nudged(decoder(LLAMA))
 CLASSIFIERS = {
     "last": nudged(Classifier(decoder(GPT2), C, pool="last")),
     "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
     "cls": nudged(Classifier(encoder(BERT), C, pool="cls")),
 }
 ENCODERS = {"bert": nudged(encoder(BERT))}
+# without kinks for differences, and with biases for BitFit
+SMOOTH = replace(T5, activation="gelu_tanh", biases=("k", "v", "up", "down"))
+SEQ2SEQ = {"t5": nudged(Reader(SMOOTH, np.random.default_rng(0)))}
 TAGGERS = {"tags": nudged(TokenClassifier(encoder(BERT), C))}
 SPANS = {"spans": nudged(SpanClassifier(decoder(LLAMA)))}
-ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
+ON_HOST = DECODERS | CLASSIFIERS | ENCODERS | SEQ2SEQ | TAGGERS | SPANS
 DECODERS["gpt2 on a device"] = DECODERS["gpt2"].to(device.name)
 if device.name != "fake":  # on the stand-in, two of three kinds are enough
     CLASSIFIERS["mean on a device"] = CLASSIFIERS["mean"].to(device.name)
 ENCODERS["bert on a device"] = ENCODERS["bert"].to(device.name)
-NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | TAGGERS | SPANS
+NETWORKS = DECODERS | CLASSIFIERS | ENCODERS | SEQ2SEQ | TAGGERS | SPANS
 
 METHODS = {
     "plain": lambda: PLAIN,
@@ -138,7 +179,7 @@ METHODS = {
     "lora everywhere": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),
     "lora with a shared A": lambda: LoRA(2, alpha=3, targets=r"attn\.[qkvo]$|up$", fused=True),
     "lora, rank-stabilised": lambda: LoRA(4, alpha=3, rank_stabilised=True),
-    "lora of embeddings": lambda: LoRA(rank=2, alpha=3, targets=r"^tokens$|attn\.k$"),
+    "lora of embeddings": lambda: LoRA(rank=2, alpha=3, targets=r"tokens$|attn\.k$"),
     "dora": lambda: DoRA(rank=2, alpha=3),
     "ia3": lambda: IA3(),
     "bitfit": lambda: BitFit(),
@@ -257,7 +298,7 @@ def apart(xs, ys):
 class Leaky(Method):
     """A fault: a row of the batch gets numbers of the other rows."""
 
-    targets = r"^blocks\.0\.mlp\.down$"
+    targets = r"(^|\.)blocks\.0\.mlp\.down$"
 
     def apply(self, layer, x):
         y = layer(x)
@@ -267,7 +308,7 @@ class Leaky(Method):
 class Doubled(Method):
     """A method that calls a layer with another input than its own."""
 
-    targets = r"^(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
+    targets = r"(^|\.)(blocks\.0\.mlp\.down|blocks\.1\.attn\.q)$"
 
     def apply(self, layer, x):
         return layer(x * 2.0)

@@ -6,9 +6,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from minipeft import PLAIN
-from tests.support.families import DECODERS, ENCODERS, METHODS, batch
+from tests.support import families
+from tests.support.families import DECODERS, ENCODERS, METHODS, batch, nudged, seq2seq
 
 GPT2, LLAMA, BERT = DECODERS["gpt2"], DECODERS["llama"], ENCODERS["bert"]  # in float64
+T5, BART = (nudged(seq2seq(c)) for c in (families.T5, families.BART))
 IDS, _, MASK = batch(GPT2, 4)
 SAVED = [name for name in METHODS if name != "plain"]
 

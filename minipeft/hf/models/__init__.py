@@ -5,12 +5,14 @@ To add one, write its table, a Family as in gpt2.py, and list it here.
 
 from ...model.config import Config
 from ...storage.json import CheckpointError
+from .bart import BART
 from .bert import BERT
 from .family import Family
 from .gpt2 import GPT2
 from .llama import LLAMA
+from .t5 import T5, T5_GATED
 
-ALL = GPT2, LLAMA, BERT
+ALL = GPT2, LLAMA, BERT, T5, T5_GATED, BART
 FAMILIES = {model_type: family for family in ALL for model_type in family.class_prefixes}
 
 

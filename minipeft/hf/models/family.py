@@ -5,7 +5,7 @@ Folders are untrusted: anything malformed raises CheckpointError naming file and
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,19 +13,27 @@ import numpy as np
 from ...autograd.tensor import Tensor
 from ...model.bert import Encoder, MaskedLM
 from ...model.config import Config
+from ...model.encoder_decoder import EncoderDecoder
 from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
 from ...model.transformer import Decoder, Transformer
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.safetensors import SafetensorsFile, dtype_name
+from .shapes import ZeroGenerator, expected_shapes
 
 PARAMETERS = {"W": "weight", "g": "weight", "b": "bias"}
-LINEAR = re.compile(r"attn\.|mlp\.|(pooler|dense|head|score)$")
+PATH = re.compile(r"(?:(encoder|decoder)\.)?(?:blocks\.(\d+)\.)?(.+)")  # stack, block, layer
+LINEAR = re.compile(r"(attn|cross|mlp)\.|(pooler|dense|head|score)$")
 HEADLESS = Features, Encoder
 HEAD_SUFFIXES = {  # class of our network: how the name of its Hugging Face class ends
     Classifier: "ForSequenceClassification",
     TokenClassifier: "ForTokenClassification",
     SpanClassifier: "ForQuestionAnswering",
 } | dict.fromkeys(HEADLESS, "Model")
+ONE_STACK = {  # fields of Config, and their values in a family that does not say otherwise
+    "decoder_layers": (0,),
+    "scaled_attention": (True,),
+    "scaled_head": (False,),
+}
 DEFAULT_POOL = {True: "last", False: "cls"}  # pool of a Classifier, by `causal`
 SPECIAL_TOKENS = "bos_token_id", "eos_token_id", "pad_token_id"
 REPLACED = (  # settings of a folder that contradict what is written, and have no name here
@@ -40,7 +48,8 @@ class Family:
     """A table of names, and methods that read and write folders by it.
 
     "h.3.attn.c_attn" is layer "attn.c_attn" of block 3, and `blocks` is "h".  A layer may be fused:
-    c_attn has our layers q, k and v side by side.
+    c_attn has our layers q, k and v side by side.  Where the two stacks of an encoder–decoder have
+    other names for a layer, `layers` has both, "encoder.ln2" and "decoder.ln2".
     """
 
     name: str  # for errors
@@ -63,19 +72,29 @@ class Family:
 
     def hf_name(self, path: str, network: type = Transformer) -> str:
         """Return the Hugging Face name of a layer: h.3.attn.c_attn for blocks.3.attn.q."""
-        n, layer = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+)", path).groups()
+        stack, n, layer = PATH.fullmatch(path).groups()
         if layer == "score":
             return self.head_names[network]
-        return f"{self.blocks}.{n}.{self.layers[layer]}" if n else self.layers[layer]
+        name = self.layers.get(f"{stack}.{layer}") or self.layers[layer]
+        return ".".join([*[stack] * bool(stack), *[self.blocks, n] * bool(n), name])
 
     def full_hf_name(self, path: str, network: type, config: Config) -> str:
         """Return the Hugging Face name in a network of this class: transformer.h.3.attn.c_attn."""
-        name = self.hf_name(path, network)
+        return self.prefix(path, network, config) + self.hf_name(path, network)
+
+    def prefix(self, path: str, network: type, config: Config) -> str:
+        """Return what the name of a layer begins with in a network of this class: transformer."""
         if network in HEADLESS or re.match(r"head|score|transform\.", path):
-            return name
+            return ""
         if network is SpanClassifier and self.span_prefix:
-            return self.span_prefix(config) + name
-        return self.base_model_prefix + name
+            return self.span_prefix(config)
+        return self.base_model_prefix
+
+    def ties(self, config: Config) -> dict[str, str]:
+        """Return {name in a file: name of the tensor that it must equal}."""
+        head = self.layers["head"] + "."
+        tied = lambda name: config.tied_head or not name.startswith(head)
+        return {name: original for name, original in self.tied_names if tied(name)}
 
     def fused_with(self, path: str) -> list[str]:
         """Return the paths of the layers that are fused in the Hugging Face layer of `path`."""
@@ -112,11 +131,12 @@ class Family:
     def hf_tensors(self, model: Transformer) -> dict[str, tuple[list[Tensor], bool]]:
         """Return {name in a file: (our tensors that are fused in it, whether it is transposed)}."""
         found, seen, c = {}, set(), model.config
+        ties, network = self.ties(c), type(model)
         for place, t in model.named_parameters():
             path, name = place.rsplit(".", 1)
             if id(t) not in seen:  # a tied head is the embedding
-                key = f"{self.full_hf_name(path, type(model), c)}.{PARAMETERS[name]}"
-                key = dict(self.tied_names).get(key, key) if c.tied_head else key
+                key = f"{self.hf_name(path, network)}.{PARAMETERS[name]}"
+                key = self.prefix(path, network, c) + ties.get(key, key)
                 transposed = name == "W" and self.is_transposed(path, c)
                 found.setdefault(key, ([], transposed))[0].append(t)
             seen.add(id(t))
@@ -124,7 +144,7 @@ class Family:
 
     def unsupported(self, config: Config) -> str | None:
         """Return why the family can't have a configuration, or None if it can."""
-        for field, values in self.supported.items():
+        for field, values in (ONE_STACK | self.supported).items():
             if (value := getattr(normalized(config), field)) not in values:
                 return f"{self.name} has {field}={' or '.join(map(repr, values))}, not {value!r}"
         return None
@@ -140,7 +160,7 @@ class Family:
         c = self.to_config(settings)
         file = open_file(folder / "model.safetensors", self.file_key)
         self.check_sizes(file, c)
-        for name, original in self.tied_names if c.tied_head else ():
+        for name, original in self.ties(c).items():
             x = file.get(original)
             if not np.array_equal(file.pop(name, x), x):
                 raise CheckpointError(
@@ -165,9 +185,10 @@ class Family:
 
         No array of an untrusted size is made before this.
         """
+        ties = self.ties(config)
         for path, shape in expected_shapes(config):
-            transposed = self.is_transposed(path, config)
-            file.require(f"{self.hf_name(path)}.weight", shape[::-1] if transposed else shape)
+            key, transposed = f"{self.hf_name(path)}.weight", self.is_transposed(path, config)
+            file.require(ties.get(key, key), shape[::-1] if transposed else shape)
 
     def empty_model(self, settings, file, c):
         """Return a network of zeros of the class that the settings name or the file shows."""
@@ -178,6 +199,10 @@ class Family:
             for network, suffix in HEAD_SUFFIXES.items()
         }
         network, zeros = named.get(architecture), ZeroGenerator()
+        if c.decoder_layers:
+            known = [p + s for p in self.class_prefixes.values() for s in (self.lm_suffix, "Model")]
+            settings.check_supported({"architectures": [[name] for name in known]})
+            return EncoderDecoder(c, zeros)
         trunk = (Transformer if c.causal else Encoder)(c, zeros)
         if network in self.head_names:
             head = self.head_names[network]
@@ -255,26 +280,6 @@ class Family:
         return not (config.causal and network is Classifier)
 
 
-class ZeroGenerator:
-    """In place of a random generator, for networks whose numbers come from a file."""
-
-    def standard_normal(self, shape):
-        return Zeros(shape)
-
-
-class Zeros:
-    """Zeros that take no memory, for (std * zeros).astype(dtype)."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def __rmul__(self, std):
-        return self
-
-    def astype(self, dtype):
-        return np.broadcast_to(np.zeros((), dtype), self.shape)
-
-
 def check_special_tokens(settings: Settings) -> Settings:
     """Return the settings; raise CheckpointError if one of SPECIAL_TOKENS is no token id.
 
@@ -287,18 +292,6 @@ def check_special_tokens(settings: Settings) -> Settings:
             must = "a token id" + " or a list of token ids" * (name == "eos_token_id")
             raise CheckpointError(f"{settings.path}: {name}={short_repr(value)} must be {must}")
     return settings
-
-
-def expected_shapes(c: Config) -> Iterator[tuple[str, tuple]]:
-    """Yield (path, shape of its matrix) of layers that together show every size of `c`."""
-    yield "tokens", (c.vocabulary, c.width)
-    for n in reversed(range(c.layers)):
-        yield f"blocks.{n}.mlp.up", (c.width, c.ffn_width or 4 * c.width)
-        yield f"blocks.{n}.attn.o", (c.heads * c.d, c.width)
-    if c.positions == "learned":
-        yield "positions", (c.position_offset + c.length, c.width)
-    if c.token_types:
-        yield "types", (c.token_types, c.width)
 
 
 def normalized(c: Config) -> Config:
