@@ -9,7 +9,7 @@ from minipeft.model.transformer import Mlp
 RNG = np.random.default_rng(4)
 V, N = 11, 6
 MODEL = mp.Decoder(mp.Config(vocabulary=V, width=16, layers=2, heads=2, length=40), RNG)
-MODEL = MODEL.map(lambda t: mp.Tensor(t.data.astype(float) + 0.4 * RNG.normal(size=t.shape)))
+MODEL = MODEL.map(lambda t: mp.Tensor(t.data.astype(float) + 0.25 * RNG.normal(size=t.shape)))
 USERS = [mp.LoRA(2).attach(MODEL, RNG) for _ in range(2)]
 for p in (p for user in USERS for p in user.parameters()):
     p.data += 0.3 * RNG.normal(size=p.shape)
@@ -22,14 +22,15 @@ def log_softmax(z):
     return z - np.log(np.exp(z).sum())
 
 
-def literal_search(ids, K, α, eos, formula=lambda n, α: n**α):
+def literal_search(ids, K, α, eos, γ=None, formula=lambda n, α: n**α):
     """Return the best text of a beam search that ends when K texts have ended."""
     running, finished = [(0.0, [])], []
     for n in range(1, N + 1):
+        z = MODEL([ids + new for _, new in running], γ).data[:, -1]
         tried = [
             (score + log_p, [*new, token])
-            for score, new in running
-            for token, log_p in enumerate(log_softmax(MODEL([ids + new]).data[0, -1]))
+            for (score, new), row in zip(running, z, strict=True)
+            for token, log_p in enumerate(log_softmax(row))
         ]
         tried = sorted(tried, reverse=True)[: K * (1 + len(eos))]
         ended = [(s, new) for s, new in tried[:K] if new[-1] in eos or n == N]
@@ -40,16 +41,32 @@ def literal_search(ids, K, α, eos, formula=lambda n, α: n**α):
     return finished[0][1]
 
 
-@pytest.mark.parametrize("α", [-0.7, 1.5])
-@pytest.mark.parametrize("K", [2, 4])
-def test_the_tokens_are_those_of_a_literal_search(K, α):
-    formulas = {"transformers": lambda n, α: n**α, "gnmt": lambda n, α: ((5 + n) / 6) ** α}
-    for name, formula in formulas.items():
-        for row in ids_of(2, 3).tolist():
-            wanted = literal_search(row, K, α, [7, 2], formula)
-            how = {"num_beams": K, "length_penalty": α, "length_formula": name, "eos": [7, 2]}
-            new = mp.generate(MODEL, [row], max_new_tokens=N, early_stopping=True, **how)
-            assert new[0].tolist() == wanted
+FORMULAS = {"transformers": lambda n, α: n**α, "gnmt": lambda n, α: ((5 + n) / 6) ** α}
+
+
+@pytest.mark.parametrize(
+    "K, α, formula, γ",
+    [
+        (2, -0.7, "gnmt", None),
+        (4, 1.5, "transformers", None),
+        (3, 1.5, "gnmt", PROMPT),
+        (3, -0.7, "transformers", USERS[0]),
+    ],
+)
+def test_the_tokens_are_those_of_a_literal_search(K, α, formula, γ):
+    ids, eos = ids_of(8, 3), [7, 2]
+    wanted = [literal_search(row, K, α, eos, γ, FORMULAS[formula]) for row in ids.tolist()]
+    how = {"num_beams": K, "length_penalty": α, "length_formula": formula, "eos": eos}
+    new = mp.generate(MODEL, ids, γ, max_new_tokens=N, early_stopping=True, **how)
+    assert until_end(new, eos) == wanted
+    greedy = mp.generate(MODEL, ids, γ, max_new_tokens=N, eos=eos)
+    assert wanted != until_end(greedy, eos)
+
+
+def until_end(tokens, eos):
+    """Return the tokens of each row up to its end."""
+    rows = tokens.tolist()
+    return [row[: next((i + 1 for i, t in enumerate(row) if t in eos), None)] for row in rows]
 
 
 def ids_of(B, T):
@@ -57,16 +74,15 @@ def ids_of(B, T):
 
 
 def test_as_many_beams_as_words_find_the_best_pair():
-    ids = ids_of(5, 3)
+    ids = ids_of(20, 3)
     first = np.array([log_softmax(z) for z in MODEL(ids).data[:, -1]])
-    pairs = [
-        first[b, i] + log_softmax(MODEL([[*ids[b], i]]).data[0, -1])
-        for b in range(5)
-        for i in range(V)
-    ]
-    best = np.reshape(pairs, (5, V * V)).argmax(1)
+    longer = [[*ids[b], i] for b in range(20) for i in range(V)]
+    second = np.array([log_softmax(z) for z in MODEL(longer).data[:, -1]])
+    pairs = first[..., None] + second.reshape(20, V, V)
+    best = pairs.reshape(20, V * V).argmax(1)
     new = mp.generate(MODEL, ids, max_new_tokens=2, num_beams=V)
     np.testing.assert_array_equal(new, np.stack(np.divmod(best, V), 1))
+    assert (new != mp.generate(MODEL, ids, max_new_tokens=2)).any()
 
 
 def test_rows_of_any_length_and_method_are_as_if_alone():
