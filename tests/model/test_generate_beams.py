@@ -48,17 +48,17 @@ FORMULAS = {"transformers": lambda n, α: n**α, "gnmt": lambda n, α: ((5 + n) 
     "K, α, formula, γ",
     [
         (2, -0.7, "gnmt", None),
-        (4, 1.5, "transformers", None),
+        (3, 1.5, "transformers", None),
         (3, 1.5, "gnmt", PROMPT),
         (3, -0.7, "transformers", USERS[0]),
     ],
 )
 def test_the_tokens_are_those_of_a_literal_search(K, α, formula, γ):
-    ids, eos = ids_of(8, 3), [7, 2]
+    ids, eos = ids_of(60, 3)[33:44], [1, 3, 5]
     wanted = [literal_search(row, K, α, eos, γ, FORMULAS[formula]) for row in ids.tolist()]
     how = {"num_beams": K, "length_penalty": α, "length_formula": formula, "eos": eos}
     new = mp.generate(MODEL, ids, γ, max_new_tokens=N, early_stopping=True, **how)
-    assert until_end(new, eos) == wanted
+    assert until_end(new, eos) == wanted and new.shape[1] == max(map(len, wanted))
     greedy = mp.generate(MODEL, ids, γ, max_new_tokens=N, eos=eos)
     assert wanted != until_end(greedy, eos)
 

@@ -61,7 +61,7 @@ def pair(request, tmp_path_factory):
     network = NETWORKS[request.param]().double().eval()
     with torch.no_grad():
         for p in network.parameters():
-            p.add_(0.35 * torch.randn_like(p))
+            p.add_(0.2 * torch.randn_like(p))
     network.generation_config = transformers.GenerationConfig(pad_token_id=1, eos_token_id=2)
     network.save_pretrained(folder)
     return network, folder

@@ -5,8 +5,21 @@ import pytest
 
 import minipeft as mp
 from minipeft.autograd.nn import replace
-from minipeft.model.generation_config import UNSUPPORTED, GenerationConfig, generation_config
-from minipeft.model.logits import keep_top_k, keep_top_p, penalise_repetition, process
+from minipeft.model.generate import tokens_so_far
+from minipeft.model.generation_config import (
+    LENGTHS,
+    UNSUPPORTED,
+    GenerationConfig,
+    generation_config,
+)
+from minipeft.model.inputs import Inputs
+from minipeft.model.logits import (
+    forbid_ngrams,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+    process,
+)
 from tests.support.tokenizers import letters
 
 RNG = np.random.default_rng(0)
@@ -33,6 +46,7 @@ def test_what_is_given_comes_first_then_the_folder_then_the_default():
     np.testing.assert_array_equal(
         mp.generate(old, IDS), mp.generate(MODEL, IDS, max_new_tokens=5, num_beams=3)
     )
+    assert mp.generate(says(max_length=3), IDS, max_new_tokens=4).shape == (3, 4)
     both = replace(old, generation_config={"max_new_tokens": 2})
     assert generation_config(both, 4).num_beams == 1
 
@@ -121,7 +135,21 @@ def test_padding_has_no_part_in_repetitions():
             np.testing.assert_array_equal(new, alone[0])
 
 
+def test_the_tokens_so_far_stand_at_the_right_without_padding_and_pseudo_tokens():
+    ids, real = np.array([[5, 0, 6, 0], [-1, 7, 8, 9]]), np.array([[1, 0, 1, 0], [1, 1, 1, 1]])
+    found = tokens_so_far(Inputs(ids, real == 1, 0 * ids), V)
+    np.testing.assert_array_equal(found, [[V, V, 5, 6], [V, 7, 8, 9]])
+
+
+def test_an_ended_text_repeats_the_padding_token():
+    free = mp.generate(MODEL, IDS, max_new_tokens=8)
+    new = mp.generate(MODEL, IDS, max_new_tokens=8, eos=free[0, 1], pad_token_id=16)
+    assert new[0].tolist() == [*free[0, :2], *[16] * (new.shape[1] - 2)] and new.shape[1] > 3
+
+
 def test_no_ngram_occurs_twice():
+    z = forbid_ngrams(np.zeros((1, 3)), np.array([[1, 1]]), 2)
+    np.testing.assert_array_equal(z, [[0, -np.inf, 0]])
     for n in (1, 2, 3):
         new = mp.generate(MODEL, IDS, max_new_tokens=12, no_repeat_ngram_size=n)
         for row in np.hstack([IDS, new]).tolist():
@@ -148,6 +176,11 @@ def test_few_tokens_stay_to_draw_from():
     for narrow in ({"top_k": 1}, {"top_p": 1e-6}):
         new = mp.generate(MODEL, IDS, **how, **narrow)
         np.testing.assert_array_equal(new, mp.generate(MODEL, IDS, max_new_tokens=3))
+
+
+def test_the_lengths_are_those_of_the_papers():
+    assert [LENGTHS["gnmt"](n, 2.0) for n in (1, 7)] == [1, 4]
+    assert [LENGTHS["transformers"](n, 2.0) for n in (1, 7)] == [1, 49]
 
 
 def test_the_defaults_change_no_logits():
