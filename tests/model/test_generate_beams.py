@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.model.transformer import Mlp
+from minipeft.model.blocks import Mlp
 
 RNG = np.random.default_rng(4)
 V, N = 11, 6
