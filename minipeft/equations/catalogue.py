@@ -6,6 +6,7 @@ from . import (
     adaptation,
     adapters,
     attention,
+    encoder_decoder,
     llama,
     prefix,
     prefix_use,
@@ -31,15 +32,10 @@ SECTIONS = (
     unified,
     probing,
     llama,
+    encoder_decoder,
 )
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 OPEN = [  # not verified, and why
-    {
-        "id": "PF-12",
-        "formula": "z = [PREFIX; x; PREFIX'; y], three prefixes: encoder, decoder, cross-attention",
-        "source": "Li & Liang 2021, §4; Why prompts work (corrected, X19)",
-        "why": "waits for encoder-decoder models",
-    },
     {
         "id": "PR-10",
         "formula": "a prompt of more than 20 rows gains little",
