@@ -12,6 +12,7 @@ from .. import hf
 from ..data.files import LONE_SURROGATE
 from ..data.words import count
 from ..methods.template import Layout
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.generate import generate
 from ..model.generation_config import NAMES, generation_config
 from ..model.special_tokens import bos_id, eos_ids
@@ -93,17 +94,33 @@ class Generate(Command):
         if LONE_SURROGATE.search(prompt):
             raise ValueError("--prompt is not valid UTF-8")
         base = base_of(self.model, self.adaptation)
-        model, tokenizer = evaluation.check_decoder(hf.load(base)), hf.load_tokenizer(base)
+        model, tokenizer = check_writer(hf.load(base)), hf.load_tokenizer(base)
         adaptation = evaluation.load_for_text(self.adaptation, model)
         ids = prompt_ids(prompt, model, tokenizer)
+        # the text of an encoder-decoder does not begin with the prompt
+        begin, read = ("", []) if model.config.decoder_layers else (prompt, ids)
+        tokens = self.generate(ids, model, tokenizer, adaptation)
+        before = tokenizer.decode(read)  # Llama's tokenizer drops the leading space of a text
+        decode = lambda new: tokenizer.decode([*read, *new])[len(before) :]
+        if not isinstance(tokens, np.ndarray):
+            return print_stream(begin, tokens, decode)
+        text = decode(tokens[0].tolist())
+        if not self.json:
+            return print(begin + text)
+        self.output({"prompt": prompt, "text": text, "new_tokens": tokens.shape[1]})
+
+    def generate(self, ids, model, tokenizer, adaptation):
+        """Return the new tokens (1, N), or an iterator of them if they are printed as they come."""
         layout = Layout(adaptation.template, tokenizer, model)
         settings = {"eos": eos_ids(model, tokenizer)} | self.settings(model)
-        c = generation_config(model, len(layout(ids)), **settings)
+        one_text = not model.config.decoder_layers
+        c = generation_config(model, len(layout(ids)) if one_text else 1, **settings)
         what = f"a prompt of {count(len(ids), 'token')} and --max-new-tokens {c.max_new_tokens}"
-        tokens = len(ids) + c.max_new_tokens - 1  # the model does not read the last one
-        evaluation.check_length(model, adaptation, layout, tokens, what)
+        last = len(ids) + c.max_new_tokens - 1  # the model does not read the last one
+        last = last if one_text else max(len(ids), c.max_new_tokens)
+        evaluation.check_length(model, adaptation, layout, last, what)
         stream = self.stream or not self.json and c.num_beams == 1 and sys.stdout.isatty()
-        new = generate(
+        return generate(
             model,
             [layout(ids)],
             adaptation,
@@ -112,12 +129,6 @@ class Generate(Command):
             stream=stream,
             **settings,
         )
-        before = tokenizer.decode(ids)  # Llama's tokenizer drops the leading space of a text
-        decode = lambda new: tokenizer.decode([*ids, *new])[len(before) :]
-        if stream:
-            return print_stream(prompt, new, decode)
-        text = decode(new[0].tolist())
-        self.output({"prompt": prompt, "text": text, "new_tokens": new.shape[1]})
 
     def settings(self, model):
         """Return the settings that the flags give, and the defaults where the folder has none."""
@@ -136,8 +147,10 @@ class Generate(Command):
             given = {"temperature": 0.8, "top_k": 40} | given
         return given
 
-    def show(self, report):
-        print(report["prompt"] + report["text"])
+
+def check_writer(model):
+    """Return the model; raise ValueError if it can't generate text."""
+    return model if isinstance(model, EncoderDecoder) else evaluation.check_decoder(model)
 
 
 def prompt_ids(prompt, model, tokenizer) -> list[int]:

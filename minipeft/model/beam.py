@@ -67,8 +67,14 @@ def spread(cache, beams):
 
 
 def reorder(cache, rows):
-    """Return the cache of these beams; they are of the same texts, so the adaptation stays."""
-    return replace(cache.of(rows), adaptation=cache.adaptation)
+    """Return the cache of these beams.
+
+    They are of the same texts, so the adaptation and what is read of the encoder stay.
+    """
+    read = {path: front for path, front in cache.kv.items() if path.endswith(".cross")}
+    written = {path: front for path, front in cache.kv.items() if path not in read}
+    moved = replace(cache, kv=written, source=None).of(rows)
+    return replace(moved, kv=moved.kv | read, source=cache.source, adaptation=cache.adaptation)
 
 
 def nothing_finished(B, c, dtype):

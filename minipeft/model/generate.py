@@ -9,6 +9,7 @@ from ..adaptation.adaptation import Adaptation
 from ..adaptation.cache import Cache
 from ..autograd.backend import host
 from .beam import beam_search
+from .encoder_decoder import EncoderDecoder
 from .generation_config import generation_config
 from .inputs import as_array, check_inputs, check_not_empty
 from .logits import process, warp
@@ -19,18 +20,23 @@ from .transformer import Decoder
 
 @overload
 def generate(
-    model: Decoder, ids, adaptation: Adaptation | None = ..., *, stream: Literal[True], **settings
+    model: Decoder | EncoderDecoder,
+    ids,
+    adaptation: Adaptation | None = ...,
+    *,
+    stream: Literal[True],
+    **settings,
 ) -> Iterator[np.ndarray]: ...
 
 
 @overload
 def generate(
-    model: Decoder, ids, adaptation: Adaptation | None = ..., **settings
+    model: Decoder | EncoderDecoder, ids, adaptation: Adaptation | None = ..., **settings
 ) -> np.ndarray: ...
 
 
 def generate(
-    model: Decoder,
+    model: Decoder | EncoderDecoder,
     ids,
     adaptation: Adaptation | None = None,
     *,
@@ -42,6 +48,7 @@ def generate(
 ) -> np.ndarray | Iterator[np.ndarray]:
     """Return new tokens (B, N), N ≤ max_new_tokens, after the texts ids (B, T).
 
+    An EncoderDecoder reads the texts, and its new tokens are texts of their own.
     ids: (B, 0): the texts start from the bos_token_id of the model's folder.
     mask (B, T): False at padding, on any side.
     rng: the generator of sampling, needed for temperature above 0.
@@ -51,18 +58,20 @@ def generate(
     What is left out is what generation_config.json of the model's folder says, or else the default.
 
     Greedy and beam search give the tokens of transformers 5.23.0; padding changes no text.
-    Raises ValueError for a model that is not a Decoder, for empty texts without a bos_token_id, and
+    Raises ValueError for a model that can't generate, for empty texts without a bos_token_id, and
     for settings that are out of range or not supported; TypeError for unknown settings.
     """
-    if not isinstance(model, Decoder):
-        raise ValueError(f"generate needs a Decoder, not a {type(model).__name__}")
+    if not isinstance(model, Decoder | EncoderDecoder):
+        raise ValueError(
+            f"generate needs a Decoder or an EncoderDecoder, not a {type(model).__name__}"
+        )
     ids = as_array("ids", ids)
     if ids.ndim == 2 and len(ids) and not ids.size:
         ids, mask = np.full((len(ids), 1), first_id(model)), None
     cache = Cache(adaptation)
     inputs = check_inputs(model.config, ids, cache.adaptation, mask)
     check_not_empty(inputs.real)
-    history = tokens_so_far(inputs, model.config.vocabulary)
+    history = tokens_so_far(inputs, model.config)
     c = generation_config(model, history.shape[1], **settings)
     if c.temperature and rng is None:
         raise ValueError(
@@ -81,11 +90,16 @@ def generate(
     return tokens if stream else np.stack([*tokens], 1)
 
 
-def tokens_so_far(inputs, V) -> np.ndarray:
-    """Return the tokens of each text at the right of (B, T), with V for padding at the left."""
+def tokens_so_far(inputs, c) -> np.ndarray:
+    """Return the tokens that new ones follow, at the right of (B, S), with V for padding.
+
+    c: the Config of the model.  Those of an EncoderDecoder follow its decoder_start.
+    """
+    if c.decoder_layers:
+        return np.full((len(inputs.ids), 1), c.decoder_start)
     order = np.argsort(inputs.real, axis=1, kind="stable")
     known = inputs.real & (inputs.ids >= 0)  # a pseudo-token is no token of the vocabulary
-    return np.take_along_axis(np.where(known, inputs.ids, V), order, 1)
+    return np.take_along_axis(np.where(known, inputs.ids, c.vocabulary), order, 1)
 
 
 def next_tokens(model, inputs, cache, history, c, stopping, rng):

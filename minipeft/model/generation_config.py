@@ -149,6 +149,9 @@ def from_folder(model, settings: dict, width: int, given: dict) -> dict:
     for name, neutral in UNSUPPORTED.items():
         if settings.get(name) not in neutral:
             raise ValueError(f"{name}={settings[name]!r:.60} is not supported: remove it")
+    start, ours = settings.get("decoder_start_token_id"), model.config.decoder_start
+    if model.config.decoder_layers and start not in (None, ours):
+        raise ValueError(f"decoder_start_token_id={start!r:.60} is not that of the model, {ours}")
     found = {name: settings[name] for name in NAMES if settings.get(name) is not None}
     if settings.get("do_sample"):
         found = {"temperature": 1.0, "top_k": 50} | found

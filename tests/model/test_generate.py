@@ -80,7 +80,7 @@ def test_drawn_tokens_follow_the_distribution_and_the_generator():
 
 @pytest.mark.parametrize("kind", [mp.Features, lambda model: mp.Classifier(model, 2)])
 def test_only_a_decoder_writes(kind):
-    with pytest.raises(ValueError, match="generate needs a Decoder, not a"):
+    with pytest.raises(ValueError, match="generate needs a Decoder or an EncoderDecoder, not a"):
         mp.generate(kind(MODEL), [[1, 2]])
 
 

@@ -28,7 +28,35 @@ NETWORKS = {
     "llama": lambda: transformers.LlamaForCausalLM(
         transformers.LlamaConfig(**SIZES, num_attention_heads=4, num_key_value_heads=2)
     ),
+    "t5": lambda: transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            vocab_size=V,
+            d_model=16,
+            d_kv=4,
+            d_ff=20,
+            num_layers=2,
+            num_heads=4,
+            num_decoder_layers=2,
+            relative_attention_num_buckets=8,
+            decoder_start_token_id=0,
+        )
+    ),
+    "bart": lambda: transformers.BartForConditionalGeneration(
+        transformers.BartConfig(
+            vocab_size=V,
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_ffn_dim=20,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            decoder_ffn_dim=20,
+            max_position_embeddings=40,
+            decoder_start_token_id=2,
+        )
+    ),
 }
+NOISE = {"gpt2": 0.2, "llama": 0.2, "t5": 0.5, "bart": 0.3}  # with it, few tokens are repeated
 SETTINGS = [
     {},
     {"eos_token_id": [7, 9, 12]},
@@ -60,9 +88,10 @@ def pair(request, tmp_path_factory):
     torch.manual_seed(3)
     network = NETWORKS[request.param]().double().eval()
     with torch.no_grad():
-        for p in network.parameters():
-            p.add_(0.2 * torch.randn_like(p))
-    network.generation_config = transformers.GenerationConfig(pad_token_id=1, eos_token_id=2)
+        for p in (p for p in network.parameters() if p.ndim > 1):
+            p.mul_(0.1).add_(NOISE[request.param] * torch.randn_like(p))
+    start = network.config.decoder_start_token_id if network.config.is_encoder_decoder else None
+    network.generation_config = transformers.GenerationConfig(decoder_start_token_id=start)
     network.save_pretrained(folder)
     return network, folder
 
@@ -85,12 +114,24 @@ def test_tokens_are_those_of_transformers(pair, settings):
     settings = {"eos_token_id": 2, "pad_token_id": 1} | settings
     settings = ({} if "max_length" in settings else {"max_new_tokens": N}) | settings
     model, eos = load(folder, settings), np.atleast_1d(settings["eos_token_id"])
-    padded = [] if "forced_bos_token_id" in settings else [(IDS, MASK)]
-    for ids, mask in (*padded, (IDS[:1], None), (IDS[:2, -1:], None)):
-        more = {} if mask is None else {"attention_mask": torch.tensor(mask).long()}
-        wanted = network.generate(torch.tensor(ids), do_sample=False, **settings, **more)
-        wanted = until_end(wanted[:, ids.shape[1] :].numpy(), eos)
+    for ids, mask in batches(model, settings):
+        more = {} if mask is None else {"attention_mask": torch.tensor(mask.copy()).long()}
+        wanted = network.generate(torch.tensor(ids.copy()), do_sample=False, **settings, **more)
+        begin = 1 if model.config.decoder_layers else ids.shape[1]
+        wanted = until_end(wanted[:, begin:].numpy(), eos)
         assert until_end(mp.generate(model, ids, mask=mask), eos) == wanted
+
+
+def batches(model, settings):
+    """Yield ids and masks that transformers reads: padding at the right only in an encoder."""
+    yield IDS[:1], None
+    yield IDS[:2, -1:], None
+    if model.config.decoder_layers:
+        yield IDS[:, ::-1], MASK[:, ::-1]
+        if model.config.positions == "relative":  # transformers' BART counts padding as positions
+            yield IDS, MASK
+    elif "forced_bos_token_id" not in settings:  # there, padding counts as tokens so far
+        yield IDS, MASK
 
 
 @pytest.mark.parametrize("settings", [SETTINGS[2], SETTINGS[4], *BEAMS[:5]], ids=str)

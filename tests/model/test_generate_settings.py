@@ -137,7 +137,7 @@ def test_padding_has_no_part_in_repetitions():
 
 def test_the_tokens_so_far_stand_at_the_right_without_padding_and_pseudo_tokens():
     ids, real = np.array([[5, 0, 6, 0], [-1, 7, 8, 9]]), np.array([[1, 0, 1, 0], [1, 1, 1, 1]])
-    found = tokens_so_far(Inputs(ids, real == 1, 0 * ids), V)
+    found = tokens_so_far(Inputs(ids, real == 1, 0 * ids), MODEL.config)
     np.testing.assert_array_equal(found, [[V, V, 5, 6], [V, 7, 8, 9]])
 
 

@@ -9,7 +9,7 @@ FAULTS = {
             ("rng.gumbel(", "rng.normal("),
             ("np.where(ended, c.pad, token)", "np.where(ended, token, c.pad)"),
             ("if ended.all():", "if ended.any():"),
-            ("    if not isinstance(model, Decoder):\n", "    if False:\n"),
+            ("    if not isinstance(model, Decoder | EncoderDecoder):\n", "    if False:\n"),
             ("if c.temperature and rng is None:", "if False:"),
             ("next_logits(token[:, None], cache)", "next_logits(token[:, None], Cache())"),
             ("ids, cache.adaptation, mask)", "ids, cache.adaptation)"),
@@ -17,7 +17,7 @@ FAULTS = {
         ],
         "model/test_generate_settings.py": [
             ('argsort(inputs.real, axis=1, kind="stable")', "argsort(inputs.ids < 0, axis=1)"),
-            ("np.where(known, inputs.ids, V)", "inputs.ids"),
+            ("np.where(known, inputs.ids, c.vocabulary)", "inputs.ids"),
             ("ended |= stopping", "ended = stopping"),
             ("tokens if stream else", ""),
             ("        if stream:\n", "        if False:\n"),
