@@ -10,6 +10,9 @@ import pytest
 import minipeft as mp
 from minipeft.commands import generate as command
 from minipeft.commands.generate import print_stream
+from tests.support.families import V
+from tests.support.folders import T5
+from tests.support.tokenizers import letters
 
 PROMPT = "--prompt", "The soup", "--max-new-tokens", "6"
 
@@ -111,3 +114,18 @@ def test_a_character_of_several_tokens_is_printed_once_it_is_whole(monkeypatch):
     assert sys.stdout.getvalue() == "> é→.\n"
     print_stream("", (np.array([byte]) for byte in text[:1]), decode)  # an end within one
     assert sys.stdout.getvalue().endswith("\N{REPLACEMENT CHARACTER}\n")
+
+
+def test_an_encoder_decoder_writes_a_text_of_its_own(tmp_path, run, capsys):
+    model, tokenizer = T5.astype("float32"), letters(V)
+    mp.save(model, tmp_path / "m", tokenizer)
+    ids = tokenizer.encode("b c d").ids
+    new = mp.generate(mp.load(tmp_path / "m"), [ids], max_new_tokens=5, eos=[])
+    text = tokenizer.decode(new[0].tolist())
+    args = "generate", "--model", tmp_path / "m", "--prompt", "b c d", "--max-new-tokens", "5"
+    args = *args, "--temperature", "0", "--min-new-tokens", "5"
+    assert run(*args) == 0 and capsys.readouterr().out == f"{text}\n"
+    assert run(*args, "--stream") == 0 and capsys.readouterr().out == f"{text}\n"
+    assert run(*args, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == {"prompt": "b c d", "text": text, "new_tokens": 5}
