@@ -18,7 +18,7 @@ from ..tasks.classify import classifier
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 COPY = r"(?:modules_to_save\.(?:\w+\.)?)?"  # PEFT may write a head a second time
-HEAD = re.compile(rf"\b(score|classifier|qa_outputs)\.{COPY}(weight|W)$")
+HEAD = re.compile(rf"\b(score|classifier|qa_outputs)\.{COPY}(?:out_proj\.)?(weight|W)$")
 NETWORKS = {task: network for network, task in TASK_TYPES.items() if network in HEAD_SUFFIXES}
 NETWORKS |= {network.__name__: network for network in HEAD_SUFFIXES}  # minipeft's metadata
 

@@ -1,4 +1,4 @@
-"""Encoders and masked language models: BERT, Devlin et al. 2019.
+"""Encoders and masked language models: BERT, Devlin et al. 2019, and RoBERTa and DistilBERT.
 
 B batch   T tokens   R positions   D width   V vocabulary
 """
@@ -6,8 +6,7 @@ B batch   T tokens   R positions   D width   V vocabulary
 from functools import partial
 
 from ..autograd.nn import Linear, Module, TiedHead, full
-from ..autograd.ops import tanh
-from .config import ACTIVATIONS, NORMS, Config
+from .config import ACTIVATIONS, NORMS, POOLERS, Config
 from .inputs import check_labels
 from .transformer import LanguageModel, Transformer
 
@@ -17,19 +16,27 @@ BertConfig = partial(
 
 
 class Pooler(Linear):
-    """tanh(W h_CLS + b)        Devlin et al. 2019, §3.1"""
+    """σ(W h_CLS + b)        σ = tanh: Devlin et al. 2019, §3.1"""
+
+    def __init__(self, c, rng, std=0.02):
+        super().__init__(c.width, c.width, rng, std)
+        self.σ = POOLERS[c.pooler]
 
     def pooled(self, x, forward):
         """Return the pooled state (B, 1, D) of x (B, 1, D), the hidden state of [CLS]."""
-        return tanh(forward(self, x))
+        return self.σ(forward(self, x))
 
 
 class Encoder(Transformer):
-    """BERT without a head: the trunk, and the pooler, which is pre-trained with it."""
+    """BERT without a head: the trunk, and the pooler that pre-training on pairs of texts makes.
+
+    RoBERTa and DistilBERT are not trained on pairs, and have no pooler.
+    """
 
     def __init__(self, config, rng):
         super().__init__(config, rng)
-        self.pooler = Pooler(config.width, config.width, rng)
+        if config.has_pooler:
+            self.pooler = Pooler(config, rng)
         self.freeze()
 
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from ..autograd.functional import exact_gelu, gelu, relu, silu
 from ..autograd.nn import LayerNorm, RMSNorm
+from ..autograd.ops import tanh
 from .positions import POSITIONS
 
 LINEARS = "q", "k", "v", "o", "gate", "up", "down"
 NORMS = {"layer": LayerNorm, "rms": RMSNorm}
 ACTIVATIONS = {"gelu_tanh": gelu, "gelu": exact_gelu, "relu": relu, "silu": silu}
+POOLERS = {"tanh": tanh, "relu": relu}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Config:
     post_norm: bool = False  # norms after the residual connections; False: before the sub-layers
     causal: bool = True  # whether a token attends to no later token
     token_types: int = 0  # number of token types, for pairs of texts
+    pooler: str = "tanh"  # activation of a pooler: tanh | relu
     scaled_attention: bool = True  # whether scores are divided by √d
     scaled_head: bool = False  # whether the input of the head is divided by √D
     decoder_layers: int = 0  # blocks of the decoder of an EncoderDecoder; 0: there is one stack
@@ -74,6 +77,7 @@ class Config:
                 f"max_distance={self.max_distance} more than half of it"
             )
         choices = {"positions": POSITIONS, "norm": NORMS, "activation": ACTIVATIONS}
+        choices |= {"pooler": POOLERS}
         for field, known in choices.items():
             if getattr(self, field) not in known:
                 raise ValueError(
@@ -88,3 +92,8 @@ class Config:
     def d(self) -> int:
         """Width of a head."""
         return self.head_width or self.width // self.heads
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether pre-training makes a pooler: BERT's, on pairs of texts, but not RoBERTa's."""
+        return self.token_types > 1 and not self.position_offset

@@ -15,6 +15,7 @@ from ..autograd.functional import cross_entropy
 from ..autograd.nn import Linear, Module
 from ..autograd.ops import matmul, reshape, transpose
 from ..autograd.tensor import Tensor
+from .bert import Pooler
 from .inputs import (
     check_inputs,
     check_labels,
@@ -191,10 +192,12 @@ class Headed(Transformer, Head):
         vars(self).update(trunk_of(trunk))
         unused = np.random.default_rng(0)  # std=0 makes all numbers 0
         score = Linear(self.config.width, classes, unused, std=0.0, bias=bias)
-        self.score = score.map(
-            lambda t: Tensor(np.array(t.data, self.dtype, like=self.reference_array))
-        )
+        self.score = score.map(self.adjusted)
         self.freeze()
+
+    def adjusted(self, t):
+        """Return a copy of a tensor with the dtype and on the device of the trunk."""
+        return Tensor(np.array(t.data, self.dtype, like=self.reference_array))
 
     def features(self, ids, adaptation=None, *, mask=None, token_types=None, rng=None):
         """Return the features that the head reads, for ids (B, T), and the Forward."""
@@ -215,6 +218,11 @@ class Headed(Transformer, Head):
         )
 
 
+def has_pooler(model) -> bool:
+    """Return whether a model has a pooler."""
+    return isinstance(getattr(model, "pooler", None), Pooler)
+
+
 class NoPooler(Module):
     """Null object in place of a pooler: y = x"""
 
@@ -228,11 +236,15 @@ class Classifier(Headed):
     pool: the hidden state that W reads: of the "last" real token, the "mean" of all real tokens, of
     the "first" real token, such as [CLS], or "cls", the same after the pooler of an encoder, a part
     of the frozen model.
+
+    BERT has a pooler.  RoBERTa and DistilBERT have one in the head of a text classifier alone: for
+    a new head it is new, W = I and b = 0, and FullFineTuning("^pooler$") trains it, as PEFT does.
     """
 
     def __init__(self, trunk, classes, pool="last", bias=False):
         check_pool(pool)
-        if pool == "cls" and not hasattr(trunk, "pooler"):
+        may_be_new = not (trunk.causal or trunk.config.has_pooler)
+        if pool == "cls" and not (may_be_new or has_pooler(trunk)):
             instead = "'last' or 'mean'" if trunk.causal else "'first' or 'mean'"
             raise ValueError(f"pool='cls' needs an encoder with a pooler; use {instead}")
         if pool == "first" and trunk.causal:
@@ -241,8 +253,16 @@ class Classifier(Headed):
                 "'mean'"
             )
         super().__init__(trunk, classes, bias)
-        self.pool, self.pooler = pool, trunk.pooler if pool == "cls" else NoPooler()
+        self.pool, self.pooler = pool, NoPooler()
+        if pool == "cls":
+            self.pooler = trunk.pooler if has_pooler(trunk) else self.new_pooler()
         self.freeze()
+
+    def new_pooler(self):
+        """Return a pooler with W = I and b = 0."""
+        pooler = Pooler(self.config, np.random.default_rng(0), std=0.0)
+        pooler.W.data += np.eye(self.config.width, dtype=np.float32)
+        return pooler.map(self.adjusted)
 
     def fingerprint(self):
         return replace(super().fingerprint(), pool=self.pool)

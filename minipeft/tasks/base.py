@@ -12,8 +12,9 @@ from ..adaptation.method import PLAIN, Method
 from ..autograd.nn import replace
 from ..data.batches import pad, shuffled_batches
 from ..data.metrics import accuracy
-from ..methods import METHODS, Probe
+from ..methods import METHODS, FullFineTuning, Probe
 from ..methods.template import IGNORED, Layout
+from ..model.heads import has_pooler
 from ..training.parallel import map_batches
 
 
@@ -121,8 +122,9 @@ class Task:
     def encode(self, pairs: list) -> list[tuple]:
         """Return (ids, label, token types) of each (text, label)."""
         encodings = self.tokenizer.encode_batch([self.as_input(text) for text, _ in pairs])
+        typed = self.base.config.token_types > 1
         return [
-            (e.ids, self.encode_label(e, label), None if self.base.causal else e.type_ids)
+            (e.ids, self.encode_label(e, label), e.type_ids if typed else None)
             for e, (_, label) in zip(encodings, pairs)
         ]
 
@@ -140,11 +142,13 @@ class Task:
         return size
 
     def attach(self, method: Method, rng) -> Adaptation:
-        """Return what is trained: the method, and a probe of the head if it leaves the head out."""
+        """Return what is trained: the method, and the head and its new pooler if it leaves them."""
         adaptation = method.attach(self.network, rng)
         if adaptation.adapts("score"):
             return adaptation
-        return Chain(adaptation, Probe().attach(self.network))
+        new_pooler = has_pooler(self.network) and not has_pooler(self.base)
+        hidden = [FullFineTuning("^pooler$").attach(self.network)] * new_pooler
+        return Chain(adaptation, *hidden, Probe().attach(self.network))
 
     def choose_pool(self) -> dict[str, float] | None:
         """Choose the pool of a new head; return None where there is no choice: see Classify."""

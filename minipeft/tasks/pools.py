@@ -1,6 +1,7 @@
 """Which hidden states of a text a new head reads: what suits the base, or what it asks for."""
 
 from ..data.files import DataError
+from ..model.heads import has_pooler
 
 MODES = {  # fields of sentence-transformers' 1_Pooling/config.json: our pool, None: not supported
     "pooling_mode_cls_token": "first",
@@ -24,7 +25,7 @@ def pools_for(base) -> list[str]:
     """
     if base.causal:
         return ["last", "mean"]
-    return ["cls", "first", "mean"] if hasattr(base, "pooler") else ["mean", "first"]
+    return ["cls", "first", "mean"] if has_pooler(base) else ["mean", "first"]
 
 
 def folder_pool(base) -> str | None:

@@ -7,12 +7,14 @@ from ...model.config import Config
 from ...storage.json import CheckpointError
 from .bart import BART
 from .bert import BERT
+from .distilbert import DISTILBERT
 from .family import Family
 from .gpt2 import GPT2
 from .llama import LLAMA
+from .roberta import ROBERTA
 from .t5 import T5, T5_GATED
 
-ALL = GPT2, LLAMA, BERT, T5, T5_GATED, BART
+ALL = GPT2, LLAMA, BERT, ROBERTA, DISTILBERT, T5, T5_GATED, BART
 FAMILIES = {model_type: family for family in ALL for model_type in family.class_prefixes}
 
 

@@ -80,6 +80,7 @@ BERT = Bert(
     },
     supported={
         "positions": ("learned",),
+        "position_offset": (0,),
         "norm": ("layer",),
         "activation": ("gelu",),
         "gated": (False,),
@@ -90,6 +91,7 @@ BERT = Bert(
         "post_norm": (True,),
         "causal": (False,),
         "tied_head": (True,),
+        "pooler": ("tanh",),
     },
     to_config=to_config,
     to_settings=to_settings,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...autograd.tensor import Tensor
-from ...model.bert import Encoder, MaskedLM
+from ...model.bert import Encoder, MaskedLM, Pooler
 from ...model.config import Config
 from ...model.encoder_decoder import EncoderDecoder
 from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
@@ -63,6 +63,7 @@ class Family:
     to_config: Callable[[Settings], Config]
     to_settings: Callable[[Config], dict]
     lora_targets: tuple  # PEFT's default target_modules of LoRA
+    head_pooler: str = ""  # Hugging Face name of the pooler, if it is in the head of a Classifier
     span_prefix: Callable[[Config], str] | None = None  # base_model_prefix beside a span head
     conv1d: bool = False  # the matrices of blocks are (in, out), as ours
     tied_names: tuple = ()  # (a, b): if a file has a, it must equal b
@@ -75,6 +76,8 @@ class Family:
         stack, n, layer = PATH.fullmatch(path).groups()
         if layer == "score":
             return self.head_names[network]
+        if layer == "pooler" and network is Classifier and self.head_pooler:
+            return self.head_pooler
         name = self.layers.get(f"{stack}.{layer}") or self.layers[layer]
         return ".".join([*[stack] * bool(stack), *[self.blocks, n] * bool(n), name])
 
@@ -84,7 +87,8 @@ class Family:
 
     def prefix(self, path: str, network: type, config: Config) -> str:
         """Return what the name of a layer begins with in a network of this class: transformer."""
-        if network in HEADLESS or re.match(r"head|score|transform\.", path):
+        in_head = path == "pooler" and network is Classifier and self.head_pooler
+        if network in HEADLESS or in_head or re.match(r"head|score|transform\.", path):
             return ""
         if network is SpanClassifier and self.span_prefix:
             return self.span_prefix(config)
@@ -108,7 +112,8 @@ class Family:
 
     def file_key(self, name: str) -> str | None:
         """Return a name in a file without the prefix of the base model, or None to ignore it."""
-        name = re.sub(rf"^({re.escape(self.base_model_prefix)}|transformer\.)", "", name)
+        prefixes = [self.base_model_prefix] + ["transformer."] * bool(self.span_prefix)
+        name = re.sub(rf"^({'|'.join(map(re.escape, prefixes))})", "", name)
         return None if re.match(self.ignored_keys, name) else name
 
     def is_linear(self, path: str) -> bool:
@@ -146,7 +151,9 @@ class Family:
         """Return why the family can't have a configuration, or None if it can."""
         for field, values in (ONE_STACK | self.supported).items():
             if (value := getattr(normalized(config), field)) not in values:
-                return f"{self.name} has {field}={' or '.join(map(repr, values))}, not {value!r}"
+                some = f"at least {values[0]}" if isinstance(values, range) else ""
+                known = some or " or ".join(map(repr, values))
+                return f"{self.name} has {field}={known}, not {value!r}"
         return None
 
     # -- folders
@@ -209,6 +216,9 @@ class Family:
             bias, (classes, *_) = f"{head}.bias" in file, file.shape(f"{head}.weight") or [0]
             if not classes:
                 raise CheckpointError(f"{file.path}: {head}.weight is missing or has no classes")
+            if network is not Classifier or self.head_pooler:  # older files have one
+                for name in PARAMETERS.values():
+                    file.pop(f"{self.layers.get('pooler')}.{name}", None)
             if network is Classifier:
                 return Classifier(trunk, classes, DEFAULT_POOL[c.causal], bias)
             if network is SpanClassifier:
@@ -217,9 +227,11 @@ class Family:
         if c.causal:
             has_head = network is None and (c.tied_head or "lm_head.weight" in file)
             return Decoder(c, zeros) if has_head else Features(trunk)
-        model = MaskedLM(c, zeros) if "cls.predictions.bias" in file else trunk
-        if "pooler.dense.weight" not in file:
-            del model.pooler
+        bias = f"{self.layers['head']}.bias"
+        model = MaskedLM(c, zeros) if self.ties(c).get(bias, bias) in file else trunk
+        vars(model).pop("pooler", None)
+        if f"{self.layers.get('pooler')}.weight" in file:
+            model.pooler = Pooler(c, zeros)
         return model
 
     def files(self, model: Transformer, dtype) -> dict:
@@ -245,7 +257,7 @@ class Family:
         settings = self.to_settings(model.config)
         special = {n: settings.pop(n) for n in SPECIAL_TOKENS if n in settings}
         settings = ({} if "model_type" in folder else special) | folder | settings
-        if type(model) is not SpanClassifier:  # the names of its tensors depend on the type
+        if type(model) is not SpanClassifier or not self.span_prefix:  # its names have a prefix
             own_type = settings | {"model_type": folder.get("model_type", settings["model_type"])}
             settings = own_type if self.reread(own_type) == c else settings
         if (read := self.reread(settings)) != c:

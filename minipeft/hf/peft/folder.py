@@ -162,9 +162,9 @@ def to_folder_format(γ: Adaptation):
 
 def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], network: type):
     """Return configuration and arrays of PEFT's folder for `mains`, and `others` after them."""
-    biases, full_layers, probe = check_others(peft_type, mains, others)
     c, prompt = mains[0].made_for.config, peft_type in PROMPT_LEARNING
     family, task = family_of(c), TASK_TYPES.get(network)
+    biases, full_layers, probe = check_others(peft_type, mains, others, family)
     full = lambda path: family.full_hf_name(path, network, c)
     task = None if task in WITH_HEAD and not probe else task
     pool = pool_of(probe) if probe else None
@@ -190,11 +190,17 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
         if family.head_has_bias(c, network):  # ours may have none, which is 0
             classes = len(more[f"{prefix}{score}.weight"])
             more.setdefault(f"{prefix}{score}.bias", np.zeros(classes, "f4"))
-        saved, arrays = [*saved, score], arrays | more
+        saved, arrays = in_head(family, [*saved, score]), arrays | more
     return config | ({"modules_to_save": saved} if saved else {}), arrays
 
 
-def check_others(peft_type, mains, others):
+def in_head(family, modules: list[str]) -> list[str]:
+    """Return what PEFT trains in full if it trains the head: classifier for classifier.out_proj."""
+    heads = family.head_pooler, *family.head_names.values()
+    return [*dict.fromkeys(m.partition(".")[0] if m in heads else m for m in modules)]
+
+
+def check_others(peft_type, mains, others, family):
     """Return the biases, the layers in full, and the head, or None for each, that are in `others`.
 
     Raises NotInPeft for other methods, for another order, and for layers that two of them adapt.
@@ -208,6 +214,8 @@ def check_others(peft_type, mains, others):
     biases, full_layers, probe = (found.get(c) for c in (BiasTuning, FullFineTuning, Probe))
     if biases and biases.adapts("score"):
         raise NotInPeft
+    if probe and family.head_pooler and any(m.adapts("pooler") for m in [*mains, biases] if m):
+        raise NotInPeft  # the head is saved in full
     if full_layers:
         rest = [m for m in (*mains, *others) if m is not full_layers]
         if any(m.adapts(path) for m in rest for path in full_layers.at):
@@ -299,7 +307,9 @@ def from_peft(settings, file, model, saved: list) -> list[Adaptation]:
             f"{file.path} has other weights of {' and '.join(base)} than the model, to which DoRA "
             "can't be added: load it with the base model that it was trained with"
         )
-    at = read_modules(file, names, [m for m in names.modules_to_save() if m != names.head])
+    pooler = names.family.head_pooler  # of a head without it in the file, the model's
+    skipped = {names.head} | ({pooler} if f"{pooler}.weight" not in file else set())
+    at = read_modules(file, names, [m for m in names.modules_to_save() if m not in skipped])
     if at := at | ({} if inner else base):
         method = [*of(FullFineTuning), FullFineTuning(names.pattern(at))][0]
         γs.append(method.bind(at, model))

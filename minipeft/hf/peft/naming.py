@@ -11,7 +11,11 @@ from itertools import accumulate
 from ...adaptation.patterns import matches
 from ...storage.json import CheckpointError, Settings, short_repr
 
-WITH_HEAD = "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"  # task types whose head PEFT trains in full
+WITH_HEAD = {  # task types whose head PEFT trains in full: how its name may end
+    "SEQ_CLS": ("classifier", "score"),
+    "TOKEN_CLS": ("classifier", "score"),
+    "QUESTION_ANS": ("qa_outputs",),
+}
 
 
 class PeftNames:
@@ -114,15 +118,15 @@ class PeftNames:
 
     def modules_to_save(self) -> list[str]:
         """Return the modules that are trained in full: a task's head, and `modules_to_save`."""
-        head = self.head if self.settings.get("task_type") in WITH_HEAD else None
-        return [m for m in self.modules if m == head or self.is_saved(self.full_name(m))]
+        return [m for m in self.modules if self.is_saved(self.full_name(m))]
 
     def is_saved(self, name: str) -> bool:
-        """Return whether `modules_to_save` names what has this full name.
+        """Return whether what has this full name is a task's head, or `modules_to_save` names it.
 
-        A name there includes what it contains: "mlp" is all modules in an MLP.
+        A name includes what it contains: "mlp" is all modules in an MLP.
         """
-        endings = tuple(self.settings.names("modules_to_save"))
+        head = WITH_HEAD.get(self.settings.field("task_type", "", str), ())
+        endings = (*head, *self.settings.names("modules_to_save"))
         containers = accumulate(name.split("."), "{}.{}".format)  # a, a.b, a.b.c
         return any(container.endswith(endings) for container in containers)
 
