@@ -32,7 +32,7 @@ from .methods import (
     nearest,
 )
 from .methods.template import Template
-from .model.bert import BertConfig, Encoder, MaskedLM
+from .model.bert import BertConfig, DistilBertConfig, Encoder, MaskedLM, RobertaConfig
 from .model.config import Config
 from .model.encoder_decoder import BartConfig, EncoderDecoder, T5Config
 from .model.ensemble import ensemble, majority_vote, mean_probability
@@ -82,6 +82,7 @@ __all__ = [
     "Config",
     "Decoder",
     "DeepPrompt",
+    "DistilBertConfig",
     "DoRA",
     "Each",
     "Encoded",
@@ -107,6 +108,7 @@ __all__ = [
     "PromptTuning",
     "PseudoTokens",
     "RandomWeights",
+    "RobertaConfig",
     "SpanClassifier",
     "T5Config",
     "Template",

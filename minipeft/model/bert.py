@@ -1,4 +1,4 @@
-"""Encoders and masked language models: BERT, Devlin et al. 2019, and RoBERTa and DistilBERT.
+"""Encoders and masked language models: BERT, RoBERTa, DistilBERT        Devlin et al. 2019
 
 B batch   T tokens   R positions   D width   V vocabulary
 """
@@ -13,6 +13,8 @@ from .transformer import LanguageModel, Transformer
 BertConfig = partial(
     Config, eps=1e-12, activation="gelu", post_norm=True, causal=False, token_types=2
 )
+RobertaConfig = partial(BertConfig, eps=1e-5, token_types=1, position_offset=2)
+DistilBertConfig = partial(BertConfig, token_types=0, pooler="relu")
 
 
 class Pooler(Linear):

@@ -10,7 +10,7 @@ import minipeft as mp
 from minipeft.hf import CheckpointError
 from minipeft.hf.models import FAMILIES
 from minipeft.model.special_tokens import bos_id, eos_ids
-from tests.support.families import V, attached
+from tests.support.families import DISTILBERT, ROBERTA, V, attached, encoder
 from tests.support.folder_edits import NESTED, set_fields
 from tests.support.folders import BART, BERT, GPT2, LLAMA, T5
 from tests.support.tokenizers import letters
@@ -121,6 +121,10 @@ def test_settings_that_contradict_what_is_written_are_replaced(tmp_path, folder)
 def test_the_model_type_and_the_settings_of_every_family_stay(tmp_path, model_type):
     models = {"gpt2": GPT2, "bert": BERT, "t5": T5, "bart": BART}
     model = models.get(model_type, LLAMA)
+    if model_type in ("roberta", "xlm-roberta", "camembert"):
+        model = encoder(ROBERTA)
+    elif model_type == "distilbert":
+        model = encoder(DISTILBERT)
     fields = {
         "llama": {},
         "qwen2": {"biases": ("q", "k", "v")},
@@ -132,7 +136,8 @@ def test_the_model_type_and_the_settings_of_every_family_stay(tmp_path, model_ty
         )
         model = mp.Decoder(config, np.random.default_rng(0))
     mp.save(model, tmp_path / "m")
-    set_fields("config.json", attention_dropout=0.0, ours=1)(tmp_path / "m")
+    fields = {"model_type": model_type, "attention_dropout": 0.0, "ours": 1}
+    set_fields("config.json", **fields)(tmp_path / "m")
     before = mp.load(tmp_path / "m")
     mp.save(before, tmp_path / "n")
     settings = read(tmp_path / "n/config.json")

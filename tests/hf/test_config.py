@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minipeft import BartConfig, BertConfig, Config, T5Config
+from minipeft import BartConfig, BertConfig, Config, DistilBertConfig, RobertaConfig, T5Config
 from minipeft.hf.models import FAMILIES, family_of
 from minipeft.model.config import LINEARS
 from minipeft.storage.json import CheckpointError, Settings
@@ -36,6 +36,10 @@ DEFAULTS = {  # of transformers
         window=4096,
     ),
     "bert": BertConfig(30522, 768, 12, 12, 512),
+    "roberta": BertConfig(50265, 768, 12, 12, 510, position_offset=2),
+    "xlm-roberta": BertConfig(30522, 768, 12, 12, 510, position_offset=2),
+    "camembert": BertConfig(30522, 768, 12, 12, 510, position_offset=2),
+    "distilbert": DistilBertConfig(30522, 768, 6, 12, 512),
     "t5": T5Config(32128, 512, 6, 8, 512, decoder_layers=6, max_distance=128),
     "bart": BartConfig(50265, 1024, 12, 16, 1024, decoder_layers=12),
 }
@@ -114,6 +118,12 @@ def test_missing_settings_have_the_defaults_of_transformers(model_type):
             {"type_vocab_size": 3, "intermediate_size": 5},
             {"token_types": 3, "ffn_width": 5},
         ),
+        (
+            "roberta",
+            {"pad_token_id": 0, "max_position_embeddings": 40, "type_vocab_size": 1},
+            {"position_offset": 1, "length": 39, "token_types": 1},
+        ),
+        ("distilbert", {"hidden_dim": 5, "sinusoidal_pos_embds": True}, {"ffn_width": 5}),
     ],
     ids=str,
 )
@@ -141,6 +151,12 @@ UPPER_LAYERS = {"use_sliding_window": True, "sliding_window": 3}
         ("bert", {"hidden_act": "gelu_new"}, "hidden_act='gelu_new'"),
         ("llama", {"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ("bert", {"add_cross_attention": True}, "add_cross_attention=True"),
+        ("roberta", {"is_decoder": True}, "is_decoder=True"),
+        ("camembert", {"position_embedding_type": "relative_key"}, "type='relative_key'"),
+        ("roberta", {"max_position_embeddings": 2}, "max_position_embeddings=2 must be greater"),
+        ("xlm-roberta", {"pad_token_id": -1}, "pad_token_id=-1 must be a token id"),
+        ("distilbert", {"activation": "relu"}, "activation='relu'"),
+        ("distilbert", {"tie_word_embeddings": False}, "tie_word_embeddings=False"),
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type='linear'"),
         ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "rotary_factor=0.5"),
@@ -181,6 +197,9 @@ WIDE = {name: getattr(LLAMA, name) for name in vars(LLAMA)} | {"window": None, "
     [
         (GPT2, "gpt2"),
         (BERT, "bert"),
+        (RobertaConfig(11, 12, 3, 4, 20, ffn_width=10), "roberta"),
+        (RobertaConfig(11, 12, 3, 4, 20, token_types=2, eps=1e-12), "roberta"),
+        (DistilBertConfig(11, 12, 3, 4, 20, ffn_width=10), "distilbert"),
         (T5, "t5"),
         (T5_GATED, "t5"),
         (BART, "bart"),
@@ -207,7 +226,7 @@ def test_a_configuration_is_read_back_from_its_settings(c, model_type):
     again = config(**settings)
     derived = ("key_heads", "head_width", "ffn_width")
     assert settings["model_type"] == model_type
-    special = {"bert": ["pad_token_id"], "t5": ["eos_token_id"]}
+    special = {"bert": ["pad_token_id"], "t5": ["eos_token_id"], "distilbert": ["pad_token_id"]}
     special = special.get(model_type, ["bos_token_id", "eos_token_id"])
     assert all(settings[name] is None for name in special)  # transformers has other defaults
     assert all(getattr(again, n) == v for n, v in vars(c).items() if n not in derived)

@@ -21,6 +21,7 @@ from minipeft import (
     Config,
     Decoder,
     DeepPrompt,
+    DistilBertConfig,
     DoRA,
     Each,
     Encoded,
@@ -40,6 +41,7 @@ from minipeft import (
     PTuning,
     PTuningV2,
     RandomWeights,
+    RobertaConfig,
     SpanClassifier,
     T5Config,
     Tensor,
@@ -102,6 +104,8 @@ T5_GATED = replace(T5, gated=True, activation="gelu_tanh", tied_head=False, scal
 BART = BartConfig(V, 8, layers=3, decoder_layers=2, heads=2, length=32)
 NONE = Config(V, 8, layers=2, heads=2, length=32, positions="none")
 BERT = BertConfig(V, 8, layers=2, heads=2, length=32)
+ROBERTA = RobertaConfig(V, 8, layers=2, heads=2, length=32)
+DISTILBERT = DistilBertConfig(V, 8, layers=2, heads=2, length=32)
 
 
 def seq2seq(config):

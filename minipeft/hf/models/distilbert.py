@@ -1,8 +1,6 @@
 """DistilBERT: names and settings of transformers."""
 
-from functools import partial
-
-from ...model.bert import BertConfig
+from ...model.bert import DistilBertConfig
 from ...model.config import Config
 from ...model.heads import Classifier, SpanClassifier, TokenClassifier
 from ...storage.json import Settings
@@ -21,7 +19,6 @@ SUPPORTED = {  # settings, and the values for which our encoder computes the sam
     "activation": ("gelu",),
     "tie_word_embeddings": (True,),
 }
-DistilBertConfig = partial(BertConfig, token_types=0, pooler="relu")
 
 
 def to_config(settings: Settings) -> Config:

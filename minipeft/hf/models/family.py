@@ -64,6 +64,7 @@ class Family:
     to_settings: Callable[[Config], dict]
     lora_targets: tuple  # PEFT's default target_modules of LoRA
     head_pooler: str = ""  # Hugging Face name of the pooler, if it is in the head of a Classifier
+    pads_uncounted: bool = False  # transformers gives padding the position before the first
     span_prefix: Callable[[Config], str] | None = None  # base_model_prefix beside a span head
     conv1d: bool = False  # the matrices of blocks are (in, out), as ours
     tied_names: tuple = ()  # (a, b): if a file has a, it must equal b

@@ -53,6 +53,7 @@ ROBERTA = replace(
     },
     head_names=BERT.head_names | {Classifier: "classifier.out_proj"},
     head_pooler="classifier.dense",
+    pads_uncounted=True,
     supported=BERT.supported | {"position_offset": range(1, 10**9)},
     to_config=to_config,
     to_settings=to_settings,

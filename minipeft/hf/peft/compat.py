@@ -23,6 +23,7 @@ from ...model.generate import generate
 from ...model.heads import Classifier, SpanClassifier, pooling
 from ...model.inputs import Inputs, check_inputs, check_targets
 from ...model.transformer import LanguageModel
+from ..models import family_of
 
 
 class DetachedDoRA(DoRA):
@@ -101,6 +102,8 @@ class PeftModel:
         answers = self.task_type == "QUESTION_ANS"
         if answers or self.task_type == "FEATURE_EXTRACTION" and (front or prefix):
             inputs = inputs._replace(token_types=np.zeros_like(inputs.token_types))
+        if front is None and family_of(model.config).pads_uncounted:
+            return count_tokens(model, prefix), inputs, γ
         if front is None:
             return count_columns(model, prefix) if answers else model, inputs, γ
         if prefix:
@@ -148,5 +151,15 @@ def count_columns(model, prefix=None):
         start = start if cache.real is None else cache.real.shape[1]
         columns = np.broadcast_to(start + np.arange(T), (B, T))
         return model.run(inputs, cache, positions, columns)
+
+    return replace(model, run=run)
+
+
+def count_tokens(model, prefix=None):
+    """Return an encoder whose padding has the position -1; the arguments are of `count_columns`."""
+
+    def run(inputs, cache, positions=None, position_ids=None):
+        count = inputs.real.cumsum(1) + (prefix.shift[:, None] if prefix else 0)
+        return model.run(inputs, cache, positions, count * inputs.real - 1)
 
     return replace(model, run=run)

@@ -119,7 +119,8 @@ def logits_and_loss(network, task, method, case):
     inputs = {"input_ids": case["ids"], "attention_mask": case.get("mask")}
     inputs["token_type_ids"] = case.get("types")
     labels = case.get("labels")
-    if "mask" in case and not like(method, PROMPTS):  # else padding would count as positions
+    counts_padding = network.config.model_type != "roberta"
+    if "mask" in case and counts_padding and not like(method, PROMPTS):
         inputs["position_ids"] = (case["mask"].cumsum(1) - 1).clamp(min=0)
     if labels is not None and task == "QUESTION_ANS":
         inputs["start_positions"], inputs["end_positions"] = labels.T
@@ -225,8 +226,11 @@ def expected_exactly(network, task, method, name, case):
 def can_be_merged(network, task, method):
     """Return whether it can be merged; a tied head and its embedding must change alike."""
     tied_head = network.config.tie_word_embeddings and task in ("CAUSAL_LM", "MASKED_LM")
-    return not like(method, ROWS) and not (
-        tied_head and method in ("lora-embeddings", "lora-modules")
+    head_of_layers = task == "SEQ_CLS" and network.config.model_type == "roberta"
+    return (
+        not like(method, ROWS)
+        and not (tied_head and method in ("lora-embeddings", "lora-modules"))
+        and not (head_of_layers and like(method, ["ia3*"]))  # PEFT: AttributeError
     )
 
 

@@ -11,7 +11,11 @@ FAMILIES = {  # class of the configuration, and its settings
     "qwen2": ("Qwen2Config", GQA | dict(tie_word_embeddings=True)),
     "mistral": ("MistralConfig", GQA | dict(sliding_window=5, head_dim=6)),
     "bert": ("BertConfig", dict(intermediate_size=24)),
+    "roberta": ("RobertaConfig", dict(intermediate_size=24, type_vocab_size=1)),
+    "distilbert": ("DistilBertConfig", dict(hidden_dim=24)),
 }
+ABSOLUTE = "gpt2", "bert", "distilbert"  # positions count the columns
+DECODERS = "gpt2", "llama", "qwen2", "mistral"
 TASKS = {  # PEFT's name: transformers'
     "CAUSAL_LM": "CausalLM",
     "MASKED_LM": "MaskedLM",
@@ -59,19 +63,37 @@ PARTS = {  # names of a family's modules that methods need
         ia3_in=["intermediate.dense"],
     ),
 }
+PARTS["distilbert"] = dict(
+    embeddings=["word_embeddings"],
+    linear=["k_lin", "v_lin", "lin1"],
+    pattern=r".*layer\.1\.(attention\.k_lin|ffn\.lin1)",
+    exclude=["out_lin", "pre_classifier"],
+    rank={"v_lin": 3},
+    alpha={r"layer\.0\.attention\.v_lin": 5},
+    norm=["sa_layer_norm"],
+    norms=["sa_layer_norm", "output_layer_norm"],
+    ia3=["q_lin", "ffn.lin1"],
+    ia3_in=["ffn.lin1"],
+    default=dict(lora=["q_lin", "v_lin"], ia3=["k_lin", "v_lin", "lin2"], ia3_in=["lin2"]),
+    sizes=dict(token_dim=16, num_layers=2, num_attention_heads=4),
+)
 PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
+PARTS["roberta"] = PARTS["bert"]
 
 
 def configurations(part, task=None):
     """Return {name: (class of PEFT's configuration, its settings)}, for the PARTS of a family."""
-    prompt = lambda **more: ("PromptTuningConfig", {"num_virtual_tokens": NV} | more)
-    ptuning = lambda **more: ("PromptEncoderConfig", {"num_virtual_tokens": NV} | more)
-    prefix = lambda **more: ("PrefixTuningConfig", {"num_virtual_tokens": NV} | more)
-    lora = lambda targets=None, **more: (
+    sizes, default = (part.get(name, {}) for name in ("sizes", "default"))  # that PEFT needs
+    virtual = {"num_virtual_tokens": NV} | sizes
+    prompt = lambda **more: ("PromptTuningConfig", virtual | more)
+    ptuning = lambda **more: ("PromptEncoderConfig", virtual | more)
+    prefix = lambda **more: ("PrefixTuningConfig", virtual | more)
+    lora = lambda targets=default.get("lora"), **more: (
         "LoraConfig",
         {"r": 4, "lora_alpha": 6, "target_modules": targets} | more,
     )
-    ia3 = lambda **more: ("IA3Config", more)
+    scaled = dict(target_modules=default.get("ia3"), feedforward_modules=default.get("ia3_in"))
+    ia3 = lambda **more: ("IA3Config", (scaled if default else {}) | more)
     norms = lambda targets: ("LNTuningConfig", {"target_modules": targets})
     lstm = {"encoder_reparameterization_type": "LSTM"}
     linear, head = part["linear"], ["lm_head"] * (task == "CAUSAL_LM")
@@ -108,12 +130,17 @@ ROWS = (*PROMPTS, "prefix*")
 ENCODED = ("ptuning-*", "prefix-*")  # whose reparametrisation network PEFT does not save
 
 IMPOSSIBLE = [  # family, task, method, why
-    ("bert", "CAUSAL_LM", "*", "it is bidirectional"),
-    ("[!b]*", "MASKED_LM", "*", "they are causal"),
+    ("*bert*", "CAUSAL_LM", "*", "they are bidirectional"),
+    *((family, "MASKED_LM", "*", "it is causal") for family in DECODERS),
     *(("*", "MASKED_LM", method, "PEFT has no such task") for method in ROWS),
     ("*", "TOKEN_CLS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
     ("*", "QUESTION_ANS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
-    ("[!b]*", "FEATURE_EXTRACTION", "lora-layers", "PEFT finds no block numbers in their names"),
+    ("distilbert", "SEQ_CLS", "lora-all", "PEFT adapts the head and saves it whole: TypeError"),
+    ("distilbert", "*", "prefix*", "its network takes no keys and values"),
+    *(
+        (family, "FEATURE_EXTRACTION", "lora-layers", "PEFT finds no block numbers in their names")
+        for family in DECODERS
+    ),
 ]
 LEFT_OUT = [  # family, task, method, case, why
     ("mistral", "*", "prefix*", "left", "the window counts padding between prefix and text"),
@@ -128,10 +155,10 @@ WRONG = [  # family, task, method, case, in what PEFT is wrong; elsewhere we agr
     ("*", "*", "ptuning-*", "left", "padding stands between prompt and text and has positions"),
     ("*", "SEQ_CLS", "prompt", "*", "a virtual token or the padding is pooled"),
     ("*", "SEQ_CLS", "ptuning-*", "*", "a virtual token or the padding is pooled"),
-    ("bert", "SEQ_CLS", "*", "left", "the padding is pooled"),
+    ("*bert*", "SEQ_CLS", "*", "left", "the padding is pooled"),
     *(("bert", "FEATURE_EXTRACTION", method, "types", "they are dropped") for method in ROWS),
     ("bert", "QUESTION_ANS", "*", "types", "they are dropped"),
-    ("[gb]*", "QUESTION_ANS", "*", "left", "padding has positions"),
+    *((f, "QUESTION_ANS", "*", "left", "padding has positions") for f in ABSOLUTE),
     ("*", "QUESTION_ANS", "prefix*", "left", "padding has positions"),
 ]
 
