@@ -142,13 +142,18 @@ class Task:
         return size
 
     def attach(self, method: Method, rng) -> Adaptation:
-        """Return what is trained: the method, and the head and its new pooler if it leaves them."""
+        """Return what is trained: the method, a new pooler, and a probe of the head.
+
+        Of the pooler and the head, it has those that the method leaves out.
+        """
         adaptation = method.attach(self.network, rng)
         if adaptation.adapts("score"):
             return adaptation
-        new_pooler = has_pooler(self.network) and not has_pooler(self.base)
-        hidden = [FullFineTuning("^pooler$").attach(self.network)] * new_pooler
-        return Chain(adaptation, *hidden, Probe().attach(self.network))
+        parts = [adaptation]
+        is_new = has_pooler(self.network) and not has_pooler(self.base)
+        if is_new and not adaptation.adapts("pooler"):
+            parts.append(FullFineTuning("^pooler$").attach(self.network))
+        return Chain(*parts, Probe().attach(self.network))
 
     def choose_pool(self) -> dict[str, float] | None:
         """Choose the pool of a new head; return None where there is no choice: see Classify."""

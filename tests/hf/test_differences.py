@@ -133,8 +133,8 @@ def test_answers_are_columns_of_the_text(load_both):
 
 
 def test_an_encoder_pools_a_token_of_the_text(load_both):
-    """With a prompt, PEFT's BERT classifies a text by the hidden state of the first virtual token.
-    minipeft classifies it by that of [CLS].
+    """With a prompt, an encoder in PEFT classifies a text by the hidden state of the first virtual
+    token. minipeft classifies it by that of [CLS].
     """
     model = nudged(mp.Classifier(ENCODER, C, "cls", bias=True))
     γ, peft_model = load_both(mp.PromptTuning(NV), model)
@@ -162,7 +162,7 @@ def test_a_decoder_pools_a_token_of_the_text(load_both):
 
 
 def test_padding_is_not_pooled(load_both):
-    """The BERT classifier of transformers pools the first column, with any method of PEFT. With
+    """Classifiers on encoders of transformers pool the first column, with any method of PEFT. With
     left padding that is a [PAD]. minipeft pools the first token that is not padding.
     """
     model = nudged(mp.Classifier(ENCODER, C, "cls", bias=True))

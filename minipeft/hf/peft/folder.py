@@ -61,7 +61,7 @@ from .modules_to_save import (
     write_modules,
     write_norms,
 )
-from .naming import WITH_HEAD, PeftNames
+from .naming import WITH_HEAD, PeftNames, with_whole_head
 from .native import (
     NotInPeft,
     as_checkpoint_error,
@@ -190,14 +190,8 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
         if family.head_has_bias(c, network):  # ours may have none, which is 0
             classes = len(more[f"{prefix}{score}.weight"])
             more.setdefault(f"{prefix}{score}.bias", np.zeros(classes, "f4"))
-        saved, arrays = in_head(family, [*saved, score]), arrays | more
+        saved, arrays = with_whole_head([*saved, score], family), arrays | more
     return config | ({"modules_to_save": saved} if saved else {}), arrays
-
-
-def in_head(family, modules: list[str]) -> list[str]:
-    """Return what PEFT trains in full if it trains the head: classifier for classifier.out_proj."""
-    heads = family.head_pooler, *family.head_names.values()
-    return [*dict.fromkeys(m.partition(".")[0] if m in heads else m for m in modules)]
 
 
 def check_others(peft_type, mains, others, family):
@@ -330,7 +324,8 @@ def read_head(file, names: PeftNames) -> list[Adaptation]:
     classes = [c for c in classes if TASK_TYPES[c] == task] or classes
     if type(model) not in classes:
         C, bias = len(file[f"{score}.weight"]), f"bias={f'{score}.bias' in file}"
-        size = lambda c: "" if c is SpanClassifier else f", {C}"
+        pool = "" if model.config.causal else f", pool={DEFAULT_POOL[False]!r}"
+        size = lambda c: "" if c is SpanClassifier else f", {C}" + pool * (c is Classifier)
         calls = " or ".join(f"{c.__name__}(model{size(c)}, {bias})" for c in classes)
         raise CheckpointError(f"{file.path} has {score}.weight: load it with {calls}")
     if "b" not in model.score.tensors() and not file.get(f"{score}.bias", np.zeros(1)).any():

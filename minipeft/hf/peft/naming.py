@@ -18,6 +18,15 @@ WITH_HEAD = {  # task types whose head PEFT trains in full: how its name may end
 }
 
 
+def with_whole_head(modules: list[str], family) -> list[str]:
+    """Return names of modules with that of the head for its layers, as PEFT trains it as a whole.
+
+    For RoBERTa's classifier.dense and classifier.out_proj it is classifier.
+    """
+    layers = family.head_pooler, *family.head_names.values()
+    return [*dict.fromkeys(m.partition(".")[0] if m in layers else m for m in modules)]
+
+
 class PeftNames:
     """The modules of a model, {module: [our paths]}, and what a configuration says of them."""
 

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from minipeft import hf
 from tests.support.oracles.check import Pair, difference
 from tests.support.oracles.make import exact, load_adapted, logits_and_loss
+from tests.support.oracles.table import PARTS
 
 DERIVED = {  # from the model, or without effect after training
     "auto_mapping",
@@ -28,20 +29,23 @@ DERIVED = {  # from the model, or without effect after training
 FILES = "adapter_config.json", "adapter_model.safetensors"
 
 
-def minimal_config(config):
-    """Return the fields of a configuration that PEFT needs: those that differ from its defaults."""
-    default = CONFIGS[config["peft_type"]]().to_dict()
-    kept = {k: v for k, v in config.items() if k not in DERIVED and v != default.get(k)}
+def minimal_config(config, sizes=()):
+    """Return the fields of a configuration that PEFT needs: those that differ from its defaults.
+
+    sizes: those fields of the model's sizes that PEFT does not find in its configuration.
+    """
+    default, derived = CONFIGS[config["peft_type"]]().to_dict(), DERIVED - {*sizes}
+    kept = {k: v for k, v in config.items() if k not in derived and v != default.get(k)}
     return kept | {name: config[name] for name in ("peft_type", "task_type") if name in config}
 
 
-def copy_minimal(folder, new):
+def copy_minimal(folder, new, sizes=()):
     """Copy a folder with the minimal configuration; return the copy."""
     new.mkdir()
     for name in FILES:
         shutil.copy(folder / name, new)
     path = new / "adapter_config.json"
-    path.write_text(json.dumps(minimal_config(json.loads(path.read_text()))))
+    path.write_text(json.dumps(minimal_config(json.loads(path.read_text()), sizes)))
     return new
 
 
@@ -53,7 +57,8 @@ class WayOut(Pair):
         hf.save(hf.load_adaptation(self.folder, self.exact), place / "ours", dtype=np.float64)
         yield self.error_in_peft(place / "ours", "what we save", place / "again")
         yield self.error_here(place / "again", "what PEFT saves of it")
-        minimal = copy_minimal(place / "ours", place / "minimal")
+        sizes = PARTS[self.folder.parts[-3]].get("sizes", ())
+        minimal = copy_minimal(place / "ours", place / "minimal", sizes)
         yield self.error_in_peft(minimal, "the least that we save")
         minimal = copy_minimal(self.folder, place / "minimal of PEFT")
         yield self.error_here(minimal, "the least that PEFT saves")

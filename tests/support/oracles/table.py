@@ -88,12 +88,12 @@ def configurations(part, task=None):
     prompt = lambda **more: ("PromptTuningConfig", virtual | more)
     ptuning = lambda **more: ("PromptEncoderConfig", virtual | more)
     prefix = lambda **more: ("PrefixTuningConfig", virtual | more)
-    lora = lambda targets=default.get("lora"), **more: (
+    lora = lambda targets=None, **more: (
         "LoraConfig",
-        {"r": 4, "lora_alpha": 6, "target_modules": targets} | more,
+        {"r": 4, "lora_alpha": 6, "target_modules": targets or default.get("lora")} | more,
     )
     scaled = dict(target_modules=default.get("ia3"), feedforward_modules=default.get("ia3_in"))
-    ia3 = lambda **more: ("IA3Config", (scaled if default else {}) | more)
+    ia3 = lambda **more: ("IA3Config", scaled | more)
     norms = lambda targets: ("LNTuningConfig", {"target_modules": targets})
     lstm = {"encoder_reparameterization_type": "LSTM"}
     linear, head = part["linear"], ["lm_head"] * (task == "CAUSAL_LM")
