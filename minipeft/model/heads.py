@@ -238,7 +238,8 @@ class Classifier(Headed):
     of the frozen model.
 
     BERT has a pooler.  RoBERTa and DistilBERT have one in the head of a text classifier alone: for
-    a new head it is new, W = I and b = 0, and FullFineTuning("^pooler$") trains it, as PEFT does.
+    a new head it is new, W = I and b = 0.  PEFT trains all of that head, and only this is in its
+    format: Chain(LoRA(), FullFineTuning("^pooler$"), Probe()).
     """
 
     def __init__(self, trunk, classes, pool="last", bias=False):

@@ -149,7 +149,7 @@ def test_bert_without_its_pooler_gets_no_new_one():
             mp.Classifier(model, C, "cls")
 
 
-def peft_arrays(name, with_pooler=True):
+def peft_arrays(name):
     """Return what PEFT writes of a LoRA for a text classifier: it trains the head in full."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.normal(size=shape)
@@ -158,10 +158,8 @@ def peft_arrays(name, with_pooler=True):
         query = f"base_model.model.{QUERIES[name].format(n)}"
         arrays |= {f"{query}.lora_A.weight": draw(2, 8), f"{query}.lora_B.weight": draw(8, 2)}
     pooler, output = (f"base_model.model.{of[name]}" for of in (POOLERS, OUTPUTS))
-    arrays |= {f"{output}.weight": draw(C, 8), f"{output}.bias": draw(C)}
-    if with_pooler:
-        arrays |= {f"{pooler}.weight": draw(8, 8), f"{pooler}.bias": draw(8)}
-    return arrays
+    arrays |= {f"{pooler}.weight": draw(8, 8), f"{pooler}.bias": draw(8)}
+    return arrays | {f"{output}.weight": draw(C, 8), f"{output}.bias": draw(C)}
 
 
 @every_family
@@ -187,21 +185,13 @@ def test_the_head_that_peft_trains_is_read_and_written(tmp_path, name):
 
 
 @every_family
-def test_a_layer_that_is_not_trained_is_the_models(tmp_path, name):
-    model = classifier(name)
-    γ = attach_random(mp.Chain(mp.LoRA(2, targets=r"attn\.q$"), mp.Probe()), model)
-    mp.save(γ, tmp_path / "a", dtype=np.float64)
-    assert {*load_file(tmp_path / "a" / TENSORS)} == {*peft_arrays(name, with_pooler=False)}
-    assert_same(mp.load_adaptation(tmp_path / "a", model), γ)
-
-
-@every_family
-def test_peft_has_no_format_for_a_lora_in_a_head_that_it_saves(tmp_path, name):
-    model = classifier(name)
-    γ = attach_random(mp.Chain(mp.LoRA(2, targets="^pooler$"), mp.Probe()), model)
-    mp.save(γ, tmp_path / "a", dtype=np.float64)
-    assert read_config(tmp_path / "a")["peft_type"] == "MINIPEFT_CHAIN"
-    assert_same(mp.load_adaptation(tmp_path / "a", model), γ)
+def test_peft_has_no_format_for_a_part_of_a_head(tmp_path, name):
+    model, layer = classifier(name), mp.FullFineTuning("^pooler$")
+    for parts in ([mp.LoRA(2)], [mp.PromptTuning(2)], [mp.LoRA(2, targets="^pooler$"), layer]):
+        γ = attach_random(mp.Chain(*parts, mp.Probe()), model)
+        mp.save(γ, tmp_path / "a", dtype=np.float64)
+        assert read_config(tmp_path / "a")["peft_type"] == "MINIPEFT_CHAIN"
+        assert_same(mp.load_adaptation(tmp_path / "a", model), γ)
     alone = attach_random(mp.LoRA(2, targets="^pooler$"), model)
     mp.save(alone, tmp_path / "b", dtype=np.float64)
     assert read_config(tmp_path / "b")["target_modules"] == [POOLERS[name]]

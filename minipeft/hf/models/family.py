@@ -14,7 +14,7 @@ from ...autograd.tensor import Tensor
 from ...model.bert import Encoder, MaskedLM, Pooler
 from ...model.config import Config
 from ...model.encoder_decoder import EncoderDecoder
-from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier
+from ...model.heads import Classifier, Features, SpanClassifier, TokenClassifier, has_pooler
 from ...model.transformer import Decoder, Transformer
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.safetensors import SafetensorsFile, dtype_name
@@ -230,8 +230,9 @@ class Family:
             return Decoder(c, zeros) if has_head else Features(trunk)
         bias = f"{self.layers['head']}.bias"
         model = MaskedLM(c, zeros) if self.ties(c).get(bias, bias) in file else trunk
-        vars(model).pop("pooler", None)
-        if f"{self.layers.get('pooler')}.weight" in file:
+        if f"{self.layers.get('pooler')}.weight" not in file:
+            vars(model).pop("pooler", None)
+        elif not has_pooler(model):
             model.pooler = Pooler(c, zeros)
         return model
 

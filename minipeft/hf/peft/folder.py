@@ -164,7 +164,10 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
     """Return configuration and arrays of PEFT's folder for `mains`, and `others` after them."""
     c, prompt = mains[0].made_for.config, peft_type in PROMPT_LEARNING
     family, task = family_of(c), TASK_TYPES.get(network)
-    biases, full_layers, probe = check_others(peft_type, mains, others, family)
+    biases, full_layers, probe = check_others(peft_type, mains, others)
+    in_head = probe and task == "SEQ_CLS" and family.head_pooler  # PEFT saves all of the head
+    if in_head and not (full_layers and full_layers.adapts("pooler")):
+        raise NotInPeft
     full = lambda path: family.full_hf_name(path, network, c)
     task = None if task in WITH_HEAD and not probe else task
     pool = pool_of(probe) if probe else None
@@ -194,7 +197,7 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
     return config | ({"modules_to_save": saved} if saved else {}), arrays
 
 
-def check_others(peft_type, mains, others, family):
+def check_others(peft_type, mains, others):
     """Return the biases, the layers in full, and the head, or None for each, that are in `others`.
 
     Raises NotInPeft for other methods, for another order, and for layers that two of them adapt.
@@ -208,8 +211,6 @@ def check_others(peft_type, mains, others, family):
     biases, full_layers, probe = (found.get(c) for c in (BiasTuning, FullFineTuning, Probe))
     if biases and biases.adapts("score"):
         raise NotInPeft
-    if probe and family.head_pooler and any(m.adapts("pooler") for m in [*mains, biases] if m):
-        raise NotInPeft  # the head is saved in full
     if full_layers:
         rest = [m for m in (*mains, *others) if m is not full_layers]
         if any(m.adapts(path) for m in rest for path in full_layers.at):
@@ -301,9 +302,7 @@ def from_peft(settings, file, model, saved: list) -> list[Adaptation]:
             f"{file.path} has other weights of {' and '.join(base)} than the model, to which DoRA "
             "can't be added: load it with the base model that it was trained with"
         )
-    pooler = names.family.head_pooler  # of a head without it in the file, the model's
-    skipped = {names.head} | ({pooler} if f"{pooler}.weight" not in file else set())
-    at = read_modules(file, names, [m for m in names.modules_to_save() if m not in skipped])
+    at = read_modules(file, names, [m for m in names.modules_to_save() if m != names.head])
     if at := at | ({} if inner else base):
         method = [*of(FullFineTuning), FullFineTuning(names.pattern(at))][0]
         γs.append(method.bind(at, model))
