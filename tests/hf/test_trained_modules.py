@@ -93,7 +93,7 @@ def test_copies_of_a_head_are_read(tmp_path, infix, alone):
 
     folder = save_as_peft(γ, tmp_path / "a", add_copies)
     assert distance(model, load_adaptation(folder, model), γ) < 1e-12
-    with pytest.raises(CheckpointError, match=r"load it with Classifier\(model, 3, bias=True\)"):
+    with pytest.raises(CheckpointError, match=r"Classifier\(model, 3, pool='cls', bias=True\)"):
         load_adaptation(folder, MODELS["bert"])
     again, network = load_with_network(folder, MODELS["bert"])
     assert np.abs(network(IDS, again).data - model(IDS, γ).data).max() < 1e-12
