@@ -16,7 +16,7 @@ from ..methods import method
 from .common import Command, Config, Json, Model, optional
 from .tables import make_table, print_table
 
-BLOCK = re.compile(r"blocks\.(\d+)")
+BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)")  # the stack's blocks, a number
 
 
 @dataclass
@@ -109,15 +109,20 @@ def merge_blocks(layers):
     paths = [layer["path"] for layer in layers]
     has_layers = lambda path: any(other.startswith(f"{path}.") for other in paths)
     layers = [x for x in layers if x["shapes"] or x["adapted"] or has_layers(x["path"])]
-    block_of = lambda layer: (match := BLOCK.match(layer["path"])) and match[1]
+    block_of = lambda layer: (match := BLOCK.match(layer["path"])) and match.groups()
     runs = [(block, list(run)) for block, run in groupby(layers, block_of)]
     blocks = [block for block, _ in runs if block]
     alike = lambda run: run[0] and [renumber(layer, "N") for layer in run[1]]
     for _, equal_runs in groupby(runs, alike):
         (first, run), *others = equal_runs
-        span = f"{first}-{others[-1][0]}" if others else first
-        span = "N" if [first, *(block for block, _ in others)] == blocks else span
-        yield from (renumber(layer, span) if first else layer for layer in run)
+        if not first:
+            yield from run
+            continue
+        stack, n = first
+        merged = [first, *(block for block, _ in others)]
+        span = f"{n}-{others[-1][0][1]}" if others else n
+        span = "N" if merged == [block for block in blocks if block[0] == stack] else span
+        yield from (renumber(layer, span) for layer in run)
 
 
 def renumber(layer, number):
@@ -125,7 +130,7 @@ def renumber(layer, number):
 
     The Hugging Face name of a layer in a block is made relative to that of the block.
     """
-    path, name = BLOCK.sub(f"blocks.{number}", layer["path"]), layer["hugging_face"]
+    path, name = BLOCK.sub(rf"\1.{number}", layer["path"]), layer["hugging_face"]
     pattern, new = (r"\d+$", number) if BLOCK.fullmatch(layer["path"]) else (r".*?\.\d+\.", "")
     return layer | {"path": path, "hugging_face": name and re.sub(pattern, new, name, count=1)}
 
