@@ -126,12 +126,13 @@ class Family:
         as_ours = self.conv1d and path.startswith("blocks.") or config.tied_head and path == "head"
         return self.is_linear(path) and not as_ours
 
-    def common_suffixes(self, modules: Sequence[str], layers: int) -> list[str]:
+    def common_suffixes(self, modules: Sequence[str], c: Config) -> list[str]:
         """Return the modules without their block, if all blocks have them and no other matches."""
         block = re.compile(rf"(.*\b)?{re.escape(self.blocks)}\.\d+\.")
         suffixes = [*dict.fromkeys(block.sub("", m) for m in modules)]
         longer = {n for n in self.layers.values() for s in suffixes if n.endswith(f".{s}")}
-        in_all_blocks = all(map(block.match, modules)) and len(suffixes) * layers == len(modules)
+        count = len(suffixes) * (c.layers + c.decoder_layers)
+        in_all_blocks = all(map(block.match, modules)) and count == len(modules)
         return suffixes if in_all_blocks and not longer else list(modules)
 
     def hf_tensors(self, model: Transformer) -> dict[str, tuple[list[Tensor], bool]]:

@@ -1,5 +1,6 @@
 """Methods that PEFT's configurations describe, to attach and to train here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..models import family_of
 from .folder import PEFT_TYPES, PROMPT_LEARNING, from_peft
 from .naming import WITH_HEAD
 from .native import as_checkpoint_error
-from .prompts import check_base, task_fields, words_of
+from .prompts import BOTH_STACKS, DECODER_ATTENTION, check_base, task_fields, words_of
 
 STARTS: dict[str, tuple] = {  # settings of how training starts, and the values supported here
     "init_lora_weights": (True, "gaussian"),
@@ -77,12 +78,18 @@ def prompt_method(peft_type: str, settings: Settings, c) -> Method:
     if peft_type == "PROMPT_TUNING":
         return PromptTuning(length, **words_of(settings))
     if peft_type == "MULTITASK_PROMPT_TUNING":
-        return MultitaskPrompt(length, **words_of(settings), **task_fields(settings))
+        fields = words_of(settings) | task_fields(settings)
+        if c.decoder_layers and settings.field("num_transformer_submodules", 2, int) == 2:
+            fields["targets"] = BOTH_STACKS
+        return MultitaskPrompt(length, **fields)
     width: Any = settings.field("encoder_hidden_size", c.width, int)
     if peft_type == "PREFIX_TUNING":
         settings.check_supported({"init_weights": ()}, "; see docs/differences-from-peft.md")
         projected = settings.field("prefix_projection", False, bool)
-        return Encoded(PrefixTuning(length), width) if projected else PrefixTuning(length)
+        prefix = PrefixTuning(length)
+        if c.decoder_layers:
+            prefix = replace(prefix, targets=DECODER_ATTENTION)
+        return Encoded(prefix, width) if projected else prefix
     template = f"[P]*{length} {{x}}"
     if settings.field("encoder_reparameterization_type", "MLP", str) == "MLP":
         settings.check_supported({"encoder_hidden_size": (c.width,)})

@@ -34,6 +34,7 @@ from ...methods import (
     PTuningV2,
 )
 from ...model.bert import Encoder
+from ...model.encoder_decoder import EncoderDecoder
 from ...model.heads import (
     Classifier,
     Features,
@@ -90,6 +91,7 @@ BESIDE_LORA = BiasTuning, *BESIDE
 READERS: dict[str, Callable] = {"LORA": read_lora, "IA3": read_ia3, "LN_TUNING": read_norms}
 TASK_TYPES = {
     Decoder: "CAUSAL_LM",
+    EncoderDecoder: "SEQ_2_SEQ_LM",
     Classifier: "SEQ_CLS",
     Head: "SEQ_CLS",
     TokenClassifier: "TOKEN_CLS",

@@ -10,7 +10,7 @@ from .native import NotInPeft
 
 def write_ia3(γ: Adaptation, family, full):
     """Return the configuration and tensors of an (IA)³; layers of a module without l get ones."""
-    tensors, modules, input_modules, L = {}, [], [], γ.made_for.config.layers
+    tensors, modules, input_modules, c = {}, [], [], γ.made_for.config
     l = lambda path: γ.at[path]["l"] if path in γ.at else None
     for paths in family.fused_groups(γ.at):
         first = next(path for path in paths if path in γ.at)
@@ -25,8 +25,8 @@ def write_ia3(γ: Adaptation, family, full):
             x = np.concatenate([l(p).data if p in γ.at else ones for p in paths], axis=1).T
         tensors[f"base_model.model.{module}.ia3_l"] = x
     return {
-        "target_modules": family.common_suffixes(modules, L),
-        "feedforward_modules": family.common_suffixes(input_modules, L),
+        "target_modules": family.common_suffixes(modules, c),
+        "feedforward_modules": family.common_suffixes(input_modules, c),
         "fan_in_fan_out": family.conv1d,
     }, tensors
 

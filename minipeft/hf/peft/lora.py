@@ -14,6 +14,7 @@ import numpy as np
 from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.patterns import matches
 from ...methods import DoRA, LoRA
+from ...model.config import Config
 from .native import NotInPeft, as_checkpoint_error
 
 UNSUPPORTED = (  # settings that change what is computed
@@ -24,7 +25,11 @@ SUPPORTED = {name: (False, None, {}, []) for name in UNSUPPORTED.split()} | {
     "bias": ("none", "all", "lora_only"),
     "init_lora_weights": (True, False, "gaussian", "eva", "orthogonal"),  # others change the base
 }
-EMBEDDINGS = "tokens", "positions", "types"
+
+
+def is_embedding(path: str) -> bool:
+    """Return whether the layer at a path is an embedding."""
+    return path.rpartition(".")[2] in ("tokens", "positions", "types")
 
 
 # -- writing
@@ -32,7 +37,7 @@ EMBEDDINGS = "tokens", "positions", "types"
 
 def write_lora(γs: list[Adaptation], family, full):
     """Return the configuration and tensors of LoRAs that adapt different layers."""
-    method, L = γs[0].method, γs[0].made_for.config.layers
+    method, c = γs[0].method, γs[0].made_for.config
     owners = {path: γ for γ in γs for path in γ.at}
     kinds = {(type(γ.method), γ.method.dropout) for γ in γs}
     if len(kinds) > 1 or len(owners) < sum(len(γ.at) for γ in γs):
@@ -48,7 +53,7 @@ def write_lora(γs: list[Adaptation], family, full):
         ranks[module], alpha = A.shape[1], γ.method.scale * A.shape[1]
         alphas[module] = int(alpha) if alpha == int(alpha) else alpha
         key = f"base_model.model.{module}.lora_"
-        form = "embedding_{}" if first in EMBEDDINGS else "{}.weight"
+        form = "embedding_{}" if is_embedding(first) else "{}.weight"
         tensors |= {key + form.format("A"): A.T, key + form.format("B"): B.T}
         if dora:
             m = [adapted[path]["m"].data[0] for path in paths]
@@ -59,9 +64,9 @@ def write_lora(γs: list[Adaptation], family, full):
         "r": r,
         "lora_alpha": alpha,
         "lora_dropout": method.dropout,
-        "target_modules": family.common_suffixes(ranks, L),
-        "rank_pattern": exceptions(ranks, r, family, L),
-        "alpha_pattern": exceptions(alphas, alpha, family, L),
+        "target_modules": family.common_suffixes(ranks, c),
+        "rank_pattern": exceptions(ranks, r, family, c),
+        "alpha_pattern": exceptions(alphas, alpha, family, c),
         "use_dora": dora,
         "fan_in_fan_out": family.conv1d,
         "bias": "none",
@@ -84,11 +89,11 @@ def join(adapted: dict, paths: list[str]):
     return A, np.block([[block(A, path) for path in paths] for A in As])
 
 
-def exceptions(values: dict, default, family, layers: int) -> dict:
+def exceptions(values: dict, default, family, c: Config) -> dict:
     """Return {ending: value} of the modules whose value is not the default."""
     others = dict.fromkeys(value for value in values.values() if value != default)
     modules = {value: [m for m in values if values[m] == value] for value in others}
-    return {m: value for value, ms in modules.items() for m in family.common_suffixes(ms, layers)}
+    return {m: value for value, ms in modules.items() for m in family.common_suffixes(ms, c)}
 
 
 # -- reading
@@ -130,7 +135,7 @@ def read_module(file, names, module: str, method: LoRA):
     (I, O), n = names.shape(module), len(paths)
     if r > max(I, O * n):
         raise names.error(f"rank {r} is larger than {module}, which is ({I}, {O * n})")
-    form = "lora_embedding_{}" if paths[0] in EMBEDDINGS else "lora_{}.weight"
+    form = "lora_embedding_{}" if is_embedding(paths[0]) else "lora_{}.weight"
     A = file.require(f"{module}.{form.format('A')}", (r, I)).T.astype(dtype)
     B = file.require(f"{module}.{form.format('B')}", (O * n, r)).T.astype(dtype)
     if not isinstance(method, DoRA):

@@ -138,7 +138,7 @@ def tie(at, file, names):
 def write_norms(γ: Adaptation, family, full):
     """Return the configuration and tensors of trained norms."""
     modules, tensors = write_modules(γ, family, full, "ln_tuning_layers.")
-    return {"target_modules": family.common_suffixes(modules, γ.made_for.config.layers)}, tensors
+    return {"target_modules": family.common_suffixes(modules, γ.made_for.config)}, tensors
 
 
 def read_norms(file, names, saved: list[LayerNormTuning]) -> list[Adaptation]:

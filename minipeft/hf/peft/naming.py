@@ -27,6 +27,9 @@ def with_whole_head(modules: list[str], family) -> list[str]:
     return [*dict.fromkeys(m.partition(".")[0] if m in layers else m for m in modules)]
 
 
+STACK = r"(?:(?:en|de)coder\.)?"  # beginning of a name in an encoder–decoder
+
+
 class PeftNames:
     """The modules of a model, {module: [our paths]}, and what a configuration says of them."""
 
@@ -107,7 +110,8 @@ class PeftNames:
 
     def layers_to_transform(self) -> list[int]:
         """Return the numbers of the blocks that are adapted, [] for all."""
-        value, L = self.settings.get("layers_to_transform"), self.model.config.layers
+        value, c = self.settings.get("layers_to_transform"), self.model.config
+        L = max(c.layers, c.decoder_layers)
         blocks = [] if value is None else value if isinstance(value, list) else [value]
         if not all(type(n) is int and 0 <= n < L for n in blocks):
             raise self.error(
@@ -122,7 +126,7 @@ class PeftNames:
 
     def block_number(self, module: str) -> int | None:
         """Return the number of the block that a module is in."""
-        block = re.match(rf"{re.escape(self.family.blocks)}\.(\d+)\.", module)
+        block = re.match(rf"{STACK}{re.escape(self.family.blocks)}\.(\d+)\.", module)
         return int(block[1]) if block else None
 
     def modules_to_save(self) -> list[str]:
@@ -156,7 +160,7 @@ class PeftNames:
 
     def pattern(self, paths: Iterable[str]) -> str:
         """Return `targets` that match these paths alone, without block numbers if possible."""
-        short = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", path) for path in paths)
+        short = dict.fromkeys(re.sub(rf"^{STACK}blocks\.\d+\.", "", path) for path in paths)
         pattern = f"({'|'.join(map(re.escape, short))})$"
         if {p for p in self.layers if re.search(pattern, p)} == {*paths}:
             return pattern

@@ -4,6 +4,10 @@ NV virtual tokens   D width   L layers   K d width of keys and values
 
 A prompt is (NV, D).  A prefix is (NV, 2 L K d): P_key and P_value of each layer, side by side.  A
 prompt of several tasks is P, and two more tensors: c (tasks, NV, rank) and r (tasks, rank, D).
+
+In an encoder–decoder, a prompt is in front of the encoder's text, and may have NV more rows: those
+of several tasks are in front of the decoder's text, others have no effect.  A prefix is that of the
+decoder's self-attention, and layer i has block 2 i mod L of it: see docs/differences-from-peft.md.
 """
 
 import re
@@ -22,31 +26,51 @@ METHODS = {"PREFIX_TUNING": PrefixTuning, "MULTITASK_PROMPT_TUNING": MultitaskPr
 TOKENIZER = "tokenizer_name_or_path"
 CARRIED = {TOKENIZER: str, "tokenizer_kwargs": dict}
 FRONT = re.compile(r"((\[P\](\*\d+)?)\s*)+\{x\}")  # templates with all pseudo-tokens in front
+DECODER_ATTENTION = r"^decoder\.blocks\.\d+\.attn$"
+BOTH_STACKS = r"^(encoder|decoder)\.tokens$"
 
 
-def layout(peft_type: str, c: Config) -> tuple[list[str], tuple[str, ...], int]:
-    """Return the paths of the layers, the names of the tensors at each, and their width."""
-    if peft_type == "PREFIX_TUNING":
-        paths = [f"blocks.{n}.attn" for n in range(c.layers)]
-        return paths, ("P_key", "P_value"), c.d * (c.key_heads or c.heads)
-    return ["tokens"], ("P",), c.width
+def embeddings(c: Config) -> list[str]:
+    """Return the paths of the embeddings of all stacks."""
+    return ["encoder.tokens", "decoder.tokens"] if c.decoder_layers else ["tokens"]
+
+
+def prefix_blocks(c: Config) -> dict[str, int]:
+    """Return {path of an attention: which block of a prefix in PEFT's file it has}."""
+    if c.decoder_layers:
+        return {f"decoder.blocks.{n}.attn": 2 * n % c.layers for n in range(c.layers)}
+    return {f"blocks.{n}.attn": n for n in range(c.layers)}
 
 
 def base_settings(peft_type: str, c: Config) -> dict[str, int]:
     """Return the settings that describe the base model, for a prefix by its key heads."""
-    heads = (c.key_heads or c.heads) if peft_type == "PREFIX_TUNING" else c.heads
+    prefix, keys = peft_type == "PREFIX_TUNING", c.key_heads or c.heads
     return {
-        "token_dim": layout(peft_type, c)[2],
+        "token_dim": c.d * keys if prefix else c.width,
         "num_layers": c.layers,
-        "num_attention_heads": heads,
+        "num_attention_heads": keys if prefix else c.heads,
     }
 
 
 def check_base(settings, c: Config) -> None:
     """Raise CheckpointError for settings that describe another base model."""
-    base = base_settings(settings["peft_type"], c) | {"num_transformer_submodules": 1}
-    supported = {name: (value,) for name, value in base.items()}
+    peft_type = settings["peft_type"]
+    supported = {name: (value,) for name, value in base_settings(peft_type, c).items()}
     settings.check_supported(supported, "; it was made for another base")
+    stacks = (2,) if peft_type == "PREFIX_TUNING" else (1, 2)
+    settings.check_supported({"num_transformer_submodules": stacks if c.decoder_layers else (1,)})
+    if peft_type == "PREFIX_TUNING" and not has_prefix(c):
+        raise CheckpointError(
+            f"{settings.path}: PEFT's prefix needs as many layers in the decoder as in the encoder,"
+            f" and heads that are together as wide as the model; these are {c.decoder_layers} and "
+            f"{c.layers}, {c.heads * c.d} and {c.width}"
+        )
+
+
+def has_prefix(c: Config) -> bool:
+    """Return whether PEFT can compute a prefix for the model."""
+    same = c.decoder_layers == c.layers and c.heads * c.d == c.width
+    return same or not c.decoder_layers
 
 
 def words_of(settings) -> dict:
@@ -74,58 +98,118 @@ def task_fields(settings) -> dict:
     return {field: settings.field(name, 1, int) for field, name in names.items()}
 
 
+# -- writing
+
+
 def write_prompt(γ: Adaptation, peft_type: str):
     """Return the configuration and tensors of a prompt or a prefix."""
     method, c = γ.method, γ.made_for.config
-    paths, *_ = layout(peft_type, c)
     if isinstance(method, PseudoTokens) and not FRONT.fullmatch(method.template):
         raise NotInPeft
-    if [*γ.at] != paths or isinstance(method, PrefixTuning) and not method.shift_positions:
-        raise NotInPeft
-    config, tensors = base_settings(peft_type, c), {}
-    rows = [p.data for ps in γ.at.values() for name, p in ps.items() if name not in TASK_TENSORS]
-    if peft_type == "MULTITASK_PROMPT_TUNING":
-        for name, key in TASK_TENSORS.items():
-            x = γ.at["tokens"][name].data
-            tensors[key] = x if x.ndim == 3 else x[None]
-        config |= {"num_tasks": method.tasks, "num_ranks": method.rank}
+    config, tensors, P = base_settings(peft_type, c), {}, None
+    stacks = 2 if c.decoder_layers else 1
+    if peft_type == "PREFIX_TUNING":
+        P = write_prefix(γ)
+    else:
+        paths, stacks = embeddings(c), len(γ.at)
+        shared = peft_type == "MULTITASK_PROMPT_TUNING"
+        if [*γ.at] != paths[:stacks] or stacks > 1 and not shared:
+            raise NotInPeft
+        P = np.concatenate([next(iter(ps.values())).data for ps in γ.at.values()])
+        if shared:
+            tensors = write_tasks(γ)
+            config |= {"num_tasks": method.tasks, "num_ranks": method.rank}
     if isinstance(method, PromptTuning):
         config |= start_settings(γ)
-    P = np.concatenate(rows, axis=1)
-    config |= {"num_virtual_tokens": len(P), "num_transformer_submodules": 1}
+    config |= {"num_virtual_tokens": method.length, "num_transformer_submodules": stacks}
     return config, tensors | {"prompt_embeddings": P}
+
+
+def write_prefix(γ: Adaptation) -> np.ndarray:
+    """Return the blocks (NV, 2 L K d) of a prefix; those that no layer has are zeros."""
+    c, found = γ.made_for.config, {}
+    blocks = prefix_blocks(c)
+    if {*γ.at} != {*blocks} or not γ.method.shift_positions or not has_prefix(c):
+        raise NotInPeft
+    for path, n in blocks.items():
+        rows = γ.at[path]["P_key"], γ.at[path]["P_value"]
+        if any(p is not q for p, q in zip(found.setdefault(n, rows), rows)):
+            raise NotInPeft
+    zeros = [np.zeros_like(p.data) for p in rows]
+    kv = [[p.data for p in found[n]] if n in found else zeros for n in range(c.layers)]
+    return np.concatenate([x for pair in kv for x in pair], axis=1)
+
+
+def write_tasks(γ: Adaptation) -> dict[str, np.ndarray]:
+    """Return {name: tensor} of c and r, which is that of both stacks."""
+    first, *others = γ.at.values()
+    if any(ps["r"] is not first["r"] for ps in others):
+        raise NotInPeft
+    c, r = np.concatenate([ps["c"].data for ps in γ.at.values()], axis=-2), first["r"].data
+    return {TASK_TENSORS[n]: x if x.ndim == 3 else x[None] for n, x in (("c", c), ("r", r))}
+
+
+# -- reading
 
 
 def read_prompt(settings, file, model, saved) -> Adaptation:
     """Return the prompt or prefix in the file, by the `saved` method if it is not None."""
     c, peft_type = model.config, settings["peft_type"]
     check_base(settings, c)
-    paths, names, width = layout(peft_type, c)
-    length = settings.field("num_virtual_tokens", len(file.get("prompt_embeddings", ())), int)
+    stacks = settings.field("num_transformer_submodules", 2 if c.decoder_layers else 1, int)
+    rows = 1 if peft_type == "PREFIX_TUNING" else stacks
+    length = len(file.get("prompt_embeddings", ())) // rows
+    length = settings.field("num_virtual_tokens", length, int)
     if length >= c.length:
         raise CheckpointError(
             f"{settings.path}: num_virtual_tokens={length} leaves no room for a text: the model "
             f"has {c.length} positions"
         )
-    count = len(paths) * len(names)
-    P = file.require("prompt_embeddings", (length, count * width)).astype(model.dtype)
-    rows = (parameter(x.copy()) for x in np.split(P, count, axis=1))
-    if isinstance(saved, PseudoTokens):
-        if saved.length == length:
-            return saved.bind({"tokens": {"h": next(rows)}}, model)
+    read = lambda *shape: file.require("prompt_embeddings", shape).astype(model.dtype)
+    if isinstance(saved, PseudoTokens) and saved.length != length:
         saved = None
     method = saved or METHODS.get(peft_type, PromptTuning)()
     if isinstance(method, PromptTuning) and not saved:
         method = replace(method, **words_of(settings))
-    at = {path: {name: next(rows) for name in names} for path in paths}
+    if peft_type == "PREFIX_TUNING":
+        width = base_settings(peft_type, c)["token_dim"]
+        at = split_prefix(read(length, 2 * c.layers * width), prefix_blocks(c), c.layers)
+        if c.decoder_layers and not saved:
+            method = replace(method, targets=DECODER_ATTENTION)
+    else:
+        P = np.split(read(stacks * length, c.width), stacks)
+        at = {embeddings(c)[0]: {"h" if method.pseudo_tokens else "P": parameter(P[0].copy())}}
     if peft_type == "MULTITASK_PROMPT_TUNING":
         method = replace(method, **task_fields(settings))
-        tasks, rank = method.tasks, method.rank
-        for (name, key), shape in zip(TASK_TENSORS.items(), ((length, rank), (rank, width))):
-            x = file.require(key, (tasks, *shape)).astype(model.dtype)
-            at["tokens"][name] = parameter((x if tasks > 1 else x[0]).copy())
-    γ = replace(method, length=length).bind(at, model)
+        at = read_tasks(P, method, file, c, model.dtype)
+        if stacks > 1 and not saved:
+            method = replace(method, targets=BOTH_STACKS)
+    if not method.pseudo_tokens:
+        method = replace(method, length=length)
+    γ = method.bind(at, model)
     settings.check_depth()
     carried = {name: settings.field(name, None, kind) for name, kind in CARRIED.items()}
     γ.folder_settings = {name: value for name, value in carried.items() if value is not None}
     return γ
+
+
+def split_prefix(P, blocks: dict[str, int], L: int) -> dict:
+    """Return {path: {"P_key", "P_value"}}; layers with the same block have the same parameters."""
+    pairs = [
+        {
+            name: parameter(x.copy())
+            for name, x in zip(("P_key", "P_value"), np.split(kv, 2, axis=1))
+        }
+        for kv in np.split(P, L, axis=1)
+    ]
+    return {path: dict(pairs[n]) for path, n in blocks.items()}
+
+
+def read_tasks(P: list, method, file, c: Config, dtype) -> dict:
+    """Return {path: {"P", "c", "r"}} for the prompts P of the stacks; r is that of both."""
+    tasks, rank, length = method.tasks, method.rank, len(P[0])
+    one = lambda x: parameter((x if tasks > 1 else x[0]).astype(dtype))
+    cols = file.require(TASK_TENSORS["c"], (tasks, len(P) * length, rank))
+    r = one(file.require(TASK_TENSORS["r"], (tasks, rank, c.width)))
+    parts = zip(embeddings(c), P, np.split(cols, len(P), axis=1))
+    return {path: {"P": parameter(x.copy()), "c": one(y), "r": r} for path, x, y in parts}
