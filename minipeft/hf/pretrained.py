@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import Method
 from ..autograd.nn import Module
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.transformer import Transformer
 from ..storage.folders import replace_folder
 from ..storage.headers import ZerosFile
@@ -21,6 +22,7 @@ from .models import FAMILIES, family_of
 from .models.family import check_special_tokens
 from .peft import folder as peft
 from .peft.compat import PeftModel
+from .peft.compat_encoder_decoder import PeftEncoderDecoder
 from .quantized import check_not_quantized
 from .tokenizer import TOKENIZER, TOKENIZER_FILES, read_tokenizer, tokenizer_files
 
@@ -119,7 +121,10 @@ def load_adaptation(
         raise TypeError(f"model must be a model, not a {type(model).__name__}")
     as_peft = compat == "peft"
     γ = peft.read_adaptation(Path(folder), model, resume=resume, methods=methods, as_peft=as_peft)
-    return PeftModel(model, γ, peft.task_type(Path(folder))) if as_peft else γ
+    if not as_peft:
+        return γ
+    kind = PeftEncoderDecoder if isinstance(model, EncoderDecoder) else PeftModel
+    return kind(model, γ, peft.task_type(Path(folder)))
 
 
 def save(

@@ -4,7 +4,7 @@ minipeft computes what the papers define, also with an adaptation that PEFT trai
 adaptation depends on what PEFT computes differently, load it with
 `load_adaptation(folder, model, compat="peft")`. That returns a `PeftModel`, which computes the
 numbers of PEFT 0.21.2: `peft_model(ids, mask=mask)`, `peft_model.loss(ids, labels)` and
-`peft_model.generate(ids)`. Each section of this page is a test in `tests/hf/test_differences.py`;
+`peft_model.generate(ids)`. Each section of this page is a test in `tests/hf/test_differences*.py`;
 `tests/hf/test_fixed_oracle.py` and `tests/hf/test_matrix.py` compare the numbers with PEFT's.
 """
 
@@ -19,13 +19,13 @@ from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
 from minipeft.hf import PeftModel
+from tests.hf import test_differences_encoder_decoder as encoder_decoders
 from tests.support.families import BERT, GPT2, LLAMA, C, T, V, decoder, encoder, nudged
 
 PAGE = Path(__file__).parents[2] / "docs" / "differences-from-peft.md"
-NV = 4
+NV, RNG = 4, np.random.default_rng(0)
 MODEL, WINDOWED = nudged(decoder(GPT2)), nudged(decoder(LLAMA))
 ENCODER = nudged(encoder(BERT))
-RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, V, (3, T))
 LEFT, RIGHT = (np.hstack(x) for x in ([IDS[:, :2] * 0, IDS], [IDS, IDS[:, :2] * 0]))
 LEFT_MASK, RIGHT_MASK = (
@@ -377,7 +377,7 @@ def test_a_peft_model_has_prompts_of_one_length(load_both):
 
 
 def sections():
-    for name, test in list(globals().items()):
+    for name, test in [*globals().items(), *vars(encoder_decoders).items()]:
         if name.startswith("test_") and test.__doc__:
             title = name.removeprefix("test_").replace("_", " ").replace("dora", "DoRA")
             text = inspect.cleandoc(test.__doc__)

@@ -58,7 +58,7 @@ class PeftModel:
 
     def of(self, rows) -> "PeftModel":
         """Return the PeftModel of these users or tasks of a bank."""
-        return PeftModel(self.model, self.adaptation.of(rows), self.task_type)
+        return type(self)(self.model, self.adaptation.of(rows), self.task_type)
 
     def __call__(self, ids, *, mask=None, token_types=None, rng=None) -> Tensor:
         """Return logits, (B, P + T, V) or (B, C), or hidden states; arguments as of the model."""
@@ -108,18 +108,26 @@ class PeftModel:
             return count_columns(model, prefix) if answers else model, inputs, γ
         if prefix:
             raise ValueError("PEFT has no adaptation with a prompt and a prefix: leave out compat")
-        if not front.real.all():
-            raise ValueError(
-                "rows with prompts of different lengths have outputs of different lengths with "
-                "compat='peft': read them alone"
-            )
-        P = front.real.shape[1]
-        prompt = PseudoTokens(f"[P]*{P} {{x}}")
-        γ = Chain(γ, Adaptation(prompt, {"tokens": {"h": front.rows[0]}}, γ.made_for))
-        pad = lambda x, values: np.hstack([np.broadcast_to(values, (B, P)), x])
-        ids, real, types = inputs
-        inputs = Inputs(pad(ids, PSEUDO - np.arange(P)), pad(real, True), pad(types, 0))
-        return count_columns(model), inputs, γ
+        inputs, prompt = as_text(front, inputs, model.tokens, γ)
+        return count_columns(model), inputs, Chain(γ, prompt)
+
+
+def as_text(front, inputs: Inputs, layer, γ: Adaptation) -> tuple[Inputs, Adaptation]:
+    """Return inputs with pseudo-tokens in front of the text, and the adaptation that embeds them.
+
+    front: the virtual tokens in front of the inputs of the embedding `layer`.
+    """
+    if not front.real.all():
+        raise ValueError(
+            "rows with prompts of different lengths have outputs of different lengths with "
+            "compat='peft': read them alone"
+        )
+    B, P = front.real.shape
+    at = {layer.path: {"h": front.rows[0]}}
+    pad = lambda x, values: np.hstack([np.broadcast_to(values, (B, P)), x])
+    ids, real, types = inputs
+    inputs = Inputs(pad(ids, PSEUDO - np.arange(P)), pad(real, True), pad(types, 0))
+    return inputs, Adaptation(PseudoTokens(f"[P]*{P} {{x}}"), at, γ.made_for)
 
 
 def change_leaves(γ: Adaptation, change) -> Adaptation:
@@ -136,7 +144,7 @@ def without_prompt(leaf: Adaptation) -> Adaptation:
         fields = {f.name: getattr(leaf.method, f.name) for f in dataclasses.fields(DoRA)}
         return replace(leaf, method=DetachedDoRA(**fields))
     prepends = type(leaf.method).prepend is not Method.prepend
-    return PLAIN if prepends and leaf.adapts("tokens") else leaf
+    return PLAIN if prepends and any(path.endswith("tokens") for path in leaf.at) else leaf
 
 
 def count_columns(model, prefix=None):
