@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.support.oracles.table import LEFT_OUT, NO_LOSS, B, T, V, listed
+from tests.support.oracles.table import LEFT_OUT, NO_LOSS, SEQ2SEQ, B, T, V, listed
 
 LENGTHS = np.array([7, 5, 3])  # tokens of each padded text
 NO_LABEL = -100
@@ -21,6 +21,8 @@ def texts(rng, case):
 def labels(rng, task, mask):
     """Return labels of real tokens; for language models not of the first, nor of all others."""
     real, nth = mask > 0, mask.cumsum(1) * mask
+    if task == SEQ2SEQ:  # of another text
+        return np.where(np.arange(5) < [[5], [3], [4]], rng.integers(1, V, (B, 5)), NO_LABEL)
     if task == "SEQ_CLS":
         return rng.integers(0, 3, B)
     if task == "QUESTION_ANS":

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import minipeft as mp
 from minipeft import hf
-from tests.support.oracles.table import PROMPTS, WRONG, like, listed
+from tests.support.oracles.table import PROMPTS, SEQ2SEQ, WRONG, like, listed
 
 LIMITS = {"float32": 1e-4, "float64": 1e-9, "gradient32": 1e-4, "gradient64": 1e-9}
 INPUTS = {"ids": "ids", "mask": "mask", "types": "token_types"}  # in the files: our arguments
@@ -67,6 +67,13 @@ class Pair:
     def inputs(self, case):
         return {INPUTS[name]: x for name, x in self.cases[case].items() if name in INPUTS}
 
+    def all_inputs(self, case):
+        """Return the arguments of a forward pass; the decoder reads the labels, shifted."""
+        inputs = self.inputs(case)
+        if self.task == SEQ2SEQ:
+            inputs["decoder_ids"] = self.model.shift_right(self.cases[case]["labels"])
+        return inputs
+
     def errors(self):
         """Yield (kind, what, error)."""
         for model, kind in ((self.model, "float32"), (self.exact, "float64")):
@@ -80,14 +87,14 @@ class Pair:
 
     def at_real_tokens(self, case, z):
         """Return logits at real tokens; all of them if they are not for each token."""
-        mask = self.cases[case].get("mask")
+        mask = None if self.task == SEQ2SEQ else self.cases[case].get("mask")
         return z[mask > 0] if mask is not None and z.ndim == 3 else z
 
     def logits_errors(self, peft_model, kind):
         for case in self.cases:
             name = f"{case}.logits{kind[-2:]}"
             want = self.expected.get(name, self.expected[f"{case}.logits64"])
-            z = peft_model(**self.inputs(case)).data
+            z = peft_model(**self.all_inputs(case)).data
             if not self.has_prompt:
                 z, want = self.at_real_tokens(case, z), self.at_real_tokens(case, want)
             yield kind, f"{kind} {name}", difference(z, want)
@@ -154,7 +161,7 @@ class Pair:
         for case in self.cases:
             if listed(WRONG, *self.folder.parts[-3:], case):
                 continue
-            inputs, want = self.inputs(case), self.expected[f"{case}.logits64"]
+            inputs, want = self.all_inputs(case), self.expected[f"{case}.logits64"]
             z = self.exact(inputs.pop("ids"), γ, **inputs).data
             want = self.at_real_tokens(case, want[:, -z.shape[1] :])
             error = difference(self.at_real_tokens(case, z), want)
@@ -191,7 +198,7 @@ class Pair:
     def merging_error(self, peft_model):
         if "merged.logits64" in self.expected:
             merged = mp.merge(self.exact, peft_model.adaptation)
-            z = merged(**self.inputs("plain")).data
+            z = merged(**self.all_inputs("plain")).data
             yield "float64", "merged.logits", difference(z, self.expected["merged.logits64"])
 
 

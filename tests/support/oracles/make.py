@@ -38,6 +38,7 @@ from tests.support.oracles.table import (
     PARTS,
     PROMPTS,
     ROWS,
+    SEQ2SEQ,
     TASKS,
     T,
     V,
@@ -63,9 +64,8 @@ def random_model(family, task):
     """Return a model all of whose parameters are random."""
     kind, settings = FAMILIES[family]
     shape = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, vocab_size=V)
-    config = getattr(transformers, kind)(
-        **shape, max_position_embeddings=32, pad_token_id=0, num_labels=3, **settings
-    )
+    shape |= dict(max_position_embeddings=32, pad_token_id=0, num_labels=3)
+    config = getattr(transformers, kind)(**shape | settings)
     if task == "QUESTION_ANS":
         config.num_labels = 2
     config._attn_implementation = "eager"
@@ -119,7 +119,7 @@ def logits_and_loss(network, task, method, case):
     inputs = {"input_ids": case["ids"], "attention_mask": case.get("mask")}
     inputs["token_type_ids"] = case.get("types")
     labels = case.get("labels")
-    counts_padding = network.config.model_type != "roberta"
+    counts_padding = task != SEQ2SEQ and network.config.model_type != "roberta"
     if "mask" in case and counts_padding and not like(method, PROMPTS):
         inputs["position_ids"] = (case["mask"].cumsum(1) - 1).clamp(min=0)
     if labels is not None and task == "QUESTION_ANS":
@@ -207,7 +207,9 @@ def expected(network, family, task, method, cases):
             results = expected_exactly(network, task, method, c, case)
             found |= {f"{c}.{name}": x.clone() for name, x in results.items()}
         if can_be_merged(network, task, method):
-            merged = network.merge_and_unload()(input_ids=cases["plain"]["ids"])
+            inputs = {"input_ids": cases["plain"]["ids"]}
+            inputs |= {"labels": cases["plain"]["labels"]} if task == SEQ2SEQ else {}
+            merged = network.merge_and_unload()(**inputs)
             found["merged.logits64"] = logits_of(merged, task)
     return found
 
@@ -225,7 +227,7 @@ def expected_exactly(network, task, method, name, case):
 
 def can_be_merged(network, task, method):
     """Return whether it can be merged; a tied head and its embedding must change alike."""
-    tied_head = network.config.tie_word_embeddings and task in ("CAUSAL_LM", "MASKED_LM")
+    tied_head = network.config.tie_word_embeddings and task in ("CAUSAL_LM", "MASKED_LM", SEQ2SEQ)
     head_of_layers = task == "SEQ_CLS" and network.config.model_type == "roberta"
     return (
         not like(method, ROWS)

@@ -16,6 +16,20 @@ FAMILIES = {  # class of the configuration, and its settings
 }
 ABSOLUTE = "gpt2", "bert", "distilbert"  # positions count the columns
 DECODERS = "gpt2", "llama", "qwen2", "mistral"
+FAMILIES |= {  # encoder–decoders
+    "t5": (
+        "T5Config",
+        dict(d_kv=4, d_ff=24, relative_attention_num_buckets=8, relative_attention_max_distance=12)
+        | dict(decoder_start_token_id=0),
+    ),
+    "bart": (
+        "BartConfig",
+        dict(d_model=16, encoder_layers=3, decoder_layers=3, num_hidden_layers=3)
+        | dict(encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=24)
+        | dict(decoder_ffn_dim=24, decoder_start_token_id=2, forced_eos_token_id=None),
+    ),
+}
+SEQ2SEQ = "SEQ_2_SEQ_LM"
 TASKS = {  # PEFT's name: transformers'
     "CAUSAL_LM": "CausalLM",
     "MASKED_LM": "MaskedLM",
@@ -23,6 +37,7 @@ TASKS = {  # PEFT's name: transformers'
     "TOKEN_CLS": "TokenClassification",
     "QUESTION_ANS": "QuestionAnswering",
     "FEATURE_EXTRACTION": "",
+    SEQ2SEQ: "Seq2SeqLM",
 }
 HEADS = ["score", "classifier", "qa_outputs"]
 PARTS = {  # names of a family's modules that methods need
@@ -76,6 +91,32 @@ PARTS["distilbert"] = dict(
     ia3_in=["ffn.lin1"],
     default=dict(lora=["q_lin", "v_lin"], ia3=["k_lin", "v_lin", "lin2"], ia3_in=["lin2"]),
     sizes=dict(token_dim=16, num_layers=2, num_attention_heads=4),
+)
+PARTS["t5"] = dict(
+    embeddings=["embed_tokens"],
+    linear=["k", "v", "wi"],
+    pattern=r".*block\.1\.layer\.\d\.(SelfAttention\.[kq]|DenseReluDense\.wi)",
+    exclude=["o", "wo"],
+    rank={"v": 3},
+    alpha={r"block\.0\.layer\.0\.SelfAttention\.v": 5},
+    norm=["final_layer_norm"],
+    norms=["layer_norm", "final_layer_norm"],
+    ia3=["q", "o", "wi"],
+    ia3_in=["o"],
+    sizes=dict(num_transformer_submodules=2),
+)
+PARTS["bart"] = dict(
+    embeddings=["embed_tokens"],
+    linear=["k_proj", "v_proj", "fc1"],
+    pattern=r".*layers\.1\.(self_attn\.[kq]_proj|fc1)",
+    exclude=["out_proj", "fc2"],
+    rank={"v_proj": 3},
+    alpha={r"layers\.0\.self_attn\.v_proj": 5},
+    norm=["layernorm_embedding"],
+    norms=["self_attn_layer_norm", "final_layer_norm"],
+    ia3=["q_proj", "out_proj", "fc1"],
+    ia3_in=["out_proj"],
+    sizes=dict(num_transformer_submodules=2),
 )
 PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
 PARTS["roberta"] = PARTS["bert"]
@@ -161,6 +202,15 @@ WRONG = [  # family, task, method, case, in what PEFT is wrong; elsewhere we agr
     *((f, "QUESTION_ANS", "*", "left", "padding has positions") for f in ABSOLUTE),
     ("*", "QUESTION_ANS", "prefix*", "left", "padding has positions"),
 ]
+
+
+IMPOSSIBLE += [
+    (family, task, "*", "one of the two has both stacks, the other has not")
+    for family in FAMILIES
+    for task in TASKS
+    if (family in ("t5", "bart")) != (task == SEQ2SEQ)
+]
+WRONG += [("bart", SEQ2SEQ, "*", "left", "padding has positions")]
 
 
 def like(name, patterns):
