@@ -49,7 +49,8 @@ def test_a_reparametrisation_network_of_an_earlier_version_can_be_trained_on(fol
 
 def test_the_width_of_an_encoder_keeps_its_value():
     *_, adaptation = loaded(SAVED / "gpt2/encoded-prefix", resume=True)
-    assert adaptation.method == mp.Encoded(mp.PrefixTuning(4), mlp_width=6)
+    prefix = mp.PrefixTuning(4, targets="attn$")
+    assert adaptation.method == mp.Encoded(prefix, mlp_width=6)
 
 
 def test_a_folder_of_an_earlier_version_is_of_one_base():
