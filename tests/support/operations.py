@@ -245,6 +245,12 @@ TABLE = [
     Row(ops.transpose, "B,T,D", lambda x: np.einsum("btd->bdt", x)),
     Row(ops.reverse_axes, "B,T,D", lambda x: np.einsum("btd->dtb", x)),
     Row(ops.reverse_axes, "T,D", lambda x: np.einsum("td->dt", x)),
+    Row(
+        ops.transpose_axes,
+        "B,T,D",
+        lambda x, axes: np.einsum("btd->dbt", x),
+        lambda n, r: {"axes": (2, 0, 1)},
+    ),
     Row(ops.flip, "B,T,D | T,D", lambda x: np.flip(x, -2)),
     Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", memory_cell),
     Row(

@@ -24,6 +24,7 @@ from tests.tools import mutator
 from tests.tools.faults import (
     adaptation,
     autograd,
+    encoder_decoders,
     equations,
     forward,
     generation,
@@ -47,6 +48,7 @@ PLANTED = {
     "training": training.FAULTS,
     "equations": equations.FAULTS,
     "hf": hf.FAULTS,
+    "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
     "hf": "hf -k 'not hostile_folders and not random_fault'",

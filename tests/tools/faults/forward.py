@@ -72,10 +72,13 @@ FAULTS = {
                 "self.real, cache.real = real, np.concatenate([real, cache.real], 1)",
             ),
             (
-                "self.cache.kv[layer.path] = Front([k, v], real, None)",
-                "self.cache.kv[layer.path] = Front([v, k], real, None)",
+                "real, None)\n        return k, v, real\n\n    def source",
+                "real[:, :0], None)\n        return k, v, real\n\n    def source",
             ),
-            ("        if self.cache.keep:\n", "        if False:\n"),
+            (
+                "Front([k, v], real, None)\n        return k, v, real\n\n    def source",
+                "None\n        return k, v, real\n\n    def source",
+            ),
             ("counted = position_ids(cache.real, ", "counted = position_ids(self.real, "),
         ],
         ("laws/test_laws.py -k 'asked_for_once and gpt2 and not device and (prefix or prompt)'"): [
@@ -91,7 +94,7 @@ FAULTS = {
                 "cache.position_ids = np.concatenate([*before, given_ids], 1)",
                 "cache.position_ids = given_ids",
             ),
-            ("positions = given if np.shape(given) == real.shape else None", "positions = None"),
+            ("return given if np.shape(given) == real.shape else ", "return "),
             ("at = real.cumsum(1) if positions is None else positions", "at = real.cumsum(1)"),
         ],
     },

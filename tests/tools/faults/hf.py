@@ -19,7 +19,7 @@ FAULTS = {
                     "== name]"
                 ),
             ),
-            ("return self.span_prefix(config) + name", "return name"),
+            ("return self.span_prefix(config)", 'return ""'),
         ],
         ("hf/test_fixed_oracle.py -k '(we_compute or written_again) and (SEQ or MASKED)'"): [
             ("|(pooler|dense|head|score)$", "|(pooler|dense|head)$"),
@@ -30,13 +30,13 @@ FAULTS = {
             ),
         ],
         "hf/test_models.py hf/test_broken_models.py hf/test_config.py": [
-            ("in self.tied_names if c.tied_head else ():", "in self.tied_names:"),
+            ("config.tied_head or not name.startswith(head)", "True"),
             ("np.asarray(part, file.dtype)", 'np.asarray(part, "f4")'),
             ("        file.check_all_used()\n", "        pass\n"),
             ("if not np.array_equal(file.pop(name, x), x):", "if file.pop(name, x) is None:"),
             ("c.head_width * c.heads == c.width", "c.head_width == c.width"),
             ("None if c.ffn_width == 4 * c.width else c.ffn_width", "c.ffn_width"),
-            ("            del model.pooler", "            pass"),
+            ('vars(model).pop("pooler", None)', "pass"),
         ],
         "hf/test_carried.py": [
             ('({} if "model_type" in folder else special) | folder', "special | folder"),
@@ -166,16 +166,19 @@ FAULTS = {
     },
     "hf/peft/prompts.py": {
         ("hf/test_fixed_oracle.py hf/test_adaptation_folders.py -k 'prefix or prompt'"): [
-            ('return paths, ("P_key", "P_value"), c.d', 'return paths, ("P_value", "P_key"), c.d'),
-            ("heads = (c.key_heads or c.heads) if", "heads = c.heads if"),
-            ('"num_virtual_tokens": len(P)', '"num_virtual_tokens": P.shape[1]'),
-            ('"num_transformer_submodules": 1}', '"num_transformer_submodules": 2}'),
-            ("or isinstance(method, PrefixTuning) and not method.shift_positions:", ":"),
-            ("if [*γ.at] != paths or", "if"),
+            ('zip(("P_key", "P_value"), np', 'zip(("P_value", "P_key"), np'),
+            (
+                'keys = peft_type == "PREFIX_TUNING", c.key_heads or c.heads',
+                'keys = peft_type == "PREFIX_TUNING", c.heads',
+            ),
+            ('"num_virtual_tokens": method.length', '"num_virtual_tokens": P.shape[1]'),
+            ('"num_transformer_submodules": stacks}', '"num_transformer_submodules": 2}'),
+            ("or not γ.method.shift_positions or", "or"),
+            ("if {*γ.at} != {*blocks} or", "if"),
         ],
         "hf/test_peft.py": [
             ("x if x.ndim == 3 else x[None]", "x"),
-            ("(x if tasks > 1 else x[0]).copy()", "x[0].copy()"),
+            ("(x if tasks > 1 else x[0]).astype", "x[0].astype"),
         ],
     },
     "hf/peft/compat.py": {
@@ -195,9 +198,9 @@ FAULTS = {
             ("pad(real, True)", "pad(real, False)"),
             ("((0, 0), (P, 0)), constant_values", "((0, 0), (0, P)), constant_values"),
             ("targets = model.targets(labels)\n", "targets = model.targets(labels, mask)\n"),
-            ("return count_columns(model), inputs, γ", "return model, inputs, γ"),
+            ("return count_columns(model), inputs, Chain", "return model, inputs, Chain"),
             ("start + np.arange(T)", "np.arange(T)"),
-            ("prefix.shift[:, None] if prefix else 0", "0"),
+            ("start = prefix.shift[:, None] if prefix else 0", "start = 0"),
             ('self.task_type == "FEATURE_EXTRACTION" and (front or prefix)', "False"),
             ("if answers or self", "if self"),
             ("if not front.real.all():", "if False:"),
@@ -246,7 +249,7 @@ FAULTS = {
     },
     "autograd/nn.py": {
         "hf/test_saved_before.py": [
-            ('path.startswith(("tokens", "blocks"))', 'path.startswith("positions")'),
+            ("if TRUNK.match(path)", 'if path.startswith("positions")'),
         ],
         "hf/test_half_precision.py": [
             ('halves = x.astype("f2"), to_bfloat16(x)', "halves = x, to_bfloat16(x)"),
