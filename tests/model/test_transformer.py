@@ -37,6 +37,7 @@ from tests.support.families import (
     batch,
     classifiers,
     decoders,
+    distinct_networks,
     gradients,
     methods,
     networks,
@@ -54,7 +55,7 @@ PROMPTED = [name for name in METHODS if "prompt" in name or name == "chain"]
 # -- padding and prompts ------------------------------------------------------
 
 
-@networks
+@distinct_networks
 @methods
 def test_padding_anywhere_changes_nothing(model, name):
     adaptation = attached(name, model)
@@ -69,7 +70,7 @@ def test_padding_anywhere_changes_nothing(model, name):
     )
 
 
-@networks
+@distinct_networks
 @methods
 def test_what_padding_says_is_not_read(model, name):
     adaptation = attached(name, model)
@@ -180,7 +181,7 @@ def test_rows_asked_for_are_columns_of_the_whole(model, name):
     assert y.shape == z.shape and np.abs(y - z)[own].max() <= 1e-12
 
 
-@networks
+@distinct_networks
 @methods
 def test_shards_add_up_to_the_batch(model, name):
     adaptation = attached(name, model)
