@@ -52,7 +52,7 @@ def loss(adaptation, rows):
 
 base, words_only = float(loss(None, held_out)), float(loss(prompt, held_out))
 optimizer = mp.AdamW(prompt.parameters(), lr=5e-3)
-for _ in range(80):
+for _ in range(40):
     loss(prompt, rng.choice(train, 8)).backward()
     optimizer.step()
 trained = float(loss(prompt, held_out))

@@ -46,7 +46,7 @@ print(f"loss of a uniform distribution {uniform:.2f}, of unigrams {unigram:.2f}"
 # %% [markdown]
 # ## A random model
 #
-# The model is small, so that training takes half a minute. Before training it is close to uniform.
+# The model is small, so that training takes seconds. Before training it is close to uniform.
 
 # %%
 config = mp.Config(vocabulary=V, width=64, layers=2, heads=4, length=64)
@@ -69,7 +69,7 @@ assert abs(loss() - uniform) < 0.2
 
 # %%
 θ = mp.FullFineTuning().attach(model)
-steps = 200
+steps = 140
 no_decay = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
 optimizer = mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01, no_decay=no_decay)
 schedule = mp.schedule("cosine", steps, warmup=20)

@@ -59,9 +59,9 @@ print(f"{len(train)} training and {len(test)} test examples, such as {examples[0
 classifier = mp.Classifier(model, len(classes))
 adaptation = mp.Chain(mp.LoRA(rank=8), mp.Probe()).attach(classifier, rng)
 optimizer = mp.AdamW(adaptation.parameters(), lr=5e-3)
-schedule = mp.schedule("linear", steps=60, warmup=6)
+schedule = mp.schedule("linear", steps=40, warmup=4)
 trainer = mp.Trainer(classifier, adaptation, optimizer, schedule=schedule)
-for _ in range(60):
+for _ in range(40):
     rows = rng.choice(train, 16)
     trainer.step(ids[rows], labels[rows], mask=mask[rows])
 
@@ -113,7 +113,7 @@ held_out = held_out[: len(held_out) // 32 * 32].reshape(-1, 32)
 adapter = mp.Adapter().attach(model, rng)
 before = float(model.loss(held_out, held_out))
 trainer = mp.Trainer(model, adapter, mp.AdamW(adapter.parameters(), lr=1e-2))
-trainer.fit(passages(train, 16, 32, rng), steps=100, progress=False)
+trainer.fit(passages(train, 16, 32, rng), steps=60, progress=False)
 after = float(model.loss(held_out, held_out, adapter))
 print(f"held-out loss per token: {before:.2f} of the base model, {after:.2f} with the adapter")
 assert after < before

@@ -43,9 +43,9 @@ print(f"{len(users)} users, {len(answers)} different continuations, {examples} e
 
 
 # %%
-def train(γ, batches, steps=40, lr=1e-2):
+def train(γ, batches, steps=20, lr=2e-2):
     """Train γ and return the seconds it took."""
-    start, schedule = time.perf_counter(), mp.schedule("linear", steps, warmup=4)
+    start, schedule = time.perf_counter(), mp.schedule("linear", steps, warmup=2)
     trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), lr), schedule=schedule)
     trainer.fit(batches, steps, progress=False)
     return time.perf_counter() - start
@@ -110,7 +110,7 @@ assert len(sizes) == 100 and max(sizes) < base_bytes / 50
 # %%
 prefix = mp.PrefixTuning(length=5).attach(model, rng)
 batch = task.collate(task.examples["train"][2 :: len(users)], prefix)
-print(f"training a prefix for user 2: {train(prefix, [batch] * 40):.1f} s")
+print(f"training a prefix for user 2: {train(prefix, [batch] * 20):.1f} s")
 requests = {
     "user 0": (loaded[0], text),
     "user 1": (loaded[1], "The cake was bitter, and"),
