@@ -47,7 +47,7 @@ def optional(kind, metavar, help=None):
 # flags of several commands
 File = Annotated[Path, arg(metavar="FILE")]
 Folder = Annotated[Path, arg(metavar="FOLDER")]
-MODEL = "Folder of a model of Hugging Face; `decoder` or `encoder`: the built-in ones. "
+MODEL = "Folder of a model of Hugging Face; `decoder`, `encoder`, `seq2seq`: the built-in ones. "
 Model = optional(str, "FOLDER", f"{MODEL}(default: decoder)")
 BaseModel = optional(
     str, "FOLDER", f"{MODEL}(default: the one that --adaptation names, or decoder)"

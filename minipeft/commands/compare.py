@@ -11,6 +11,8 @@ import numpy as np
 from .. import hf
 from ..data.words import count, duration
 from ..methods import KINDS, METHODS, method
+from ..model.encoder_decoder import EncoderDecoder
+from ..tasks.base import Task
 from ..tasks.builtin import STEPS, TASKS, built_in
 from ..tasks.classify import Classify
 from ..tasks.compare import PROBE, Comparison
@@ -41,6 +43,7 @@ from .common import (
 )
 from .runs import REPORT, StoredRuns, begin, has_runs, keep_plan, remove_work, store_report
 from .tables import comparison_table, print_table
+from .text_to_text import text_task
 from .work import SETTINGS, resumable_part, write_json
 
 DEFAULT = "sentiment"
@@ -153,7 +156,8 @@ class Compare(Plan, Command):
 
         When a signal stops it, the report so far is printed.
         """
-        methods, comparison, earlier = self.chosen_methods(), self.make_comparison(), {}
+        comparison, earlier = self.make_comparison(), {}
+        methods = self.chosen_methods(comparison.task)
         if part:
             comparison.runs = StoredRuns(part)
             earlier = begin(part, self.settings(comparison, methods))
@@ -180,14 +184,13 @@ class Compare(Plan, Command):
             raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None
         return report
 
-    def chosen_methods(self) -> list[str]:
+    def chosen_methods(self, task: Task) -> list[str]:
         """Return the methods to compare; raise ValueError for one that can't learn the task."""
-        kind = Classify if self.data else TASKS[self.task or DEFAULT][0]
-        methods = list(dict.fromkeys(self.method_names(kind.methods)))
-        if others := [name for name in methods if name not in kind.methods]:
+        methods = list(dict.fromkeys(self.method_names(task)))
+        if others := [name for name in methods if name not in task.methods]:
             raise ValueError(
-                f"the task {self.task} can't be learned by {', '.join(others)}; it can by "
-                f"{', '.join(kind.methods)}"
+                f"the task {task.name} can't be learned by {', '.join(others)}; it can by "
+                f"{', '.join(task.methods)}"
             )
         from_words = [name for name in METHODS if "words" in METHODS[name].__dataclass_fields__]
         if self.words is not None and {*methods}.isdisjoint(from_words):
@@ -214,21 +217,30 @@ class Compare(Plan, Command):
         is_long = own and not self.long and seconds(plan) > BUDGET
         return plan.within(BUDGET, seconds) if is_long else plan
 
-    def method_names(self, suitable):
-        """Return the methods to train; `suitable` are those that can learn the task."""
-        if "all" in self.methods:
-            return suitable
-        return self.methods or [name for name in KINDS if name in suitable]
+    def method_names(self, task: Task):
+        """Return the methods to train: those that are named, or those that suit task and model."""
+        if self.methods and "all" not in self.methods:
+            return self.methods
+        names = [name for name in (task.methods if self.methods else KINDS) if name in task.methods]
+        fitting = [name for name in names if attaches(name, task)]
+        if others := ", ".join(name for name in names if name not in fitting):
+            print_note(f"left out, since the model has no layers for it: {others}")
+        return fitting
 
-    def make_task(self):
+    def make_task(self) -> Task:
         """Return the task: the examples in --data, or a built-in one."""
         base, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
+        if self.pool and isinstance(base, EncoderDecoder):
+            raise ValueError("--pool is for a head, and an encoder-decoder writes the labels")
         if self.data is None:
             options = {"pool": self.pool} if self.pool else {}
             return built_in(self.task or DEFAULT, base, tokenizer, **options)
         files = {"train": self.data, "dev": self.dev, "test": self.test}
-        columns = self.text_column, self.label_column
-        splits = read_splits(files, columns, np.random.default_rng(0), {"dev": 0.1, "test": 0.2})
+        columns, rng = (self.text_column, self.label_column), np.random.default_rng(0)
+        shares = {"dev": 0.1, "test": 0.2}
+        if isinstance(base, EncoderDecoder):
+            return text_task(self.data.name, files, columns, base, tokenizer, rng, **shares)
+        splits = read_splits(files, columns, rng, shares)
         return classify_task(self.data.name, splits, base, tokenizer, pool=self.pool)
 
     def settings(self, comparison: Comparison, methods: list[str]) -> dict:
@@ -283,6 +295,15 @@ class Compare(Plan, Command):
     def show(self, report):
         stdout.print(legend(report), markup=False, highlight=False)
         print_table(comparison_table(report, stdout.width))
+
+
+def attaches(name: str, task: Task) -> bool:
+    """Return whether a method can adapt the network of a task, as BitFit one with biases."""
+    try:
+        method(name).attach(task.network, np.random.default_rng(0))
+    except ValueError:
+        return False
+    return True
 
 
 def estimate(comparison: Comparison, trained: list[str]) -> str:

@@ -27,7 +27,7 @@ class Convert(Command):
     """Write a model or an adaptation in another float type, merged, or for PEFT."""
 
     source: Positional[Annotated[str, arg(metavar="SOURCE")]]
-    """Folder from Hugging Face, PEFT or minipeft, or `decoder` or `encoder`."""
+    """Folder from Hugging Face, PEFT or minipeft, or `decoder`, `encoder` or `seq2seq`."""
     out: Positional[Annotated[Path, arg(metavar="OUT")]]
     """Folder to write; it may hold a model or an adaptation, which is replaced."""
     adaptation: optional(Path, "FOLDER", "Merge this adaptation into the model SOURCE.") = None

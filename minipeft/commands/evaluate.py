@@ -12,8 +12,10 @@ from ..data.files import DataError, read_examples, read_prose
 from ..data.labels import match_classes
 from ..data.words import count
 from ..methods.template import Layout
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier
 from ..tasks.classify import Classify
+from ..tasks.write import exact_match
 from . import evaluation
 from .classifiers import load_classifier
 from .common import (
@@ -34,6 +36,7 @@ from .common import (
 )
 from .folders import base_of
 from .tables import make_table, print_table
+from .text_to_text import text_task
 
 BATCH = 16  # texts that are classified together
 
@@ -65,6 +68,8 @@ class Evaluate(Command):
             raise ValueError("--predictions needs examples as --data, and at most one --adaptation")
         base = base_of(self.model, *self.adaptation)
         model, tokenizer = hf.load(base), hf.load_tokenizer(base)
+        if has_labels and isinstance(model, EncoderDecoder):
+            return self.output(self.on_pairs(model, tokenizer))
         if has_labels and not self.adaptation and not isinstance(model, Classifier):
             raise ValueError(
                 "--data has examples, and the model does not classify texts: also give a "
@@ -114,6 +119,27 @@ class Evaluate(Command):
         report = {"data": str(self.data), "examples": len(examples), "truncated": truncated}
         return report | {"results": results}
 
+    def on_pairs(self, model, tokenizer):
+        """Return the report on the texts that an encoder–decoder writes, and write these."""
+        columns, results, truncated = (self.text_column, self.label_column), [], 0
+        task = text_task(str(self.data), {"test": self.data}, columns, model, tokenizer)
+        references = task.labels("test")
+        for folder in (None, *self.adaptation):
+            adaptation = evaluation.load_for_text(folder, model)
+            with progress("evaluating", -(-len(references) // BATCH)) as bar:
+                predictions = task.predict(adaptation, "test", BATCH, bar)
+            scores = {
+                "loss": task.loss(adaptation, "test"),
+                "exact_match": exact_match(predictions, references),
+            }
+            results.append({"adaptation": folder and str(folder)} | scores)
+            truncated = max(truncated, task.truncated(adaptation))
+        if self.predictions:
+            texts = [text for text, _ in read_examples(self.data, *columns, as_text=True)]
+            self.write_predictions(texts, predictions)
+        report = {"data": str(self.data), "examples": len(references), "truncated": truncated}
+        return report | {"results": results}
+
     def write_predictions(self, texts, predictions):
         """Write the texts and their predicted labels, in columns of the same names as in --data."""
         single = len(self.text_column) == 1
@@ -127,17 +153,19 @@ class Evaluate(Command):
     def show(self, report):
         unit = "tokens" if "tokens" in report else "examples"
         title = f"{report['data']}: {count(report[unit], unit.removesuffix('s'))}"
-        score = "mean loss" if unit == "tokens" else "accuracy"
-        table = make_table("adaptation", f">{score}", title=title)
+        names = {"loss": "mean loss", "exact_match": "exact match", "accuracy": "accuracy"}
+        scores = [name for name in names if name in report["results"][0]]
+        table = make_table("adaptation", *(f">{names[name]}" for name in scores), title=title)
         for result in report["results"]:
-            table.add_row(escape(result["adaptation"] or "(none)"), format_score(result))
+            cells = [format_score(name, result[name]) for name in scores]
+            table.add_row(escape(result["adaptation"] or "(none)"), *cells)
         print_table(table)
         if report.get("truncated"):
             print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
 
 
-def format_score(result):
-    """Return the loss or the accuracy of a result as text."""
-    if "loss" in result:
-        return f"{result['loss']:.3f}"
-    return "no labels" if result["accuracy"] is None else f"{100 * result['accuracy']:.1f} %"
+def format_score(name, value):
+    """Return a loss, or a share of examples, as text."""
+    if name == "loss":
+        return f"{value:.3f}"
+    return "no labels" if value is None else f"{100 * value:.1f} %"

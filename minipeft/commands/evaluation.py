@@ -12,6 +12,7 @@ from ..adaptation.method import PLAIN
 from ..data.files import READERS, DataError, holds_examples
 from ..data.words import count
 from ..methods.template import Layout
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Headed
 from ..model.transformer import Decoder
 from ..tasks import forgetting
@@ -36,7 +37,12 @@ def all_hold_examples(*paths: Path | None) -> bool:
 
 
 def check_decoder(model) -> Decoder:
-    """Return the model; raise ValueError if it is an encoder, or has another head."""
+    """Return the model; raise ValueError if it is not a decoder, or has another head."""
+    if isinstance(model, EncoderDecoder):
+        raise ValueError(
+            "--data is a text, and --model an encoder-decoder, which writes a text for a text: use "
+            "a decoder, or examples with a text and a label or another text"
+        )
     if not isinstance(model, Decoder):
         kind = type(model).__name__ if model.causal else "encoder"
         article = "an" if kind == "encoder" else "a"

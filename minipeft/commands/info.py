@@ -24,7 +24,7 @@ from .common import Command, Config, Json, optional
 from .folders import CONFIG, TENSORS, folder_path, holds_adaptation, load_with_network
 from .tables import make_table, print_table
 
-MODEL = "Check an adaptation against this model: a folder, `decoder` or `encoder`."
+MODEL = "Check an adaptation against this model: a folder, `decoder`, `encoder` or `seq2seq`."
 NETWORK = "reparametrization.safetensors"  # parameters of an encoder, to resume training
 SUMMARIZED = "peft_type", "task_type", "base_model_name_or_path"  # fields of adapter_config.json
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
@@ -35,7 +35,8 @@ class Info(Command):
     """Show what a folder holds, a model or an adaptation, without loading its tensors."""
 
     folder: Positional[Annotated[str | None, arg(metavar="[FOLDER]", help_behavior_hint="")]] = None
-    """Folder from Hugging Face, PEFT or minipeft, `decoder` or `encoder`. (default: decoder)"""
+    """Folder from Hugging Face, PEFT or minipeft, or `decoder`, `encoder` or `seq2seq`.
+    (default: decoder)"""
     model: optional(str, "FOLDER", MODEL) = None
     config: Config = None
     json: Json = False

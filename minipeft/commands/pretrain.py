@@ -13,6 +13,7 @@ from .common import (
     Folder,
     Json,
     check_at_least,
+    flag,
     optional,
     print_line,
     print_note,
@@ -20,8 +21,10 @@ from .common import (
 )
 from .work import new_part
 
+Objective = Literal["causal", "masked", "spans", "prefix"]
+
 SECONDS_OF_TEXT = 60
-SECONDS_PER_STEP = {"gpt2": 0.22, "bert": 0.07}
+SECONDS_PER_STEP = {"gpt2": 0.22, "bert": 0.07, "t5": 0.15}
 
 
 @dataclass
@@ -30,10 +33,13 @@ class Pretrain(Command):
 
     out: Folder
     """Folder for the model and its tokenizer."""
-    family: Literal["gpt2", "bert"] = "gpt2"
-    """gpt2: a decoder; bert: an encoder."""
+    family: Literal["gpt2", "bert", "t5"] = "gpt2"
+    """gpt2: a decoder; bert: an encoder; t5: an encoder-decoder."""
+    objective: flag(tuple[Objective, ...], "OBJECTIVE ...") = ()
+    """What is predicted: causal, of gpt2: each token; masked, of bert: masked words; of t5 spans:
+    removed spans, and prefix: the rest of a text, which take turns. (default: all of the family)"""
     steps: optional(int, "INT") = None
-    """Steps of the optimizer. (default: 3000 for gpt2, 10000 for bert)"""
+    """Steps of the optimizer. (default: 3000; 10000 for bert)"""
     seed: int = 0
     """Seed of the generated text, the initial weights and the batches."""
     config: Config = None
@@ -42,6 +48,7 @@ class Pretrain(Command):
     def run(self):
         check_at_least(1, steps=1 if self.steps is None else self.steps)
         check_at_least(0, seed=self.seed)
+        pretrain.check_objectives(self.family, self.objective)
         steps = self.steps or pretrain.STEPS[self.family]
         seconds = SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * steps
         with new_part(self.out):
@@ -50,7 +57,9 @@ class Pretrain(Command):
                 f"about {duration(seconds)} on two cores"
             )
             with progress("training", steps) as bar:
-                score = pretrain.pretrain(self.out, self.family, steps, self.seed, bar.show)
+                score = pretrain.pretrain(
+                    self.out, self.family, steps, self.seed, bar.show, self.objective
+                )
         scores = dict(zip(("loss", "accuracy"), np.atleast_1d(score).tolist()))
         self.output({"out": str(self.out), "family": self.family, **scores})
 

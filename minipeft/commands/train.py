@@ -25,6 +25,7 @@ from ..data.words import count
 from ..hf.pretrained import ADAPTATION_FILES
 from ..methods import METHODS, Probe
 from ..methods.template import Layout
+from ..model.encoder_decoder import EncoderDecoder
 from ..storage.folders import replace_folder
 from ..training.checkpoint import FILE, has_steps
 from ..training.optim import AdamW, schedule
@@ -50,6 +51,7 @@ from .common import (
     print_line,
     progress,
 )
+from .text_to_text import text_task
 from .work import empty, keep_settings, resumable_part
 
 MOST = 320  # passages of the held-out tenth of a text that are evaluated
@@ -158,7 +160,8 @@ class Train(Command):
         """Train in the folder `part`, write --out, and return the report."""
         model, tokenizer = hf.load(self.model), hf.load_tokenizer(self.model)
         has_labels = evaluation.all_hold_examples(self.data, self.dev, self.test)
-        job = (self.on_examples if has_labels else self.on_text)(
+        kind = self.on_pairs if isinstance(model, EncoderDecoder) else self.on_examples
+        job = (kind if has_labels else self.on_text)(
             model, tokenizer, np.random.default_rng(self.seed)
         )
         start = time.monotonic()
@@ -283,6 +286,23 @@ class Train(Command):
         if isinstance(self.method, Probe):
             job.solve = lambda: task.solve(adaptation)
         return job
+
+    def on_pairs(self, model, tokenizer, rng):
+        """Return the training of an encoder–decoder to write one text for another."""
+        if self.pool or isinstance(self.method, Probe):
+            raise ValueError(
+                f"{'--pool is' if self.pool else 'a probe is'} for a head, and an encoder-decoder "
+                "writes the labels: leave it out, or use a decoder or an encoder"
+            )
+        files = {"train": self.data, "dev": self.dev, "test": self.test}
+        columns = self.text_column, self.label_column
+        task = text_task(str(self.data), files, columns, model, tokenizer, rng, dev=0.1)
+        adaptation = task.attach(self.method, rng)
+        network, batches = task.model_and_batches(adaptation, self.batch_size, rng)
+        baseline = lambda split: {"base_loss": task.loss(PLAIN, split)}
+        evaluate = lambda split: {"loss": task.loss(adaptation, split)}
+        facts = {"truncated": task.truncated(adaptation)}
+        return Job(network, adaptation, batches, evaluate, baseline, ["dev", *task.tests], facts)
 
     def show(self, report):
         trained, share = report["trained_params"], 100 * report["trained_share"]

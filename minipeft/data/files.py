@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from .labels import class_name, fraction
@@ -58,11 +59,13 @@ def read_examples(
     text_column: str | Sequence[str] = "text",
     label_column: str = "label",
     labels_needed: bool = True,
+    as_text: bool = False,
 ) -> list[tuple]:
     """Return [(text, label), ...] from a file with named columns, in JSON, CSV or TSV.
 
     text_column: the name of the column of texts; two names make each text a pair (first, second).
     Labels are names of classes: see `class_name`.  If they are not needed, a missing one is None.
+    as_text: labels are texts, and kept as they are.
     Raises DataError, with the line, for a missing text or label, and for labels that are numbers
     and not all whole, which need a regression.
     """
@@ -79,7 +82,8 @@ def read_examples(
     try:
         for line, row in READERS[path.suffix.lower()](read_text(path)):
             texts = [read_cell(row, column, line) for column in columns]
-            label = read_label(row, label_column, line, labels_needed)
+            read = read_cell if as_text else partial(read_label, needed=labels_needed)
+            label = read(row, label_column, line)
             examples.append((texts[0] if len(columns) == 1 else tuple(texts), label))
             lines.append(line)
     except RowError as error:
@@ -87,7 +91,7 @@ def read_examples(
     if not examples:
         raise DataError(f"{path}: the file has no examples")
     labels = [label for _, label in examples]
-    if number := fraction(filter(None, labels)):
+    if not as_text and (number := fraction(filter(None, labels))):
         raise DataError(
             f"{path}:{lines[labels.index(number)]}: the label {number} is not whole: regression "
             "(num_labels=1) is not supported; labels must be names or whole numbers"

@@ -10,6 +10,7 @@ from . import (
     llama,
     prefix,
     prefix_use,
+    pretraining,
     probing,
     prompt,
     ptuning,
@@ -33,6 +34,7 @@ SECTIONS = (
     probing,
     llama,
     encoder_decoder,
+    pretraining,
 )
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 OPEN = [  # not verified, and why

@@ -31,6 +31,7 @@ BUILT_IN: dict[str | Path | None, Path] = {
     None: BASE,
     "decoder": BASE,
     "encoder": BASE.with_name("encoder"),
+    "seq2seq": BASE.with_name("seq2seq"),
 }
 GENERATION, POOLING = "generation_config.json", "1_Pooling"
 MODEL_FILES = "model.safetensors", "config.json", GENERATION, POOLING, *TOKENIZER_FILES
@@ -47,11 +48,13 @@ ADAPTATION_FILES = (
 def load(folder: str | Path | None = None) -> Transformer:
     """Return the model in a folder of Hugging Face's, or a built-in one.
 
-    folder: None or "decoder": the built-in decoder; "encoder": the built-in encoder.
+    folder: None or "decoder": the built-in decoder; "encoder": the built-in encoder; "seq2seq":
+        the built-in encoder–decoder.
 
-    `architectures` in the folder's config.json decides the class: Decoder, MaskedLM, Classifier,
-    TokenClassifier, SpanClassifier, or, without a head, Features or Encoder.  The numbers are
-    float32, or float64 if those in the file are.  Raises CheckpointError for a malformed file.
+    `architectures` in the folder's config.json decides the class: Decoder, MaskedLM,
+    EncoderDecoder, Classifier, TokenClassifier, SpanClassifier, or, without a head, Features or
+    Encoder.  The numbers are float32, or float64 if those in the file are.  Raises CheckpointError
+    for a malformed file.
     """
     return read_model(folder, SafetensorsFile)
 

@@ -71,13 +71,18 @@ class Layout:
 
     layout(ids) returns the ids of the text inside the template.  layout(labels, filler) returns a
     list with one entry for each of them: the labels of the text, and `filler` at the template.
-    For an encoder, [CLS] and [SEP], the first and the last token of a text, stay first and last.
+    The special tokens around a text stay first and last: of an encoder [CLS] and [SEP], of an
+    encoder–decoder those that its tokenizer adds, such as T5's </s>.
     """
 
     def __init__(self, template, tokenizer, model):
         ids = Template(template).fill(tokenizer, model.config.vocabulary, x=[None])
-        self.special, at = int(not model.causal), ids.index(None)
+        at = ids.index(None)
         self.front, self.back = ids[:at], ids[at + 1 :]
+        self.first = self.last = int(not model.causal)  # number of special tokens
+        if model.config.decoder_layers and len(ids) > 1:
+            special = tokenizer.encode("x").special_tokens_mask
+            self.first, self.last = special.index(0), special[::-1].index(0)
 
     def __call__(self, row, filler=None):
         front, back = self.front, self.back
@@ -85,8 +90,8 @@ class Layout:
             return row
         if filler is not None:
             front, back = [filler] * len(front), [filler] * len(back)
-        row, n = list(row), self.special
-        end = max(n, len(row) - n)
+        row, n = list(row), self.first
+        end = max(n, len(row) - self.last)
         return row[:n] + front + row[n:end] + back + row[end:]
 
     def language(self, rows):

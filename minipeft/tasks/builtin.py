@@ -1,9 +1,12 @@
 """The tasks of the built-in world."""
 
+from ..data.files import DataError
+from ..model.encoder_decoder import EncoderDecoder
 from ..world import nli, sentiment, style, table, tags, topic
 from .base import Task
 from .classify import Classify
 from .tag import Tag
+from .text_to_text import TextToText, WriteLabel, joined
 from .write import Imitate, Write
 
 STEPS = {"nli": 800, "style": 100}  # of a training run, where those of Plan are too few, too many
@@ -15,12 +18,31 @@ TASKS = {  # name: kind of task, and the module with its data
     "tags": (Tag, tags),
     "style": (Imitate, style),
 }
+AS_TEXT = {Classify: WriteLabel, Write: TextToText}  # by an encoder–decoder
 
 
 def built_in(name: str, base, tokenizer, **options) -> Task:
-    """Return a task of the built-in world for this base; options: of its class."""
+    """Return a task of the built-in world for this base; options: of its class.
+
+    An encoder–decoder writes the name of a class; for tags and style DataError is raised.
+    """
     kind, data = TASKS[name]
+    as_text = isinstance(base, EncoderDecoder)
+    if as_text and kind not in AS_TEXT:
+        known = ", ".join(task for task, (kind, _) in TASKS.items() if kind in AS_TEXT)
+        raise DataError(
+            f"the task {name} is not for an encoder-decoder, which writes a text for a text: use a "
+            f"decoder or an encoder, or one of the tasks {known}"
+        )
     splits = data.splits()
     best = getattr(data, "ceiling", lambda examples: 1.0)  # 1: the labels are exact
     ceiling = {test: best(splits[test]) for test in ("test", "ood")}
-    return kind(name, splits, base, tokenizer, ceiling, **options)
+    if as_text and kind is Classify:
+        splits = {split: as_texts(examples) for split, examples in splits.items()}
+    return (AS_TEXT[kind] if as_text else kind)(name, splits, base, tokenizer, ceiling, **options)
+
+
+def as_texts(examples: list) -> list:
+    """Return (text, [name]) of examples (text or pair, class)."""
+    name = lambda label: label if isinstance(label, str) else sentiment.LABELS[label]
+    return [(joined(text, ("premise", "hypothesis")), [name(label)]) for text, label in examples]

@@ -15,11 +15,13 @@ from tokenizers import Encoding, Tokenizer
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..data.files import DataError, read_prose
+from ..data.objectives import corrupt_spans
 from ..methods.template import IGNORED
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.transformer import LanguageModel
 from ..training.parallel import map_batches
 from ..world.corpus import documents
-from ..world.vocabulary import END, MASK
+from ..world.vocabulary import END, MASK, SENTINELS
 from .base import Task, extra_positions
 
 PASSAGES, LENGTH = 16, 128  # of a general text, at most; the length is in tokens
@@ -71,8 +73,8 @@ def general_text(base, tokenizer: Tokenizer, path: Path | None = None) -> Genera
     Raises DataError for a file that can't be used: it has too few tokens, is not text, or the base
     does not predict words.
     """
-    mask = None if base.causal else tokenizer.token_to_id(MASK)
-    if not isinstance(base, LanguageModel) or not base.causal and mask is None:
+    corrupt = corruption(base, tokenizer)
+    if corrupt is None:
         if path:
             raise DataError(
                 f"{path}: general text needs a base that predicts words, and this "
@@ -85,12 +87,39 @@ def general_text(base, tokenizer: Tokenizer, path: Path | None = None) -> Genera
     encodings = split(read_prose(path) if path else new_documents(), length, tokenizer)
     if not encodings:
         raise DataError(f"{path}: fewer than {length} tokens, which one passage has: use more text")
-    ids = np.array([e.ids for e in encodings])
-    if base.causal:
-        return GeneralText(base, ids, np.where(np.arange(length), ids, IGNORED))
-    words = np.array([e.special_tokens_mask for e in encodings]) == 0
-    masked = words & (np.random.default_rng(SEED).random(ids.shape) < MASKED)
-    return GeneralText(base, np.where(masked, mask, ids), np.where(masked, ids, IGNORED))
+    return GeneralText(base, *map(np.array, zip(*map(corrupt, encodings))))
+
+
+def corruption(base, tokenizer: Tokenizer) -> Callable[[Encoding], tuple] | None:
+    """Return f(passage), the ids and labels of what the base predicts in it; None: nothing.
+
+    A decoder predicts each token, an encoder masked words, and an encoder–decoder writes spans.
+    """
+    rng, mask = np.random.default_rng(SEED), tokenizer.token_to_id(MASK)
+    sentinels = [tokenizer.token_to_id(name) for name in SENTINELS]
+    if isinstance(base, EncoderDecoder):
+        return None if None in sentinels else partial(spans, sentinels=sentinels, rng=rng)
+    if not isinstance(base, LanguageModel) or not base.causal and mask is None:
+        return None
+    return every_token if base.causal else partial(masked_words, mask=mask, rng=rng)
+
+
+def every_token(passage: Encoding) -> tuple:
+    """Return ids and labels of a passage in which each token but the first is predicted."""
+    return passage.ids, [IGNORED, *passage.ids[1:]]
+
+
+def masked_words(passage: Encoding, mask: int, rng) -> tuple:
+    """Return ids and labels of a passage in which some words are masked."""
+    ids, special = np.array(passage.ids), np.array(passage.special_tokens_mask)
+    masked = (special == 0) & (rng.random(ids.shape) < MASKED)
+    return np.where(masked, mask, ids), np.where(masked, ids, IGNORED)
+
+
+def spans(passage: Encoding, sentinels: list, rng) -> tuple:
+    """Return ids and labels of a passage whose spans are written; both end as the passage does."""
+    *text, end = passage.ids
+    return tuple([*row, end] for row in corrupt_spans(text, sentinels, rng))
 
 
 def new_documents() -> str:
@@ -126,5 +155,7 @@ def forgetting(task: Task, adaptation: Adaptation, text: GeneralText | None) -> 
     if needed > text.base.config.length:
         return None
     ids = np.array([layout(row) for row in text.ids])
-    labels = np.array([layout(row, IGNORED) for row in text.labels])
+    labels = text.labels
+    if not isinstance(text.base, EncoderDecoder):  # whose labels are another text
+        labels = np.array([layout(row, IGNORED) for row in labels])
     return mean_loss(text.base, ids, labels, partial(task.select, adaptation)) - text.base_loss

@@ -13,6 +13,7 @@ from ..methods.template import IGNORED
 from ..model.generate import generate
 from ..model.generation_config import GenerationConfig
 from ..model.special_tokens import eos_ids
+from ..model.transformer import Decoder
 from .base import Task
 
 MORE = 8  # tokens that a generated text may have more than the references
@@ -21,20 +22,25 @@ MORE = 8  # tokens that a generated text may have more than the references
 class Write(Task):
     """Continue a text.  Examples: (text, [reference continuation, ...])."""
 
+    base_class: type = Decoder
+    base_name = "a decoder"
     methods = tuple(name for name, method in METHODS.items() if method is not Probe)
     metrics = {"BLEU": bleu}
 
     def __init__(self, name, splits, base, tokenizer, ceiling=None):
-        if not base.causal:
-            raise DataError(f"the task {name} generates text, so its base must be a decoder")
+        if not isinstance(base, self.base_class):
+            raise DataError(f"the task {name} generates text, so its base must be {self.base_name}")
         if not (ends := eos_ids(base, tokenizer)):
             raise DataError("the model has no token that ends a text: eos_token_id in config.json")
         self.ends = ends
-        train = [(text, [ref]) for text, references in splits["train"] for ref in references]
+        train = [
+            (text, [ref]) for text, references in splits.get("train", ()) for ref in references
+        ]
         super().__init__(name, splits | {"train": train}, base, tokenizer, ceiling)
 
     def fit_labels(self, labels):
-        self.most_frequent = Counter(first for first, *_ in labels).most_common(1)[0][0]
+        counts = Counter(first for first, *_ in labels)
+        self.most_frequent = max(counts, key=counts.get, default=None)
 
     def network_for(self, base):
         return base

@@ -1,8 +1,8 @@
 """Pretraining of the built-in bases: what `minipeft pretrain --out FOLDER` runs."""
 
 import re
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -11,25 +11,41 @@ from ..adaptation.merge import merge
 from ..autograd.functional import cross_entropy
 from ..autograd.nn import Linear
 from ..autograd.ops import narrow
-from ..autograd.tensor import no_grad
-from ..data.batches import passages
+from ..autograd.tensor import Tensor, no_grad
+from ..data.batches import pad, passages, shuffled_batches
+from ..data.objectives import corrupt_spans, mask_tokens, split_prefixes
 from ..methods import FullFineTuning
 from ..model.bert import BertConfig, MaskedLM
 from ..model.config import Config
+from ..model.encoder_decoder import EncoderDecoder, T5Config
 from ..model.inputs import labelled_positions
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
 from ..training.trainer import Trainer
 from .corpus import documents
-from .vocabulary import CLS, END, MASK, SEP, SPECIAL, for_encoder, train_tokenizer
+from .vocabulary import (
+    CLS,
+    END,
+    MASK,
+    PAD,
+    SENTINELS,
+    SEP,
+    SPECIAL,
+    for_encoder,
+    for_seq2seq,
+    train_tokenizer,
+)
 
 DOCUMENTS = 120_000  # four million tokens
 HELD_OUT = 3_000  # of the documents, for evaluation
 VOCABULARY = 2048
 SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
+SEQ2SEQ_SIZE = SIZE | {"layers": 2, "decoder_layers": 2, "ffn_width": 256}
 BATCH_TOKENS = 3072  # at most
+BATCH_DOCUMENTS = 64  # of an encoder–decoder, which reads each document by itself
 WARMUP = 100  # steps
-STEPS = {"gpt2": 3000, "bert": 10_000}
+STEPS = {"gpt2": 3000, "bert": 10_000, "t5": 3000}
+OBJECTIVES = {"gpt2": ("causal",), "bert": ("masked",), "t5": ("spans", "prefix")}  # by family
 
 
 def pretrain(
@@ -38,22 +54,35 @@ def pretrain(
     steps: int | None = None,
     seed: int = 0,
     progress: bool | Callable[[int, float], None] = True,
+    objectives: Sequence[str] = (),
 ):
     """Save, in float16, a model of a million parameters pretrained on the world, and its tokenizer.
 
-    Returns, on held-out text, the mean loss per token of "gpt2"; of "bert" the mean loss and the
-    accuracy at masked words.
+    Returns, on held-out text, the mean loss per predicted token; of "bert" also the accuracy.
     progress: as in Trainer.fit.
+    objectives: some of OBJECTIVES[family], in turn from batch to batch; none: all of them.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"family={family!r} must be one of {', '.join(FAMILIES)}")
+    objectives = check_objectives(family, objectives)
     rng = np.random.default_rng(seed)
     texts = list(islice(documents(rng), DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     fit = {"steps": steps or STEPS[family], "seed": seed, "progress": progress}
-    model, tokenizer, score = FAMILIES[family](texts, tokenizer, rng, fit)
+    model, tokenizer, score = FAMILIES[family](texts, tokenizer, rng, fit, objectives)
     hf.save(model, out, tokenizer=tokenizer, dtype=np.float16)
     return score
+
+
+def check_objectives(family: str, objectives: Sequence[str]) -> Sequence[str]:
+    """Return the objectives, or all of the family for none; raise ValueError for others."""
+    if family not in FAMILIES:
+        raise ValueError(f"family={family!r} must be one of {', '.join(FAMILIES)}")
+    known = OBJECTIVES[family]
+    if others := [name for name in objectives if name not in known]:
+        raise ValueError(
+            f"the objective {others[0]} is not for the family {family}, which has "
+            f"{' and '.join(known)}"
+        )
+    return objectives or known
 
 
 def train(model, batches, steps, seed, progress=True, **options):
@@ -68,7 +97,7 @@ def train(model, batches, steps, seed, progress=True, **options):
     return merge(model, θ)
 
 
-def pretrain_gpt2(texts, tokenizer, rng, fit):
+def pretrain_gpt2(texts, tokenizer, rng, fit, objectives):
     """Return a decoder that predicts the next token, its tokenizer, and its held-out loss."""
     end = tokenizer.token_to_id(END)
     rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
@@ -81,7 +110,7 @@ def pretrain_gpt2(texts, tokenizer, rng, fit):
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
 
 
-def pretrain_bert(texts, tokenizer, rng, fit):
+def pretrain_bert(texts, tokenizer, rng, fit, objectives):
     """Return an encoder, its tokenizer, and its held-out loss and accuracy at masked words.
 
     It is trained on masked words and on next sentences: Devlin et al. 2019, §3.1.
@@ -138,20 +167,9 @@ class Sentences:
             length = rng.choice([64, 96, 128, 256], p=[0.3, 0.4, 0.2, 0.1])
             pairs = [self.pair(length, rng) for _ in range(-(-tokens // length))]
             ids, token_types, pair_labels = map(np.array, zip(*pairs))
-            ids, labels = self.mask_words(ids, rng)
+            ids, labels = mask_tokens(ids, range(1, self.words), self.mask, rng)
             labels[:, 0] = pair_labels
             yield ids, labels, None, token_types
-
-    def mask_words(self, ids, rng):
-        """Return ids with masked words, and labels.
-
-        15 % of words have a label.  Of these 80 % are [MASK], 10 % a random word, 10 % unchanged.
-        """
-        random = rng.integers(1, self.words, ids.shape)
-        chosen = (rng.random(ids.shape) < 0.15) & (0 < ids) & (ids < self.words)
-        how = rng.random(ids.shape)
-        masked = np.where(how < 0.8, self.mask, np.where(how < 0.9, random, ids))
-        return np.where(chosen, masked, ids), np.where(chosen, ids, -100)
 
 
 class BertForPreTraining(MaskedLM):
@@ -179,6 +197,50 @@ class BertForPreTraining(MaskedLM):
         return cross_entropy(self.logits(h, forward), words, count) + pairs
 
 
+def new_t5(config, rng) -> EncoderDecoder:
+    """Return a new encoder–decoder whose embeddings AdamW can learn.
+
+    T5 starts with embeddings of standard deviation 1, divides the input of the head by √D, and is
+    trained by Adafactor, whose steps grow with the parameters.  Those of AdamW do not, so the
+    embeddings start at 0.02, and the last norm with the gain √D.
+    """
+    model = EncoderDecoder(config, rng)
+    factors = {id(model.tokens.W): 0.02, id(model.decoder.ln.g): config.width**0.5}
+    return model.map(lambda t: Tensor(factors.get(id(t), 1.0) * t.data))
+
+
+def pretrain_t5(texts, tokenizer, rng, fit, objectives):
+    """Return an encoder–decoder, its tokenizer, and its held-out loss.
+
+    It restores spans of documents and continues their beginnings, in turn: span corruption and the
+    prefix language model, whose prefix is read by the encoder: Raffel et al. 2020, §3.1.4 and
+    §3.2.1.  After span corruption alone, a frozen model hardly learns to write text without
+    sentinels: Lester et al. 2021, §2.2.
+    """
+    tokenizer = for_seq2seq(tokenizer)
+    start, end, *sentinels = map(tokenizer.token_to_id, (PAD, END, *SENTINELS))
+    rows = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    divide = {
+        "spans": lambda rows: zip(*(corrupt_spans(row, sentinels, rng) for row in rows)),
+        "prefix": lambda rows: split_prefixes(rows, rng),
+    }
+
+    def batches(rows):
+        """Yield (ids, labels, mask), endlessly; each text ends with END."""
+        samples = shuffled_batches(rows, BATCH_DOCUMENTS, rng, len)
+        for sample, objective in zip(samples, cycle(objectives)):
+            inputs, targets = ([[*row, end] for row in part] for part in divide[objective](sample))
+            ids, mask = pad(inputs, start)
+            yield ids, pad(targets, -100)[0], mask
+
+    config = T5Config(tokenizer.get_vocab_size(), **SEQ2SEQ_SIZE, decoder_start=start)
+    model = train(new_t5(config, rng), batches(rows[:-HELD_OUT]), **fit, lr=3e-3, betas=(0.9, 0.98))
+    held_out = islice(batches(rows[-HELD_OUT:]), 20)
+    with no_grad():
+        losses = [float(model.loss(ids, y, mask=mask)) for ids, y, mask in held_out]
+    return model, tokenizer, float(np.mean(losses))
+
+
 def score_masked(model, batches) -> tuple[float, float]:
     """Return the mean loss and the accuracy at masked words."""
     losses, accuracies = [], []
@@ -193,4 +255,4 @@ def score_masked(model, batches) -> tuple[float, float]:
     return float(np.mean(losses)), float(np.mean(accuracies))
 
 
-FAMILIES = {"gpt2": pretrain_gpt2, "bert": pretrain_bert}
+FAMILIES = {"gpt2": pretrain_gpt2, "bert": pretrain_bert, "t5": pretrain_t5}

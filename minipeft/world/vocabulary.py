@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 END = "<|endoftext|>"  # token 0
 PAD, CLS, SEP, MASK = SPECIAL = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
+SENTINELS = tuple(f"<extra_id_{i}>" for i in range(32))  # T5's, which has a hundred
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
@@ -37,5 +38,20 @@ def for_encoder(tokenizer: Tokenizer) -> Tokenizer:
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)],
+    )
+    return tokenizer
+
+
+def for_seq2seq(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy with T5's special tokens, which ends each text with END, as T5's does.
+
+    They are [PAD], with which the decoder's text begins, and the sentinels.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.add_special_tokens([PAD, *SENTINELS])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}",
+        pair=f"$A {END} $B {END}",
+        special_tokens=[(END, tokenizer.token_to_id(END))],
     )
     return tokenizer

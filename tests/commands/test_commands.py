@@ -196,7 +196,7 @@ def test_progress_is_printed_every_ten_seconds_without_a_terminal(capsys, monkey
     assert printed.err.splitlines() == [f"training: {done} of 9" for done in (3, 6, 9)]
 
 
-@pytest.mark.parametrize("family, score", [("gpt2", 2.5), ("bert", (1.5, 0.75))])
+@pytest.mark.parametrize("family, score", [("gpt2", 2.5), ("bert", (1.5, 0.75)), ("t5", 1.5)])
 def test_pretrain_reports_the_scores_of_the_new_model(
     tmp_path, capsys, monkeypatch, run, family, score
 ):

@@ -28,6 +28,7 @@ REQUIRED = """
     PB-1 PB-2 PB-3 PB-4
     LL-1 LL-2 LL-3 LL-4 LL-5 LL-6
     ED-1 ED-2 ED-3 PF-12
+    PLM-1 PLM-2 PLM-3 PLM-4
 """.split()
 
 every = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)

@@ -11,11 +11,12 @@ from minipeft.adaptation.each import Each
 from minipeft.adaptation.forward import attention_mask
 from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd import functional, ops, tensor
+from minipeft.data import objectives
 from minipeft.equations import EQUATIONS
 from minipeft.methods import lstm
 from minipeft.methods.encoded import Encoded
 from minipeft.methods.template import Layout
-from minipeft.model import ensemble, heads, positions, transformer
+from minipeft.model import encoder_decoder, ensemble, heads, positions, transformer
 from minipeft.training import optim
 
 ATTENTION = "minipeft.model.transformer.attention", "minipeft.equations.attention.attention"
@@ -96,6 +97,16 @@ def one_number_for_c(self, layer, rng, start=methods.Adapter.start):
     return parameters | {"c": parameters["c"][:, :1]}
 
 
+def always_masked(x, words, mask, rng):
+    _, labels = objectives.mask_tokens(x, words, mask, rng)
+    return np.where(labels < 0, x, mask), labels
+
+
+def without_last_sentinel(*arguments):
+    inputs, targets = objectives.corrupt_spans(*arguments)
+    return inputs, targets[:-1]
+
+
 @dataclasses.dataclass
 class Mutant:
     noticed_by: str  # ids of equations
@@ -112,7 +123,7 @@ MUTANTS = {
         "AT-1 AT-2 AT-3 AT-5 PF-1 PF-2 PF-3 PF-4 PF-7 PR-1 AD-3", unscaled, *ATTENTION
     ),
     "no causal mask": mutant(
-        "AT-4 PF-3 PF-15 PR-2 PB-4",
+        "AT-4 PF-3 PF-15 PR-2 PB-4 PLM-1 PLM-4",
         lambda real, T, causal, *rest: attention_mask(real, T, False, *rest),
         ATTENTION_MASK,
     ),
@@ -219,7 +230,7 @@ MUTANTS = {
     ),
     "every update -lr g": mutant("EQ-FT", without_bias_correction, (optim.AdamW, "step")),
     "labels not counted": mutant(
-        "EQ-ERM PB-1",
+        "EQ-ERM PB-1 PLM-1 PLM-2",
         lambda z, target, count: functional.cross_entropy(z, target, 1),
         *CROSS_ENTROPY,
     ),
@@ -249,6 +260,13 @@ MUTANTS = {
         "LL-4 LL-6",
         lambda self, x, forward: forward(self.down, forward(self.gate, x) * forward(self.up, x)),
         (transformer.GatedMlp, "__call__"),
+    ),
+    "no random word": mutant("PLM-2", always_masked, "minipeft.equations.pretraining.mask_tokens"),
+    "no last sentinel": mutant(
+        "PLM-3", without_last_sentinel, "minipeft.equations.pretraining.corrupt_spans"
+    ),
+    "a decoder that reads what it writes": mutant(
+        "PLM-3 PLM-4", lambda self, labels: labels, (encoder_decoder.EncoderDecoder, "shift_right")
     ),
     "a window longer by one": mutant(
         "LL-5",

@@ -1,4 +1,4 @@
-"""Pretraining: masked words, pairs of texts, weight decay, and that a base learns."""
+"""Pretraining: pairs of texts, spans, weight decay, and that a base learns."""
 
 from itertools import islice
 
@@ -8,7 +8,7 @@ import pytest
 import minipeft as mp
 from minipeft.world import pretrain
 from minipeft.world.corpus import documents
-from minipeft.world.vocabulary import for_encoder, train_tokenizer
+from minipeft.world.vocabulary import SENTINELS, for_encoder, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +21,13 @@ def tokenizer(texts):
     return for_encoder(train_tokenizer(texts, 400))
 
 
-def test_masked_words(tokenizer, texts):
-    """15 % of the words, of which 80 / 10 / 10 %: Devlin et al. 2019, §3.1."""
+def test_masked_words_have_labels(tokenizer, texts):
     sentences, rng = pretrain.Sentences(texts, tokenizer), np.random.default_rng(0)
-    ids = np.tile(sentences.ids[:5000], (10, 1))
-    ids[:, 0], words = sentences.cls, (ids > 0) & (ids < sentences.words)
-    words[:, 0] = False
-    masked, labels = sentences.mask_words(ids, rng)
-    chosen = labels >= 0
-    assert np.array_equal(np.where(chosen, labels, masked), ids) and not chosen[~words].any()
-    assert abs(chosen[words].mean() - 0.15) < 0.01
-    share = lambda condition: (condition & chosen).sum() / chosen.sum()
-    assert abs(share(masked == sentences.mask) - 0.8) < 0.02
-    assert abs(share((masked != ids) & (masked != sentences.mask)) - 0.1) < 0.02
+    ids, labels, _, _ = next(sentences.batches(rng, 3000))
+    special = (ids == 0) | (ids >= sentences.words)
+    labels[:, 0] = -100  # of the pairs
+    assert (ids[labels >= 0] == sentences.mask).mean() > 0.7
+    assert (labels[special & (ids != sentences.mask)] == -100).all()
 
 
 def test_the_second_text_of_a_pair_follows_the_first_if_its_label_is_0(tokenizer, texts):
@@ -72,10 +66,11 @@ def test_biases_and_gains_of_norms_do_not_decay(family, monkeypatch):
     assert {*decays.values()} == {0.01, 0}
 
 
-@pytest.mark.parametrize("family", ["gpt2", "bert"])
+@pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
 def test_a_base_learns_and_is_loaded(family, tmp_path, monkeypatch):
     size = {"width": 16, "layers": 1, "heads": 2, "length": 256}
     small = {"DOCUMENTS": 400, "HELD_OUT": 100, "BATCH_TOKENS": 768, "SIZE": size}
+    small |= {"BATCH_DOCUMENTS": 8, "SEQ2SEQ_SIZE": size | {"decoder_layers": 1}}
     for name, value in small.items():
         monkeypatch.setattr(pretrain, name, value)
     after_1, after_100 = (
@@ -86,6 +81,48 @@ def test_a_base_learns_and_is_loaded(family, tmp_path, monkeypatch):
     assert model.config.vocabulary == tokenizer.get_vocab_size()
 
 
+def restored(read, written, sentinels):
+    """Return the text of which the spans after the sentinels in `written` were removed."""
+    spans, text = {}, []
+    for token in written:
+        if token in sentinels:
+            span = spans[token] = []
+        else:
+            span.append(token)
+    for token in read:
+        text += spans[token] if token in sentinels else [token]
+    return text
+
+
+@pytest.mark.parametrize("objective", ["spans", "prefix"])
+def test_an_encoder_decoder_restores_documents(texts, monkeypatch, objective):
+    size, batches = {"width": 8, "layers": 1, "heads": 2, "decoder_layers": 1}, []
+    monkeypatch.setattr(pretrain, "HELD_OUT", 20)
+    monkeypatch.setattr(pretrain, "SEQ2SEQ_SIZE", size | {"length": 64})
+    monkeypatch.setattr(
+        pretrain, "train", lambda model, rows, **fit: batches.extend(islice(rows, 2)) or model
+    )
+    tokenizer, rng = train_tokenizer(texts, 400), np.random.default_rng(0)
+    _, tokenizer, _ = pretrain.pretrain_t5(texts, tokenizer, rng, {}, [objective])
+    known = {tuple(row.ids) for row in tokenizer.encode_batch(texts)}  # each ends with END
+    sentinels = {*map(tokenizer.token_to_id, SENTINELS)}
+    for ids, labels, mask in batches:
+        for read, written, real in zip(ids, labels, mask):
+            *read, end = read[real].tolist()
+            *written, last = written[written >= 0].tolist()
+            assert end == last == 0 and bool(sentinels & {*read}) == (objective == "spans")
+            text = read + written
+            if objective == "spans":
+                text = restored(read, written, sentinels)
+            assert (*text, end) in known
+
+
 def test_an_unknown_family_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="family='t5' must be one of gpt2, bert"):
-        pretrain.pretrain(tmp_path / "t5", family="t5")
+    with pytest.raises(ValueError, match="family='t6' must be one of gpt2, bert, t5"):
+        pretrain.pretrain(tmp_path / "t6", family="t6")
+
+
+def test_an_objective_of_another_family_is_refused(tmp_path):
+    message = "the objective masked is not for the family t5, which has spans and prefix"
+    with pytest.raises(ValueError, match=message):
+        pretrain.pretrain(tmp_path / "t5", family="t5", objectives=["spans", "masked"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from minipeft.world.corpus import documents
-from minipeft.world.vocabulary import for_encoder, train_tokenizer
+from minipeft.world.vocabulary import for_encoder, for_seq2seq, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,13 @@ def test_the_tokenizer_of_an_encoder_frames_texts_and_pairs(tokenizer):
     assert two.type_ids == [0] * (middle + 1) + [1] * (len(two.ids) - middle - 1)
     special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
     assert [tokenizer.id_to_token(tokenizer.get_vocab_size() - 4 + i) for i in range(4)] == special
+
+
+def test_the_tokenizer_of_an_encoder_decoder_ends_texts_and_has_sentinels(tokenizer):
+    own = for_seq2seq(tokenizer)
+    assert own.encode("A plot.").ids == [*tokenizer.encode("A plot.").ids, 0]
+    assert own.encode("A plot.", "It was thin.").ids.count(0) == 2
+    V = tokenizer.get_vocab_size()
+    new = [own.id_to_token(i) for i in range(V, own.get_vocab_size())]
+    assert new == ["[PAD]", *(f"<extra_id_{i}>" for i in range(32))]
+    assert own.encode("<extra_id_1> plot").ids[0] == V + 2

@@ -316,8 +316,11 @@ FAULTS = {
                 "[filler] * len(front), [filler] * len(back)",
                 "[filler] * len(back), [filler] * len(front)",
             ),
-            ("end = max(n, len(row) - n)", "end = len(row) - n"),
-            ("self.special, at = int(not model.causal)", "self.special, at = int(model.causal)"),
+            ("end = max(n, len(row) - self.last)", "end = len(row) - self.last"),
+            (
+                "self.first = self.last = int(not model.causal)",
+                "self.first = self.last = int(model.causal)",
+            ),
         ],
     },
 }
