@@ -235,6 +235,7 @@ def pretrain_t5(texts, tokenizer, rng, fit, objectives):
 
     config = T5Config(tokenizer.get_vocab_size(), **SEQ2SEQ_SIZE, decoder_start=start)
     model = train(new_t5(config, rng), batches(rows[:-HELD_OUT]), **fit, lr=3e-3, betas=(0.9, 0.98))
+    model.folder_settings = {"eos_token_id": end, "pad_token_id": start}
     held_out = islice(batches(rows[-HELD_OUT:]), 20)
     with no_grad():
         losses = [float(model.loss(ids, y, mask=mask)) for ids, y, mask in held_out]
