@@ -17,9 +17,7 @@ CONFIGS = {
     "lora": lambda task, names: peft.LoraConfig(
         task_type=task, r=3, target_modules=names, init_lora_weights=False
     ),
-    "prompt": lambda task, names: peft.PromptTuningConfig(
-        task_type=task, num_virtual_tokens=4, num_transformer_submodules=1
-    ),
+    "prompt": lambda task, names: peft.PromptTuningConfig(task_type=task, num_virtual_tokens=4),
     "prefix": lambda task, names: peft.PrefixTuningConfig(task_type=task, num_virtual_tokens=4),
 }
 TARGETS = {
@@ -31,11 +29,7 @@ TARGETS = {
 EOS = [7, 9, 12]
 
 
-PAIRS = [f"{f}-{c}" for f in NETWORKS for c in CONFIGS]
-PAIRS = [pair for pair in PAIRS if pair not in ("t5-prefix", "bart-prefix")]  # not read
-
-
-@pytest.fixture(params=PAIRS)
+@pytest.fixture(params=[f"{f}-{c}" for f in NETWORKS for c in CONFIGS])
 def pair(request, tmp_path):
     """A network of PEFT's in float64, and the folders of its base and of its adapter."""
     family, config = request.param.split("-")
