@@ -30,6 +30,7 @@ FAMILIES |= {  # encoder–decoders
     ),
 }
 SEQ2SEQ = "SEQ_2_SEQ_LM"
+KEPT = "gpt2", "llama", "qwen2", "mistral", "bert"  # also in `fixed`; the others only live
 TASKS = {  # PEFT's name: transformers'
     "CAUSAL_LM": "CausalLM",
     "MASKED_LM": "MaskedLM",
