@@ -66,7 +66,7 @@ def test_has_a_formula_and_a_source(equation):
 
 @every
 @given(seeds)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_holds(equation, seed):
     result = equation.verify([seed])
     assert result.ok, result.why
@@ -77,7 +77,7 @@ def test_holds(equation, seed):
 
 @every
 @given(seeds)
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_every_claim_notices_a_millionth(equation, seed):
     claims = list(equation.claims(seed))
     assert all(claim.holds for claim in claims)
@@ -108,11 +108,9 @@ def test_an_exception_and_an_equation_without_claims_are_failures():
 
 
 def test_the_same_seed_gives_the_same_draws():
-    first, again, other = (
-        [(r.id, r.worst, r.ok) for r in verify(draws=1, seed=seed)] for seed in (5, 5, 6)
-    )
-    assert first == again != other
-    assert all(ok for _, _, ok in first + other)
+    first, again = ([(r.id, r.worst, r.ok) for r in verify(draws=1, seed=5)] for _ in range(2))
+    assert first == again and all(ok for _, _, ok in first)
+    assert [e.verify([6]).worst for e in EQUATIONS[:9]] != [worst for _, worst, _ in first[:9]]
 
 
 def test_literal_functions_use_nothing_of_the_library():

@@ -16,10 +16,10 @@ from minipeft.equations import EQUATIONS
 from minipeft.methods import lstm
 from minipeft.methods.encoded import Encoded
 from minipeft.methods.template import Layout
-from minipeft.model import encoder_decoder, ensemble, heads, positions, transformer
+from minipeft.model import blocks, encoder_decoder, ensemble, heads, positions
 from minipeft.training import optim
 
-ATTENTION = "minipeft.model.transformer.attention", "minipeft.equations.attention.attention"
+ATTENTION = "minipeft.model.blocks.attention", "minipeft.equations.attention.attention"
 ATTENTION_MASK = "minipeft.adaptation.forward.attention_mask"
 CROSS_ENTROPY = "minipeft.model.transformer.cross_entropy", "minipeft.model.heads.cross_entropy"
 RMS_NORM = "minipeft.equations.llama.rms_norm", "minipeft.autograd.nn.rms_norm"
@@ -238,7 +238,7 @@ MUTANTS = {
         "PB-2", lambda mask: heads.last(np.ones_like(mask)), (heads.POOLS, "last")
     ),
     "one token type": mutant(
-        "PB-2", lambda self, h, token_types, forward: h, (transformer.TokenTypes, "embed")
+        "PB-2", lambda self, h, token_types, forward: h, (blocks.TokenTypes, "embed")
     ),
     "padding pooled in the mean": mutant(
         "PB-3", lambda mask: heads.mean(np.ones_like(mask)), (heads.POOLS, "mean")
@@ -259,7 +259,7 @@ MUTANTS = {
     "linear gate": mutant(
         "LL-4 LL-6",
         lambda self, x, forward: forward(self.down, forward(self.gate, x) * forward(self.up, x)),
-        (transformer.GatedMlp, "__call__"),
+        (blocks.GatedMlp, "__call__"),
     ),
     "no random word": mutant("PLM-2", always_masked, "minipeft.equations.pretraining.mask_tokens"),
     "no last sentinel": mutant(
@@ -278,6 +278,14 @@ MUTANTS = {
 }
 
 
+def until_it_fails(equation):
+    """Return the result on the first of eight draws that fails, or on the last."""
+    for seed in range(8):
+        if not (result := equation.verify([seed])).ok:
+            break
+    return result
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_library_is_noticed(name, monkeypatch):
     broken = MUTANTS[name]
@@ -288,7 +296,7 @@ def test_a_broken_library_is_noticed(name, monkeypatch):
             monkeypatch.setitem(*place, broken.mutated)
         else:
             monkeypatch.setattr(*place, broken.mutated)
-    results = [e.verify(range(8)) for e in EQUATIONS if e.id in broken.noticed_by.split()]
+    results = [until_it_fails(e) for e in EQUATIONS if e.id in broken.noticed_by.split()]
     # a claim must fail; an exception would notice less than the equation
     assert not [r for r in results if r.ok or ", claim " not in r.why]
 
