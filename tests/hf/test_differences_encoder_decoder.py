@@ -123,5 +123,10 @@ def test_a_prompt_of_several_tasks_may_be_in_both_stacks(tmp_path):
     peft_model = mp.load_adaptation(tmp_path / "a", EVEN, compat="peft").of(tasks)
     longer = peft_model(IDS, decoder_ids=WRITTEN).data
     assert longer.shape[1] == NV + z.shape[1] and distance(longer[:, NV:], z) < 1e-12
+    half = mp.MultitaskPrompt(NV, tasks=3, rank=2, targets="^encoder.tokens$")
+    half = half.bind({"encoder.tokens": γ.at["encoder.tokens"]}, EVEN).of(tasks)
+    new = [mp.generate(EVEN, IDS, m, max_new_tokens=8) for m in (γ.of(tasks), half)]
+    assert not np.array_equal(*new)
+    assert np.array_equal(peft_model.generate(IDS, max_new_tokens=8), new[1])
     loss = EVEN.loss(IDS, WRITTEN, γ.of(tasks)).data
     assert abs(peft_model.loss(IDS, WRITTEN).data - loss) < 1e-12

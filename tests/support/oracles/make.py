@@ -221,7 +221,7 @@ def expected_exactly(network, task, method, name, case):
     found = {"logits64": z} | ({} if loss is None else {"loss64": loss})
     if loss is not None and name in ("plain", "right"):
         found |= gradients(network, task, method, case)
-    if task == "CAUSAL_LM" and name in ("plain", "left"):
+    if task in ("CAUSAL_LM", SEQ2SEQ) and name in ("plain", "left"):
         found["generated"] = generate(network, case)
     return found
 

@@ -19,14 +19,16 @@ DECODERS = "gpt2", "llama", "qwen2", "mistral"
 FAMILIES |= {  # encoder–decoders
     "t5": (
         "T5Config",
-        dict(d_kv=4, d_ff=24, relative_attention_num_buckets=8, relative_attention_max_distance=12)
-        | dict(decoder_start_token_id=0),
+        dict(num_decoder_layers=2, d_kv=4, d_ff=24)
+        | dict(relative_attention_num_buckets=8, relative_attention_max_distance=12)
+        | dict(decoder_start_token_id=0, eos_token_id=None),
     ),
     "bart": (
         "BartConfig",
         dict(d_model=16, encoder_layers=3, decoder_layers=3, num_hidden_layers=3)
         | dict(encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=24)
-        | dict(decoder_ffn_dim=24, decoder_start_token_id=2, forced_eos_token_id=None),
+        | dict(decoder_ffn_dim=24, decoder_start_token_id=2, forced_eos_token_id=None)
+        | dict(bos_token_id=None, eos_token_id=None),
     ),
 }
 SEQ2SEQ = "SEQ_2_SEQ_LM"
