@@ -7,6 +7,7 @@ from ..data.objectives import corrupt_spans, mask_tokens, split_prefixes
 from ..model.bert import BertConfig, MaskedLM
 from ..model.encoder_decoder import EncoderDecoder, T5Config
 from .draw import columns
+from .encoder_decoder import t5
 from .entry import EXACT, Differs, equation
 from .literal import bert, embed, exact_gelu, language_model, layer_norm, linear, log_p
 
@@ -112,7 +113,8 @@ def span_corruption(draw):
     yield sentinels[:n], [token for token in inputs if token in sentinels], EXACT
     yield sentinels[: n + 1], [token for token in targets if token in sentinels], EXACT
     yield sentinels[n], targets[-1], EXACT
-    yield -log_p(written(model, inputs, targets), targets).mean(), loss_of(model, inputs, targets)
+    literal = t5(columns(model), inputs, [model.config.decoder_start, *targets[:-1]])
+    yield -log_p(literal, targets).mean(), loss_of(model, inputs, targets)
     yield Differs(loss_of(model, x, targets), loss_of(model, inputs, targets))
 
 
@@ -124,8 +126,9 @@ def prefix_language_modelling(draw):
     model, text = seq2seq(draw)
     (x,), (y,) = split_prefixes([text], draw.rng)
     yield text, [*x, *y], EXACT
+    literal = t5(columns(model), x, [model.config.decoder_start, *y[:-1]])
+    yield -log_p(literal, y).mean(), loss_of(model, x, y)
     z, V = written(model, x, y), draw.V
-    yield -log_p(z, y).mean(), loss_of(model, x, y)
     t = draw.size(0, len(y) - 1)
     before, after = slice(t + 1), slice(t + 1, None)  # what is written before y_t, and after it
     other = written(model, x, [*y[:t], (y[t] + 1) % V, *y[t + 1 :]])

@@ -6,7 +6,7 @@ from ..world import nli, sentiment, style, table, tags, topic
 from .base import Task
 from .classify import Classify
 from .tag import Tag
-from .text_to_text import TextToText, WriteLabel, joined
+from .text_to_text import TextToText, WriteLabel
 from .write import Imitate, Write
 
 STEPS = {"nli": 800, "style": 100}  # of a training run, where those of Plan are too few, too many
@@ -19,12 +19,16 @@ TASKS = {  # name: kind of task, and the module with its data
     "style": (Imitate, style),
 }
 AS_TEXT = {Classify: WriteLabel, Write: TextToText}  # by an encoder–decoder
+WORDS = {  # of the world, which the built-in base knows, for the classes of a task
+    "sentiment": {0: " bad", 1: " good"},
+    "nli": {"entailment": " so", "neutral": " perhaps", "contradiction": " not"},
+}
 
 
 def built_in(name: str, base, tokenizer, **options) -> Task:
     """Return a task of the built-in world for this base; options: of its class.
 
-    An encoder–decoder writes the name of a class; for tags and style DataError is raised.
+    An encoder–decoder writes the word of a class; for tags and style DataError is raised.
     """
     kind, data = TASKS[name]
     as_text = isinstance(base, EncoderDecoder)
@@ -38,11 +42,12 @@ def built_in(name: str, base, tokenizer, **options) -> Task:
     best = getattr(data, "ceiling", lambda examples: 1.0)  # 1: the labels are exact
     ceiling = {test: best(splits[test]) for test in ("test", "ood")}
     if as_text and kind is Classify:
-        splits = {split: as_texts(examples) for split, examples in splits.items()}
+        words = WORDS.get(name, {})
+        splits = {split: as_texts(examples, words) for split, examples in splits.items()}
     return (AS_TEXT[kind] if as_text else kind)(name, splits, base, tokenizer, ceiling, **options)
 
 
-def as_texts(examples: list) -> list:
-    """Return (text, [name]) of examples (text or pair, class)."""
-    name = lambda label: label if isinstance(label, str) else sentiment.LABELS[label]
-    return [(joined(text, ("premise", "hypothesis")), [name(label)]) for text, label in examples]
+def as_texts(examples: list, words: dict) -> list:
+    """Return (text, [word]) of examples (text or pair, class); a pair becomes one text."""
+    joined = lambda text: text if isinstance(text, str) else " ".join(text)
+    return [(joined(text), [words.get(label, f" {label}")]) for text, label in examples]

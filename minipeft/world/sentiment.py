@@ -15,7 +15,6 @@ from ..data.splits import generate_splits
 from .domains import domains
 from .language import MYSELF, Scene, common_rules, pick
 
-LABELS = ("negative", "positive")
 IN_DISTRIBUTION = ("film", "restaurant")
 OUT_OF_DISTRIBUTION = ("hotel", "gadget")
 
