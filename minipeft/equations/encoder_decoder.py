@@ -4,16 +4,26 @@ import math
 
 import numpy as np
 
-from ..autograd.nn import size
+from ..autograd import nn
 from ..methods import Encoded, PrefixTuning
 from ..model.encoder_decoder import BartConfig, EncoderDecoder, T5Config
 from ..model.positions import bucket as library_bucket
 from .draw import columns, logits
 from .entry import EXACT, Differs, equation
-from .literal import attn_op, causal_attn, exact_gelu, layer_norm, linear, multi_head, split_heads
-from .llama import rms
+from .literal import (
+    attn_op,
+    causal_attn,
+    exact_gelu,
+    layer_norm,
+    linear,
+    multi_head,
+    rms,
+    split_heads,
+)
 
 NO_PREFIX: dict = {}
+T5 = {"kind": EncoderDecoder, "make": T5Config}
+BART = {"kind": EncoderDecoder, "make": BartConfig}
 
 
 def bucket(distance, n, longest, causal):
@@ -105,14 +115,14 @@ def by_path(γ):
 def draw_t5(draw):
     """Return a small T5, and a text for each of its stacks."""
     more = {"decoder_layers": draw.size(1, 2), "buckets": 2 * draw.size(2, 4), "max_distance": 9}
-    model = draw.model(kind=EncoderDecoder, make=T5Config, layers=draw.size(1, 2), **more)
+    model = draw.model(**T5, layers=draw.size(1, 2), **more)
     return model, draw.words(), draw.words()
 
 
 def draw_bart(draw):
     """Return a small BART, and a text for each of its stacks."""
     more = {"decoder_layers": draw.size(1, 2), "layers": draw.size(1, 2)}
-    model = draw.model(kind=EncoderDecoder, make=BartConfig, **more)
+    model = draw.model(**BART, **more)
     return model, draw.words(), draw.words()
 
 
@@ -160,7 +170,7 @@ def encoder_decoder_prefix(draw):
             yield Differs(literal(columns(model), x, y, others), library)
         c = model.config
         d, N, M = c.width, c.layers, c.decoder_layers
-        yield 2 * k * d * (N + 2 * M), size(γ), EXACT  # 3 N 2 k d if both stacks have N layers
+        yield 2 * k * d * (N + 2 * M), nn.size(γ), EXACT  # 3 N 2 k d if both stacks have N layers
     shifted = draw.adaptation(PrefixTuning(k, init="normal"), model)
     library = logits(model, x, shifted, decoder_ids=y[None])
     yield bart(columns(model), x, y, by_path(shifted), start=k), library

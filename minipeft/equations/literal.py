@@ -61,6 +61,11 @@ def layer_norm(θ, X):
     return θ.g * centred / np.sqrt((centred**2).mean(axis=0) + θ.eps) + θ.b
 
 
+def rms(x, g, ε):
+    """g ⊙ x / √(mean x² + ε)"""
+    return g * x / math.sqrt(sum(z * z for z in x) / len(x) + ε)
+
+
 def gelu(X):
     """x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2"""
     return X / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3)))

@@ -9,12 +9,7 @@ from ..autograd.tensor import Tensor
 from ..model.positions import Rotary
 from .draw import columns, logits, watch
 from .entry import equation
-from .literal import softmax
-
-
-def rms(x, g, ε):
-    """g ⊙ x / √(mean x² + ε)"""
-    return g * x / math.sqrt(sum(z * z for z in x) / len(x) + ε)
+from .literal import rms, softmax
 
 
 def rotate(x, m, ω):
