@@ -1,6 +1,7 @@
 """Configurations of PEFT as methods to train; the text of a prompt in its folders."""
 
 import json
+from dataclasses import replace as replace_fields
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from minipeft.autograd.nn import replace
 from minipeft.hf import CheckpointError, method_from_config
 from minipeft.hf.peft.native import ZerosGenerator
 from minipeft.methods import BiasTuning
-from tests.support.families import BERT, GPT2, LLAMA, C, attach_random, decoder, encoder, nudged
+from tests.support.families import (
+    BART,
+    BERT,
+    GPT2,
+    LLAMA,
+    C,
+    attach_random,
+    decoder,
+    encoder,
+    nudged,
+    seq2seq,
+)
 from tests.support.tokenizers import letters
 
 MODEL = nudged(decoder(GPT2))
@@ -167,6 +179,14 @@ def test_a_configuration_of_other_types_adapts_the_same_layers(tmp_path, name):
 def test_a_setting_that_training_does_not_support_is_named(settings, says):
     with pytest.raises(CheckpointError, match=says):
         method_from_config(settings, MODEL)
+
+
+def test_the_inputs_that_ia3_scales_are_among_its_targets(tmp_path):
+    """PEFT raises an error otherwise: in BART, mlp.down is in both stacks, cross.k in one."""
+    model = nudged(seq2seq(replace_fields(BART, decoder_layers=3)))
+    mp.save(attach_random(mp.IA3(), model), tmp_path / "a")
+    settings = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    assert {*settings["feedforward_modules"]} <= {*settings["target_modules"]}
 
 
 # -- texts in PEFT's folders

@@ -24,9 +24,12 @@ def write_ia3(γ: Adaptation, family, full):
         else:
             x = np.concatenate([l(p).data if p in γ.at else ones for p in paths], axis=1).T
         tensors[f"base_model.model.{module}.ia3_l"] = x
+    names, inputs = (family.common_suffixes(m, c) for m in (modules, input_modules))
+    if not {*inputs} <= {*names}:  # PEFT raises ValueError
+        names, inputs = modules, input_modules
     return {
-        "target_modules": family.common_suffixes(modules, c),
-        "feedforward_modules": family.common_suffixes(input_modules, c),
+        "target_modules": names,
+        "feedforward_modules": inputs,
         "fan_in_fan_out": family.conv1d,
     }, tensors
 
