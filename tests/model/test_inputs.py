@@ -175,7 +175,7 @@ def test_a_slip_in_a_spans_labels_is_one_clear_error(labels):
             "positions='sinus' must be one of learned, rotary, relative, none",
         ),
         ({"norm": "batch"}, "norm='batch' must be one of layer, rms"),
-        ({"activation": "erf"}, "activation='erf' must be one of gelu_tanh, gelu, silu"),
+        ({"activation": "erf"}, "activation='erf' must be one of gelu_tanh, gelu, relu, silu"),
     ],
 )
 def test_a_slip_in_a_config_is_one_clear_error(slip, says):

@@ -54,6 +54,7 @@ from minipeft.autograd.functional import cross_entropy
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.methods import PFEIFFER
 from minipeft.model.heads import Headed
+from minipeft.model.inputs import as_array
 from tests.support import device
 
 V, C, T = 13, 3, 7
@@ -124,14 +125,19 @@ class Reader(EncoderDecoder):
     """Encoder–decoder whose decoder reads the encoder's text, so that both have one mask."""
 
     def __call__(self, ids, adaptation=None, *, mask=None, **options):
-        words = np.maximum(ids, 0)
+        ids = as_array("ids", ids)
+        words = np.maximum(ids, 0) if ids.dtype.kind in "iu" else ids  # no pseudo-tokens
         options |= {"decoder_ids": words, "mask": mask, "decoder_mask": mask}
         return super().__call__(ids, adaptation, **options)
 
+    def targets(self, labels, mask=None):
+        """The labels, -100 at padding."""
+        labels = super().targets(labels)
+        return labels if mask is None else np.where(mask, labels, -100)
+
     def loss(self, ids, labels, adaptation=None, *, mask=None, rng=None, count=None):
         """The mean cross-entropy of the labels at each token."""
-        z = self(ids, adaptation, mask=mask, rng=rng)
-        targets = labels if mask is None else np.where(mask, labels, -100)
+        z, targets = self(ids, adaptation, mask=mask, rng=rng), self.targets(labels, mask)
         return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
 
 
