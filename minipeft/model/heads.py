@@ -171,10 +171,22 @@ def trunk_of(model) -> dict:
     return {name: part for name, part in vars(model).items() if name not in NO_TRUNK}
 
 
+def check_trunk(network: type, trunk) -> None:
+    """Raise TypeError or ValueError unless a network of this class can have this trunk."""
+    if not isinstance(trunk, Transformer):
+        raise TypeError(f"{network.__name__}(model, …) needs a model first; got {trunk!r:.40}")
+    if trunk.config.decoder_layers:
+        raise ValueError(
+            f"{network.__name__} of an encoder–decoder is not supported: use a decoder or an "
+            "encoder, or let the decoder write the name of the class"
+        )
+
+
 class Features(Transformer):
     """Trunk of a model: it returns hidden states."""
 
     def __init__(self, trunk: Transformer):
+        check_trunk(type(self), trunk)
         vars(self).update(trunk_of(trunk))
         self.freeze()
 
@@ -183,10 +195,7 @@ class Headed(Transformer, Head):
     """Trunk of a model with a new head, `score`: W = 0, and b = 0 if it has a bias."""
 
     def __init__(self, trunk: Transformer, classes: int, bias: bool = False):
-        if not isinstance(trunk, Transformer):
-            raise TypeError(
-                f"{type(self).__name__}(model, …) needs a model first; got {trunk!r:.40}"
-            )
+        check_trunk(type(self), trunk)
         if not isinstance(classes, Integral) or classes < 1:
             raise ValueError(f"classes={classes!r} must be an integer of at least 1")
         vars(self).update(trunk_of(trunk))
@@ -243,6 +252,7 @@ class Classifier(Headed):
     """
 
     def __init__(self, trunk, classes, pool="last", bias=False):
+        super().__init__(trunk, classes, bias)
         check_pool(pool)
         may_be_new = not (trunk.causal or trunk.config.has_pooler)
         if pool == "cls" and not (may_be_new or has_pooler(trunk)):
@@ -253,7 +263,6 @@ class Classifier(Headed):
                 "pool='first': the first token of a decoder does not see the text; use 'last' or "
                 "'mean'"
             )
-        super().__init__(trunk, classes, bias)
         self.pool, self.pooler = pool, NoPooler()
         if pool == "cls":
             self.pooler = trunk.pooler if has_pooler(trunk) else self.new_pooler()

@@ -8,7 +8,7 @@ import pytest
 from minipeft import methods
 from minipeft.adaptation.adaptation import Adaptation, Front
 from minipeft.adaptation.each import Each
-from minipeft.adaptation.forward import attention_mask
+from minipeft.adaptation.forward import Forward, attention_mask
 from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd import functional, ops, tensor
 from minipeft.data import objectives
@@ -53,6 +53,11 @@ def in_float32(t):
 
 def reversed_columns(W):
     return type(W)(W.data[:, ::-1].copy())
+
+
+def source_without_prefix(self, layer, project):
+    (h,), real, _ = self.cache.source
+    return *project(h), real
 
 
 def without_b2(self, *sizes, network=Encoded.network):
@@ -267,6 +272,22 @@ MUTANTS = {
     ),
     "a decoder that reads what it writes": mutant(
         "PLM-3 PLM-4", lambda self, labels: labels, (encoder_decoder.EncoderDecoder, "shift_right")
+    ),
+    "no relative positions": mutant(
+        "ED-2", lambda self, real, forward: None, (positions.Relative, "bias")
+    ),
+    "buckets of the other direction": mutant(
+        "ED-1",
+        lambda distance, *sizes: positions.bucket(-distance, *sizes),
+        "minipeft.equations.encoder_decoder.library_bucket",
+    ),
+    "positions of BART without their offset": mutant(
+        "ED-3 PF-12",
+        lambda self, h, forward: h + forward(self, forward.position_ids),
+        (positions.Learned, "embed"),
+    ),
+    "a cross-attention without its prefix": mutant(
+        "PF-12", source_without_prefix, (Forward, "source")
     ),
     "a window longer by one": mutant(
         "LL-5",

@@ -53,10 +53,13 @@ SLIPS = {
     "attach(model, 0)": (lambda: mp.LoRA().attach(MODEL, 0), r"rng=np\.random\.default_rng\(0\)"),
     "attach(rng, model)": (lambda: mp.LoRA().attach(RNG, MODEL), "needs a model first"),
     "attach to a name": (lambda: mp.LoRA().attach("gpt2", RNG), "first, not 'gpt2'"),
-    "a text as words": (lambda: mp.PromptTuning(words="is it"), r"tokenizer\.encode\(text\)\.ids"),
+    "a text without tokenizer": (
+        lambda: mp.PromptTuning(words="is it").attach(MODEL, RNG),
+        r"set model\.tokenizer, or give token ids",
+    ),
     "texts as words": (
         lambda: mp.PrefixTuning(words=("is", "it")).attach(MODEL, RNG),
-        "words must be token ids from 0 to 12",
+        "must be one text, or token ids",
     ),
     "logits.backward()": (lambda: MODEL(IDS, LORA).backward(), "is not a scalar: sum it"),
     "loss of no adaptation": (lambda: MODEL.loss(IDS, IDS).backward(), r"model\.loss\(ids, labels"),

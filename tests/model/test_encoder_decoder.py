@@ -7,8 +7,11 @@ from minipeft import (
     BartConfig,
     Cache,
     Chain,
+    Classifier,
     Each,
+    Encoded,
     EncoderDecoder,
+    Features,
     LoRA,
     PrefixTuning,
     PromptTuning,
@@ -120,8 +123,6 @@ def test_buckets_of_the_paper():
 
 
 def test_three_prefixes_with_their_own_encoders_are_a_chain():
-    from minipeft import Encoded
-
     places = r"^encoder.*attn$", r"^decoder.*attn$", r"cross$"
     three = Chain(*[Encoded(PrefixTuning(2, targets=p), mlp_width=3) for p in places])
     γ = three.attach(T5, np.random.default_rng(0))
@@ -140,5 +141,8 @@ def test_slips_are_one_clear_error():
         T5([[1]], decoder_ids=[[0.5]])
     with pytest.raises(ValueError, match="a cache has its own adaptation"):
         T5([[1]], LoRA(2).attach(T5, RNG), decoder_ids=[[1]], cache=Cache())
+    for network in (lambda: Classifier(T5, 3), lambda: Features(T5)):
+        with pytest.raises(ValueError, match="of an encoder–decoder is not supported"):
+            network()
     with pytest.raises(ValueError, match="need 33 positions, and the model has 32"):
         BART([[1]], decoder_ids=[[1] * 33])
