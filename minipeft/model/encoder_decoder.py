@@ -59,29 +59,10 @@ class EncoderDecoder(LanguageModel):
     blocks = property(lambda self: self.encoder.blocks)
 
     def __call__(
-        self,
-        ids,
-        adaptation: Adaptation | None = None,
-        *,
-        decoder_ids,
-        mask=None,
-        decoder_mask=None,
-        positions=None,
-        cache: Cache | None = None,
-        rng=None,
+        self, ids, adaptation: Adaptation | None = None, *, decoder_ids, **inputs
     ) -> Tensor:
         """Return logits (B, T, V), or (B, R, V) at `positions`; for the arguments see `states`."""
-        h, forward = self.states(
-            ids,
-            adaptation,
-            decoder_ids=decoder_ids,
-            mask=mask,
-            decoder_mask=decoder_mask,
-            positions=positions,
-            cache=cache,
-            rng=rng,
-        )
-        return self.logits(h, forward)
+        return self.logits(*self.states(ids, adaptation, decoder_ids=decoder_ids, **inputs))
 
     def states(
         self,
