@@ -39,7 +39,7 @@ class Pretrain(Command):
     """What is predicted: causal, of gpt2: each token; masked, of bert: masked words; of t5 spans:
     removed spans, and prefix: the rest of a text, which take turns. (default: all of the family)"""
     steps: optional(int, "INT") = None
-    """Steps of the optimizer. (default: 3000; 10000 for bert)"""
+    """Steps of the optimizer. (default: 3000; 10000 for bert, 2000 for t5)"""
     seed: int = 0
     """Seed of the generated text, the initial weights and the batches."""
     config: Config = None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 
 import numpy as np
@@ -44,7 +45,7 @@ SEQ2SEQ_SIZE = SIZE | {"layers": 2, "decoder_layers": 2, "ffn_width": 256}
 BATCH_TOKENS = 3072  # at most
 BATCH_DOCUMENTS = 64  # of an encoder–decoder, which reads each document by itself
 WARMUP = 100  # steps
-STEPS = {"gpt2": 3000, "bert": 10_000, "t5": 3000}
+STEPS = {"gpt2": 3000, "bert": 10_000, "t5": 2000}
 OBJECTIVES = {"gpt2": ("causal",), "bert": ("masked",), "t5": ("spans", "prefix")}  # by family
 
 
@@ -198,15 +199,24 @@ class BertForPreTraining(MaskedLM):
 
 
 def new_t5(config, rng) -> EncoderDecoder:
-    """Return a new encoder–decoder whose embeddings AdamW can learn.
+    """Return a new encoder–decoder that AdamW can train, which `as_t5` turns into a T5.
 
-    T5 starts with embeddings of standard deviation 1, divides the input of the head by √D, and is
-    trained by Adafactor, whose steps grow with the parameters.  Those of AdamW do not, so the
-    embeddings start at 0.02, and the last norm with the gain √D.
+    T5 is trained by Adafactor, whose steps are in proportion to the parameters; those of AdamW are
+    not.  With them the embeddings, which T5 divides by √D in the head, would learn slowly, and the
+    queries, which it does not divide by √d, so fast that attention saturates.  So the embeddings
+    start at 0.02, the last norm with the gain √D, and the attention is scaled.
     """
-    model = EncoderDecoder(config, rng)
+    model = EncoderDecoder(replace(config, scaled_attention=True), rng)
     factors = {id(model.tokens.W): 0.02, id(model.decoder.ln.g): config.width**0.5}
     return model.map(lambda t: Tensor(factors.get(id(t), 1.0) * t.data))
+
+
+def as_t5(model: EncoderDecoder, config) -> EncoderDecoder:
+    """Return the same function without scaled attention: W_query has the factor 1/√d."""
+    t5, trained = EncoderDecoder(config, np.random.default_rng(0)), dict(model.named_parameters())
+    paths = {id(t): path for path, t in t5.named_parameters()}
+    factor = lambda path: config.d**-0.5 if path.endswith(".q.W") else 1.0
+    return t5.map(lambda t: Tensor(factor(paths[id(t)]) * trained[paths[id(t)]].data))
 
 
 def pretrain_t5(texts, tokenizer, rng, fit, objectives):
@@ -235,6 +245,7 @@ def pretrain_t5(texts, tokenizer, rng, fit, objectives):
 
     config = T5Config(tokenizer.get_vocab_size(), **SEQ2SEQ_SIZE, decoder_start=start)
     model = train(new_t5(config, rng), batches(rows[:-HELD_OUT]), **fit, lr=3e-3, betas=(0.9, 0.98))
+    model = as_t5(model, config)
     model.folder_settings = {"eos_token_id": end, "pad_token_id": start}
     held_out = islice(batches(rows[-HELD_OUT:]), 20)
     with no_grad():

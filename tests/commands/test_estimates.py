@@ -16,7 +16,7 @@ from minipeft.tasks.compare import Comparison
     [
         ([], "generating 120,000 texts, then 3,000 training steps: about 12 minutes on two cores"),
         (["--family", "bert"], "then 10,000 training steps: about 13 minutes on two cores"),
-        (["--family", "t5"], "then 3,000 training steps: about 8 minutes on two cores"),
+        (["--family", "t5"], "then 2,000 training steps: about 6 minutes on two cores"),
         (["--steps", "1"], "then 1 training step: about 60 seconds on two cores"),
     ],
 )

@@ -94,6 +94,18 @@ def restored(read, written, sentinels):
     return text
 
 
+def test_scaled_attention_becomes_that_of_t5():
+    sizes = {"width": 16, "layers": 2, "decoder_layers": 1, "heads": 2, "length": 32}
+    config, rng = mp.T5Config(50, **sizes, decoder_start=3), np.random.default_rng(0)
+    model = pretrain.new_t5(config, rng).map(
+        lambda t: mp.Tensor(t.data + rng.normal(0, 0.3, t.shape))
+    )
+    t5, ids = pretrain.as_t5(model, config), rng.integers(0, 50, (2, 9))
+    assert model.config != t5.config == config and t5.encoder.tokens.W is t5.decoder.tokens.W
+    got, want = (m(ids, decoder_ids=ids[:, :5]).data for m in (t5, model))
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
 @pytest.mark.parametrize("objective", ["spans", "prefix"])
 def test_an_encoder_decoder_restores_documents(texts, monkeypatch, objective):
     size, batches = {"width": 8, "layers": 1, "heads": 2, "decoder_layers": 1}, []
