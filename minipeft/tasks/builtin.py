@@ -19,7 +19,7 @@ TASKS = {  # name: kind of task, and the module with its data
     "style": (Imitate, style),
 }
 AS_TEXT = {Classify: WriteLabel, Write: TextToText}  # by an encoder–decoder
-WORDS = {  # of the world, which the built-in base knows, for the classes of a task
+WORDS: dict[str, dict] = {  # of the world, which the built-in base knows, for the classes of a task
     "sentiment": {0: " bad", 1: " good"},
     "nli": {"entailment": " so", "neutral": " perhaps", "contradiction": " not"},
 }

@@ -213,7 +213,8 @@ def new_t5(config, rng) -> EncoderDecoder:
 
 def as_t5(model: EncoderDecoder, config) -> EncoderDecoder:
     """Return the same function without scaled attention: W_query has the factor 1/√d."""
-    t5, trained = EncoderDecoder(config, np.random.default_rng(0)), dict(model.named_parameters())
+    t5 = EncoderDecoder(config, np.random.default_rng(0))
+    trained = dict(model.named_parameters())
     paths = {id(t): path for path, t in t5.named_parameters()}
     factor = lambda path: config.d**-0.5 if path.endswith(".q.W") else 1.0
     return t5.map(lambda t: Tensor(factor(paths[id(t)]) * trained[paths[id(t)]].data))
