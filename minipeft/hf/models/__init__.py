@@ -14,7 +14,7 @@ from .llama import LLAMA
 from .roberta import ROBERTA
 from .t5 import T5, T5_GATED
 
-ALL = GPT2, LLAMA, BERT, ROBERTA, DISTILBERT, T5, T5_GATED, BART
+ALL = GPT2, LLAMA, BERT, ROBERTA, DISTILBERT, T5_GATED, T5, BART
 FAMILIES = {model_type: family for family in ALL for model_type in family.class_prefixes}
 
 
