@@ -1,4 +1,4 @@
-"""Parameters and settings: what they were called in folders saved before version 0.2."""
+"""Parameters and settings: what they were in folders saved before version 0.2."""
 
 from collections.abc import Container
 
@@ -16,6 +16,15 @@ RENAMED = {
     "biases": "biased",
     "micro_batches": "slices",
     "learning_rates": "rates",
+}
+
+TARGETS = {  # defaults of `targets` before there were encoder–decoders: those of now
+    r"^tokens$": r"^(encoder\.)?tokens$",
+    r"attn$": r"(attn|cross)$",
+    r"(attn|mlp)$": r"(attn|cross|mlp)$",
+    r"attn\.[qv]$": r"(attn|cross)\.[qv]$",
+    r"attn\.[kv]$|mlp\.down$": r"(attn|cross)\.[kv]$|mlp\.down$",
+    r"attn\.o$|mlp\.down$": r"(attn|cross)\.o$|mlp\.down$",
 }
 
 

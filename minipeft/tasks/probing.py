@@ -16,13 +16,21 @@ from ..adaptation.method import stack
 from ..autograd.backend import host
 from ..methods import Probe
 from ..methods.recorder import Recorder
+from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Head, TokenClassifier, TokenHead, pooling
 from ..training.logistic import LogisticRegression
 from ..training.parallel import Pool
 
 
 def every_layer(model, ids, mask=None, token_types=None) -> np.ndarray:
-    """Return hidden states (S, B, T, D): the input of the first block, then each block's output."""
+    """Return hidden states (S, B, T, D): the input of the first block, then each block's output.
+
+    Raises ValueError for an EncoderDecoder, which has two stacks.
+    """
+    if isinstance(model, EncoderDecoder):
+        raise ValueError(
+            "the layers of an encoder–decoder can't be probed: use a model of one stack"
+        )
     recorder = Recorder()
     model.states(ids, recorder.attach(model), mask=mask, token_types=token_types)
     return host(np.stack(recorder.states))

@@ -1,5 +1,6 @@
 """Checkpoints of a training: one file, written atomically; resuming gives the same bits."""
 
+import dataclasses
 import json
 import re
 from math import inf
@@ -11,7 +12,7 @@ import numpy as np
 from ..autograd.backend import host
 from ..storage.folders import write_atomically
 from ..storage.json import CheckpointError, parse_json
-from ..storage.renames import RENAMED, stored_name
+from ..storage.renames import RENAMED, TARGETS, stored_name
 from ..storage.safetensors import SafetensorsFile, named_arrays, serialize
 
 FILE = "training.safetensors"
@@ -112,20 +113,31 @@ def check_settings(trainer, stored, path):
     """Raise CheckpointError if a setting differs from that of the saved training."""
     for name, value in settings(trainer).items():
         was = stored.get(stored_name(name, stored))
-        if was != value and in_new_names(was) != value:
+        known = without_new_fields(value, in_new_names(was), trainer.model.config)
+        if was != value and in_new_names(was) != known:
             raise CheckpointError(
                 f"{path}: {name} was {was!r}, and here it is {value!r}: make it equal"
             )
 
 
 def in_new_names(text):
-    """Return the repr of a configuration or method with the names of version 0.2 for old ones."""
+    """Return the repr of a configuration or method with the names and targets of version 0.2."""
     if not isinstance(text, str):
         return text
     encoded = "Encoded(" in text  # elsewhere `hidden` was the FFN width of a configuration
     for new, old in RENAMED.items():
         if encoded or new != "mlp_width":
             text = re.sub(rf"\b{old}=", f"{new}=", text)
+    for old, new in TARGETS.items():
+        text = text.replace(f"targets={old!r}", f"targets={new!r}")
+    return text
+
+
+def without_new_fields(text, before, config):
+    """Return the repr of a configuration without fields that `before` lacks, at their default."""
+    for field in dataclasses.fields(config) if isinstance(text, str) else ():
+        if f"{field.name}=" not in str(before):
+            text = text.replace(f", {field.name}={field.default!r}", "")
     return text
 
 

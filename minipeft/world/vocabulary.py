@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 END = "<|endoftext|>"  # token 0
 PAD, CLS, SEP, MASK = SPECIAL = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
-SENTINELS = tuple(f"<extra_id_{i}>" for i in range(32))  # T5's, which has a hundred
+SENTINELS = tuple(map("<extra_id_{}>".format, range(32)))  # T5's, which has a hundred
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:

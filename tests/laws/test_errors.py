@@ -17,7 +17,7 @@ from tests.support.families import (
 @networks
 def test_a_mixture_refuses_another_question_of_a_sub_layer(model):
     odd, (ids, _, _) = Doubled(), batch(model, 2)
-    odd.targets = r"^blocks\.0\.attn$"
+    odd.targets = r"(^|\.)blocks\.0\.attn$"
     odd = odd.attach(model)
     model(ids, odd)
     with pytest.raises(TypeError, match=r"blocks\.0\.attn attends over the whole batch"):

@@ -30,6 +30,7 @@ from tests.support.families import (
     decoders,
     gradients,
     networks,
+    one_stack,
 )
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -114,7 +115,7 @@ def test_the_nearest_words_of_words_are_themselves():
             nearest(P, W, n)
 
 
-@networks
+@one_stack
 def test_random_weights_are_as_many_as_biases(model):
     """In the same layers, none twice, and the same ones at another time."""
     control = RandomWeights().attach(model, rng())

@@ -35,6 +35,7 @@ from tests.support.families import (
     batch,
     gradients,
     networks,
+    one_stack,
 )
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -126,7 +127,7 @@ def test_a_chain_of_none_is_the_model(model):
     assert np.array_equal(read(Chain(None, lora)), read(lora))
 
 
-@networks
+@one_stack
 def test_what_must_stand_first_or_last_in_a_chain_says_so(model):
     ids = batch(model, 2)[0]
     for names in (["lora", "dora"], ["bitfit", "dora"], ["lora", "random weights"]):
@@ -227,7 +228,7 @@ def test_a_lora_of_a_tied_embedding_is_not_merged():
     assert from_applied(untied, attached("lora of embeddings", untied)) <= 1e-12
 
 
-@networks
+@one_stack
 def test_a_fused_lora_has_one_A_for_q_k_and_v(model):
     lora = LoRA(2, targets=r"attn\.[qkvo]$|up$", fused=True).attach(model, rng())
     for n in range(2):

@@ -39,6 +39,7 @@ from tests.support.families import (
     decoders,
     fresh,
     networks,
+    one_stack,
 )
 
 ENCODED = "encoded", "p-tuning,", "p-tuning by"
@@ -89,7 +90,7 @@ def test_dora_starts_as_the_base_to_the_last_digits(model):
     )
 
 
-@networks
+@one_stack
 def test_prompts_start_from_words_or_noise(model):
     W = host(model.tokens.W.data)
     start = lambda **how: host(PromptTuning(**how).attach(model, rng()).at["tokens"]["P"].data)
@@ -113,7 +114,7 @@ def test_prefixes_start_from_words_or_noise(model):
         assert np.array_equal(p.data, q.data)
 
 
-@networks
+@one_stack
 def test_a_slip_in_a_method_is_one_clear_error(model):
     slips = [
         (

@@ -212,9 +212,11 @@ METHODS = {
     ),
 }
 
+ONE_STACK = {name: model for name, model in NETWORKS.items() if name not in SEQ2SEQ}
 networks = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
 DISTINCT = ON_HOST if device.name == "fake" else NETWORKS  # the stand-in has the host's numbers
 distinct_networks = pytest.mark.parametrize("model", DISTINCT.values(), ids=DISTINCT)
+one_stack = pytest.mark.parametrize("model", ONE_STACK.values(), ids=ONE_STACK)
 decoders = pytest.mark.parametrize("model", DECODERS.values(), ids=DECODERS)
 classifiers = pytest.mark.parametrize("model", CLASSIFIERS.values(), ids=CLASSIFIERS)
 methods = pytest.mark.parametrize("name", METHODS)

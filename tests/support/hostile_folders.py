@@ -170,7 +170,7 @@ def model_cases(family):
     values = {
         hf_name["eps"]: (True, "1", "<NaN>", "<1e999>", 10**400, [], 1e39, -1e-5, 0),
         "architectures": ("x", 3, True, {}, [[1]], [{}]),
-        "model_type": ("t5", ["gpt2"], True, {}, 3),
+        "model_type": ("opt", ["gpt2"], True, {}, 3),
     }
     for field, value in pairs(values):
         message = "eps" if "eps" in field else f"{field}="

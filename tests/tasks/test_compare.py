@@ -2,6 +2,7 @@
 
 import json
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from minipeft.tasks.runs import Outcome, Run
 from minipeft.tasks.write import Imitate, Write
 from minipeft.world.corpus import documents
 from minipeft.world.vocabulary import train_tokenizer
+from tests.support.families import CLASSIFIERS, DECODERS
 
 PLAN = Plan(steps=4, pilot_steps=2, batch_size=8, lrs=(1e-3, 1e-2), seeds=2)
 
@@ -231,9 +233,12 @@ def test_a_probe_alone_has_nothing_to_train(folder, data, tmp_path, run, capsys)
 
 
 def test_all_means_every_suitable_method():
-    names = lambda *given: compare.Compare(methods=given).method_names(("probe", "lora", "ia3"))
-    assert names("all") == ("probe", "lora", "ia3")
+    task = SimpleNamespace(methods=("probe", "lora", "ia3"), network=CLASSIFIERS["last"])
+    names = lambda *given: compare.Compare(methods=given).method_names(task)
+    assert names("all") == ["probe", "lora", "ia3"]
     assert names() == ["probe", "lora"] and names("ia3") == ("ia3",)
+    task.network = DECODERS["llama"]  # without a head
+    assert names("all") == ["lora", "ia3"]
 
 
 def test_without_matplotlib_there_is_no_plot_and_a_hint(

@@ -18,7 +18,15 @@ from minipeft.tasks.probing import (
     train_probes,
 )
 from minipeft.training.logistic import GAP
-from tests.support.families import CLASSIFIERS, DECODERS, TAGGERS, batch, networks, nudged
+from tests.support.families import (
+    CLASSIFIERS,
+    DECODERS,
+    SEQ2SEQ,
+    TAGGERS,
+    batch,
+    nudged,
+    one_stack,
+)
 
 MODEL, S, D, C = DECODERS["gpt2"], 3, 8, 3
 TOKENS = TAGGERS | {"tags of a decoder": nudged(mp.TokenClassifier(DECODERS["rotary"], C))}
@@ -40,7 +48,7 @@ def blobs(seed, N, knows=(True, True, True)):
 # -- states ---------------------------------------------------------------------------
 
 
-@networks
+@one_stack
 def test_every_layer_is_a_loop_over_the_blocks(model):
     (ids, _, mask), blocks = batch(model, 5), model.blocks
     token_types = ids % 2 if model.config.token_types else None
@@ -56,13 +64,19 @@ def test_every_layer_is_a_loop_over_the_blocks(model):
     assert len(states) == model.config.layers + 1 and not np.array_equal(*states[-2:])
 
 
-@networks
+@one_stack
 def test_states_of_a_text_do_not_depend_on_its_padding(model):
     ids, _, mask = batch(model, 5)
     states = every_layer(model, ids, mask=mask)
     for i, real in enumerate(mask):
         alone = every_layer(model, ids[i : i + 1, real])[:, 0]
         assert np.abs(states[:, i, real] - alone).max() <= 1e-12
+
+
+def test_an_encoder_decoder_is_refused():
+    model = SEQ2SEQ["t5"]
+    with pytest.raises(ValueError, match="use a model of one stack"):
+        every_layer(model, batch(model, 5)[0])
 
 
 def test_only_real_tokens_are_pooled():
