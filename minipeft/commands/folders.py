@@ -1,5 +1,6 @@
 """Folders of models and of adaptations, and the network that an adaptation was made for."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -36,20 +37,21 @@ def holds_adaptation(folder: Path) -> bool:
 def base_of(model: str | None, *adaptations: Path | None) -> str | Path | None:
     """Return the base model of adaptations for `hf.load`: `model`, if it is not None.
 
-    Otherwise it is the folder that the adaptations name, or None, the built-in decoder.
+    Otherwise it is the folder that the adaptations name, or the built-in model that they were made
+    for; None is the built-in decoder.
     """
     if model is not None:
         return model
     named = [named_base(folder) for folder in adaptations if folder]
-    bases = {path and path.resolve(): path for path in named}
+    bases = {base.resolve() if isinstance(base, Path) else base: base for base in named}
     if len(bases) > 1:
-        listed = ", ".join(sorted(str(path or "decoder") for path in bases.values()))
+        listed = ", ".join(sorted(str(base or "decoder") for base in bases.values()))
         raise ValueError(f"the adaptations have different base models, {listed}: give --model")
     return next(iter(bases.values()), None)
 
 
-def named_base(folder: Path) -> Path | None:
-    """Return the folder that an adaptation names as its base model, or None if it names none."""
+def named_base(folder: Path) -> str | Path | None:
+    """Return the folder that an adaptation names as its base model, or `built_in_base`."""
     settings = read_json(folder / CONFIG)
     name = settings.field("base_model_name_or_path", "", str)
     if name and not os.path.isdir(name):
@@ -57,7 +59,21 @@ def named_base(folder: Path) -> Path | None:
             f"{settings.path} names the base model {name!r:.200}, and there is no such folder: "
             f"give the folder of that model, --model FOLDER{hub_hint(Path(name))}"
         )
-    return Path(name) if name else None
+    return Path(name) if name else built_in_base(folder)
+
+
+def built_in_base(folder: Path) -> str | None:
+    """Return the name of a built-in model of the sizes that an adaptation was made for.
+
+    None: the decoder, which is also for an adaptation that does not say, and for other sizes.
+    """
+    _, metadata = read_shapes(folder / TENSORS)
+    made_for = parse_json(metadata.get("base", "{}"), folder / TENSORS)
+    for name in ("encoder", "seq2seq"):
+        sizes = json.loads(json.dumps(vars(hf.load_outline(name).config)))
+        if made_for.items() >= sizes.items():
+            return name
+    return None
 
 
 def network_for(folder: Path, model: Transformer) -> Transformer:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.commands.folders import base_of
 from tests.support.folder_edits import ADAPTER, set_fields
 
 
@@ -45,6 +46,17 @@ def test_an_adaptation_names_the_folder_of_its_base(folder, run):
         == 0
     )
     assert read_name(folder / "t") == "base"
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder", "seq2seq"])
+def test_the_built_in_base_of_an_adaptation_is_known_by_its_sizes(tmp_path, name):
+    model = mp.load(name)
+    mp.save(mp.LoRA(2).attach(model, np.random.default_rng(0)), tmp_path / "a")
+    assert base_of(None, tmp_path / "a") == (None if name == "decoder" else name)
+    assert base_of("decoder", tmp_path / "a") == "decoder"  # --model
+    other = mp.Decoder(mp.Config(99, 8, layers=1, heads=2, length=9), np.random.default_rng(0))
+    mp.save(mp.LoRA(2).attach(other, np.random.default_rng(0)), tmp_path / "b")
+    assert base_of(None, tmp_path / "b") is None
 
 
 def test_every_command_takes_the_base_that_an_adaptation_names(folder, examples, run, json_of):
