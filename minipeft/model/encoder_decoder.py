@@ -103,7 +103,7 @@ class EncoderDecoder(LanguageModel):
                 f"{inputs.ids.shape}, {decoder_inputs.ids.shape}"
             )
         if cache.source is None:
-            cache.source = self.encode(inputs, nn.replace(cache, kv={}, keep=False))
+            cache.source = self.encode(inputs, nn.replace(cache, keep=False))
         forward = Forward(cache, self.decoder, decoder_inputs.real, positions=positions)
         return self.decoder.compute(decoder_inputs, forward), forward
 

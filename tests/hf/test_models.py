@@ -38,6 +38,11 @@ def test_an_encoder_decoder_is_loaded_as_it_was(tmp_path, config):
     loaded = load(tmp_path / "m")
     assert loaded.config == config and type(loaded) is EncoderDecoder
     assert_same(loaded, model)
+    names = {name for name in load_file(tmp_path / "m/model.safetensors") if "wi" in name}
+    ups = {families.T5: ("wi",), families.T5_GATED: ("wi_0", "wi_1")}.get(config, ())
+    places = [f"encoder.block.{n}.layer.1" for n in range(2)]
+    places += [f"decoder.block.{n}.layer.2" for n in range(3)]
+    assert names == {f"{place}.DenseReluDense.{up}.weight" for place in places for up in ups}
 
 
 def test_the_copies_of_an_embedding_in_old_files_must_agree(tmp_path):

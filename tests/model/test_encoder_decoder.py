@@ -57,14 +57,18 @@ def test_writing_in_parts_and_by_beams_is_writing_at_once(model):
     mix = mixture(model)
     ids, _, mask = batch(model, len(METHODS), mix)
     whole = model(ids, mix, decoder_ids=WRITTEN, mask=mask).data
-    cache, beams = Cache(mix), np.arange(len(METHODS))
+    cache, beams, source = Cache(mix), np.arange(len(METHODS)), None
     for start, stop in ((0, 2), (2, 3), (3, 5)):
         read = ids[beams] if start == 0 else np.zeros((len(beams), 1), int)
         own = mask[beams] if start == 0 else None
         z = model(read, decoder_ids=WRITTEN[beams, start:stop], mask=own, cache=cache).data
         assert np.abs(z - whole[beams, start:stop]).max() <= 1e-12
+        assert source is None or source is cache.source  # the encoder runs once
+        source = cache.source
         order = np.random.default_rng(start).integers(0, len(beams), len(METHODS))
         cache, beams = cache.of(order), beams[order]
+        assert np.array_equal(cache.source.rows[0].data, source.rows[0].data[order])
+        source = cache.source
 
 
 @MODELS
@@ -112,6 +116,20 @@ def test_a_bias_that_all_rows_share_is_that_of_each_row():
     gap = np.array([[1, 0, 1, 1, 1, 1]] * 3, bool)
     bias = T5.encoder.positions.bias(gap, Forward(Cache(), T5.encoder, gap)).data
     assert bias.shape[0] == 3 and (bias[..., 0, 2] == one[..., 0, 1]).all()
+
+
+def test_the_stacks_share_one_embedding():
+    for model in (T5, BART):
+        assert model.encoder.tokens.W is model.decoder.tokens.W is model.head.W
+        assert model.encoder.tokens is not model.decoder.tokens
+        new = seq2seq(model.config)
+        assert new.encoder.tokens.W is new.decoder.tokens.W is new.head.W
+
+
+def test_the_decoder_sees_the_prompt_of_the_encoder():
+    cache = Cache(PromptTuning(3).attach(T5, RNG))
+    T5([[1, 2]], decoder_ids=[[0]], cache=cache)
+    assert cache.source.real.shape == (1, 5) and cache.source.rows[0].shape == (1, 5, 8)
 
 
 def test_buckets_of_the_paper():
