@@ -19,16 +19,18 @@ from .evaluation import LABELS, read_labels
 from .folders import network_for
 
 
-def read_splits(files: dict, columns: Sequence, rng, shares: dict) -> dict[str, list]:
+def read_splits(
+    files: dict, columns: Sequence, rng, shares: dict, read=read_examples, stratified: bool = True
+) -> dict[str, list]:
     """Return {"train": examples, "dev": …} of {split: file or None}.
 
     columns: those of the texts, and that of the labels.  shares: {split: share}, of the training
-    examples, for a split without a file.
+    examples, for a split without a file.  read: returns the examples of a file, as read_examples.
     """
-    splits = {name: read_examples(path, *columns) for name, path in files.items() if path}
+    splits = {name: read(path, *columns) for name, path in files.items() if path}
     if shares := {name: share for name, share in shares.items() if name not in splits}:
         try:
-            splits |= split(splits["train"], rng, **shares)
+            splits |= split(splits["train"], rng, stratified, **shares)
         except DataError as error:
             raise DataError(f"{files['train']}: {error}") from None
     return splits

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..data.files import DataError, read_examples
-from ..data.splits import split
+from ..data.files import read_examples
 from ..tasks.text_to_text import TextToText, WriteLabel, joined
+from .classifiers import read_splits
 
 
 def text_task(
@@ -12,16 +12,10 @@ def text_task(
 ) -> TextToText:
     """Return the task of writing the texts in the column of labels for those of the other columns.
 
-    files, shares: see `classifiers.read_splits`.  If all these texts occur in training, they are
+    files, shares: see `read_splits`.  If all these texts occur in training, they are
     names of classes, and the metric is accuracy; else it is BLEU.
     """
-    splits = {split: read_texts(path, *columns) for split, path in files.items() if path}
-    if shares := {name: share for name, share in shares.items() if name not in splits}:
-        try:
-            parts = split([(example, None) for example in splits["train"]], rng, **shares)
-        except DataError as error:
-            raise DataError(f"{files['train']}: {error}") from None
-        splits |= {name: [example for example, _ in part] for name, part in parts.items()}
+    splits = read_splits(files, columns, rng, shares, read_texts, stratified=False)
     written = {split: {text for _, (text,) in part} for split, part in splits.items()}
     has_names = all(texts <= written.get("train", set()) for texts in written.values())
     return (WriteLabel if has_names else TextToText)(name, splits, base, tokenizer)

@@ -37,18 +37,19 @@ def generate_splits(
     }
 
 
-def split(examples: list, rng, **shares: float) -> dict[str, list]:
+def split(examples: list, rng, stratified: bool = True, **shares: float) -> dict[str, list]:
     """Return "train" and other splits of examples, shuffled: split(examples, rng, dev=0.1).
 
     shares: of each split, the part of the examples of each label, rounded up.  Of each label an
     example stays in "train", the only one if there is no other.
+    stratified: whether examples are (text, label); if not, all count as of one label.
     Raises DataError for fewer than 20 examples, and if a split would be empty.
     """
     if len(examples) < 20:
         raise DataError(f"{count(len(examples), 'example')}, too few: give at least 20")
     by_label, splits = defaultdict(list), {name: [] for name in ("train", *shares)}
     for i in rng.permutation(len(examples)):
-        by_label[examples[i][1]].append(examples[i])
+        by_label[examples[i][1] if stratified else None].append(examples[i])
     for group in by_label.values():
         rest, total = group, len(group)
         for name, share in sorted(shares.items(), key=lambda item: -item[1]):
