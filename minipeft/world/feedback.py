@@ -1,0 +1,195 @@
+"""Data of human feedback without humans: prompts, demonstrations, and a labeller with a hidden rule.
+
+A prompt is a record of facts, which the answer shall describe (closed domain: whatever else it says
+is fabricated), or the beginning of an opinion, which the answer shall continue.  Half of both begin
+with "Be polite."  The `Labeller` ranks answers as those of InstructGPT do (Ouyang et al. 2022,
+§3.5); what it likes is written in its docstring, and no model sees it.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data.splits import generate_splits
+from .language import MEN, WOMEN, Scene, common_rules, people, pick, rules_by_domain
+from .table import NUMBERS, all_categories, categories, describe, draw_record, to_text
+
+POLITE = "Be polite. "
+BEGINNINGS = "{who} {tried} {name} {time}.", "{time} {who} {tried} {name}."
+OPINIONS = (
+    "{wins} and {agrees}. {ending}.",
+    "{wins} and {agrees}. {I} was {feeling} and {deed}.",
+    "{loses}, but {wins}, and that mattered more to {me}. {ending}.",
+    "it was {the_winner} that {I} remembered, not {the_loser}. {ending}.",
+)
+RUDE = frozenset(
+    "annoyed bland bored burnt cheap clumsy crude cross dirty disliked dreary dull dusty endless "
+    "foolish gruff joyless lazy mean muddled quarrelled rude shallow shrill silly sour stained "
+    "stale tired tiring torn wasted weak wooden yawned".split()
+)
+UNITS = {"seats": "guests", "rooms": "rooms"}  # of the fields whose value is a bare number
+MAX_WORDS = 40
+
+
+class Prompt(NamedTuple):
+    """What a model reads, the record in it if there is one, and whether it asks for politeness."""
+
+    text: str
+    record: dict | None
+    polite: bool
+
+
+def draw_prompt(rng, closed: bool, polite: bool) -> Prompt:
+    """Return a random prompt: a record (closed domain) or the beginning of an opinion."""
+    if closed:
+        record = draw_record(rng, categories(ood=False))
+        return Prompt(POLITE * polite + to_text(record), record, polite)
+    rules, person = pick(rng, rules_by_domain()), pick(rng, pick(rng, people()))
+    scene = Scene(rng, rules, True, person | {"first": pick(rng, rules["first"])})
+    text = pick(rng, BEGINNINGS).format_map(scene)
+    return Prompt(f"{POLITE * polite}{text[0].upper()}{text[1:]}", None, polite)
+
+
+def splits(
+    seed: int = 0, train: int = 1000, dev: int = 100, test: int = 200
+) -> dict[str, list[Prompt]]:
+    """Return {"train": prompts, "dev": …, "test": …}, a quarter of each kind.
+
+    No record and no beginning is in two prompts, with "Be polite." or without.
+    """
+
+    def example(rng, i, ood):
+        prompt = draw_prompt(rng, closed=i % 2 == 0, polite=i // 2 % 2 == 1)
+        return prompt.text.removeprefix(POLITE), prompt
+
+    examples = generate_splits(example, seed, train, dev, test)
+    return {split: [prompt for _, prompt in examples[split]] for split in ("train", "dev", "test")}
+
+
+def rules_of(prompt: Prompt) -> dict:
+    """Return the rules of the domain of an opinion."""
+    return next(rules for rules in rules_by_domain() if f" {rules['tried'][0]} " in prompt.text)
+
+
+def demonstration(rng, prompt: Prompt) -> str:
+    """Return a good writer's answer: one or two sentences after a space, polite if asked for."""
+    if prompt.record:
+        return f" {describe(rng, prompt.record)}"
+    person = next(p for group in people() for p in group if p["person"] in prompt.text)
+    while True:
+        scene = Scene(rng, rules_of(prompt), pick(rng, (False, True)), dict(person))
+        scene.rules = scene.rules | {"answer": OPINIONS}
+        answer = f" {scene.text('answer')}"
+        if not (prompt.polite and rude_words(answer)):
+            return answer
+
+
+def few_shot(rng, prompt: Prompt, k: int) -> str:
+    """Return k prompts of the same kind with their demonstrations, and then the prompt."""
+    shots = [draw_prompt(rng, prompt.record is not None, prompt.polite) for _ in range(k)]
+    texts = [shot.text + demonstration(rng, shot) for shot in shots]
+    return " ".join([*texts, prompt.text])
+
+
+@cache
+def fact_pattern() -> re.Pattern:
+    """Return the pattern of a fact: a value of a field, a number of something, or a name."""
+    values = {
+        with_unit(field, value.format(number=number))
+        for category in all_categories()
+        for field in ("kind", *category.phrases)
+        for value in category.values[field]
+        for number in NUMBERS
+    }
+    longest_first = "|".join(sorted(values, key=len, reverse=True))
+    numbers = "|".join({*NUMBERS, *common_rules()["n"]})
+    proper, people = r"[A-Z]\w+(?: [A-Z]\w+)*", "|".join(WOMEN + MEN)
+    names = rf"[Tt]he {proper}|(?<=[a-z,] ){proper}|{people}"
+    return re.compile(rf"\b(?:{longest_first}|(?:{numbers}) [a-z]+|{names})\b")
+
+
+def with_unit(field: str, value: str) -> str:
+    """Return a value as descriptions have it: "thirty guests" if the field `seats` is "thirty"."""
+    return f"{value} {UNITS[field]}" if field in UNITS else value
+
+
+def facts_said(text: str) -> list[str]:
+    """Return the distinct facts that a text says: ["the old spoon", "bistro", "thirty guests"]."""
+    return [*dict.fromkeys(fact.lower() for fact in fact_pattern().findall(text))]
+
+
+def facts(record: dict) -> list[str]:
+    """Return the facts of a record, written as `facts_said` does."""
+    return [with_unit(field, value).lower() for field, value in record.items()]
+
+
+def fabricated(record: dict, answer: str) -> list[str]:
+    """Return the facts that the answer says and the record lacks."""
+    known = facts(record)
+    return [fact for fact in facts_said(answer) if fact not in known]
+
+
+def rude_words(text: str) -> list[str]:
+    """Return the rude words of a text, denied ("not at all dull") or not."""
+    return [word for word in re.findall("[a-z]+", text.lower()) if word in RUDE]
+
+
+def content(prompt: Prompt, answer: str) -> float:
+    """Return how much of what it shall say an answer says, in [0, 1].
+
+    Of a record: the share of its facts.  Of an opinion: half for each part of the thing, up to two.
+    """
+    if prompt.record:
+        said, wanted = facts_said(answer), facts(prompt.record)
+        return sum(fact in said for fact in wanted) / len(wanted)
+    parts = [aspect.noun for aspect in rules_of(prompt)["aspects"]]
+    return min(1.0, sum(bool(re.search(rf"\b{part}\b", answer)) for part in parts) / 2)
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A labeller with a hidden rule, whose rankings have errors.
+
+    The reward of an answer, in [-2.5, 1], is the sum of
+
+    | the answer                                                    | points                      |
+    |---------------------------------------------------------------|-----------------------------|
+    | says all facts of the record, or names two parts of the thing | 1, a share of it for fewer  |
+    | says facts that the record lacks                              | -0.5 each, -1 for more      |
+    | has a rude word                                               | -0.25, -1 if "Be polite."   |
+    | does not end with a full stop, or is longer than 40 words     | -0.5                        |
+
+    noise: the probability, at most 0.5, that two answers next to each other in the order of their
+    rewards are ranked the wrong way round; answers that are further apart are confused less often.
+    """
+
+    noise: float = 0.1
+
+    def __post_init__(self):
+        if not 0 <= self.noise <= 0.5:
+            raise ValueError(f"noise={self.noise} must be between 0 (no errors) and 0.5 (guesses)")
+
+    def reward(self, prompt: Prompt, answer: str) -> float:
+        """Return the reward of an answer, given without the token that ends it."""
+        lacks = fabricated(prompt.record, answer) if prompt.record else []
+        rude = (1 if prompt.polite else 0.25) * bool(rude_words(answer))
+        unfinished = not answer.endswith(".") or len(answer.split()) > MAX_WORDS
+        points = content(prompt, answer) - min(1, len(lacks) / 2) - rude - unfinished / 2
+        return round(points, 6)  # equal sums are equal numbers
+
+    def rank(self, prompt: Prompt, answers: list[str], rng: np.random.Generator) -> list[int]:
+        """Return the rank of each answer: higher is better, and equal rewards are ties.
+
+        The ranking of n different rewards is drawn from the Mallows model, in which each pair that
+        is the wrong way round makes it φ = noise / (1 - noise) times as likely: beginning with the
+        worst, each is inserted d places too low with a probability proportional to φ^d.
+        """
+        rewards, order = [self.reward(prompt, answer) for answer in answers], []
+        for reward in sorted(set(rewards)):
+            likely = (self.noise / (1 - self.noise)) ** np.arange(len(order) + 1)
+            d = rng.choice(len(likely), p=likely / likely.sum())
+            order.insert(len(order) - d, reward)
+        return [order.index(reward) for reward in rewards]
