@@ -1,9 +1,11 @@
-"""Data of human feedback without humans: prompts, demonstrations, and a labeller with a hidden rule.
+"""Data of human feedback without humans: prompts, demonstrations, and a labeller's hidden rule.
 
-A prompt is a record of facts, which the answer shall describe (closed domain: whatever else it says
+A prompt is a record of facts, which the answer shall describe (closed domain: any other fact in it
 is fabricated), or the beginning of an opinion, which the answer shall continue.  Half of both begin
-with "Be polite."  The `Labeller` ranks answers as those of InstructGPT do (Ouyang et al. 2022,
-§3.5); what it likes is written in its docstring, and no model sees it.
+with "Be polite."  The `Labeller` ranks answers, as people did for InstructGPT (Ouyang et al. 2022,
+§3.5), by a rule that no model sees.
+
+The records have no name, place or price, which the base can neither copy nor leave out.
 """
 
 import re
@@ -14,10 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.splits import generate_splits
-from .language import MEN, WOMEN, Scene, common_rules, people, pick, rules_by_domain
-from .table import NUMBERS, all_categories, categories, describe, draw_record, to_text
+from .domains import an
+from .language import MEN, WOMEN, Scene, common_rules, people, pick, rules_by_domain, shuffled
+from .table import NUMBERS, all_categories, categories, category_by_kind, join, to_text
+from .vocabulary import END
 
 POLITE = "Be polite. "
+FIELDS = "serves", "sells", "offers", "plays", "colour", "rating", "near"  # of a record, and kind
 BEGINNINGS = "{who} {tried} {name} {time}.", "{time} {who} {tried} {name}."
 OPINIONS = (
     "{wins} and {agrees}. {ending}.",
@@ -26,12 +31,12 @@ OPINIONS = (
     "it was {the_winner} that {I} remembered, not {the_loser}. {ending}.",
 )
 RUDE = frozenset(
-    "annoyed bland bored burnt cheap clumsy crude cross dirty disliked dreary dull dusty endless "
-    "foolish gruff joyless lazy mean muddled quarrelled rude shallow shrill silly sour stained "
-    "stale tired tiring torn wasted weak wooden yawned".split()
+    "annoyed bland bored burnt cheap clumsy crude cross dirty disliked dreary dull dusty foolish "
+    "gruff joyless lazy mean muddled quarrelled rude shallow shrill silly sour stale tired wasted "
+    "yawned".split()
 )
 UNITS = {"seats": "guests", "rooms": "rooms"}  # of the fields whose value is a bare number
-MAX_WORDS = 40
+MAX_WORDS = 30
 
 
 class Prompt(NamedTuple):
@@ -42,10 +47,27 @@ class Prompt(NamedTuple):
     polite: bool
 
 
+def draw_record(rng) -> dict:
+    """Return a record: a kind, and one or two other fields."""
+    category = pick(rng, categories(ood=False))
+    fields = shuffled(rng, [field for field in FIELDS if field in category.phrases])
+    return {
+        field: pick(rng, category.values[field]) for field in ("kind", *fields[: pick(rng, (1, 2))])
+    }
+
+
+def describe(rng, record: dict) -> str:
+    """Return a random description: "It offers soft beds, is an inn and is rated fair"."""
+    (_, kind), *others = record.items()
+    phrases = category_by_kind()[kind].phrases
+    parts = [pick(rng, phrases[field]).format(value) for field, value in others]
+    return f"It {join(shuffled(rng, [f'is {an(kind)}', *parts]))}."
+
+
 def draw_prompt(rng, closed: bool, polite: bool) -> Prompt:
     """Return a random prompt: a record (closed domain) or the beginning of an opinion."""
     if closed:
-        record = draw_record(rng, categories(ood=False))
+        record = draw_record(rng)
         return Prompt(POLITE * polite + to_text(record), record, polite)
     rules, person = pick(rng, rules_by_domain()), pick(rng, pick(rng, people()))
     scene = Scene(rng, rules, True, person | {"first": pick(rng, rules["first"])})
@@ -58,12 +80,14 @@ def splits(
 ) -> dict[str, list[Prompt]]:
     """Return {"train": prompts, "dev": …, "test": …}, a quarter of each kind.
 
-    No record and no beginning is in two prompts, with "Be polite." or without.
+    No two prompts have the same facts or the same beginning, with "Be polite." or without.
     """
 
     def example(rng, i, ood):
         prompt = draw_prompt(rng, closed=i % 2 == 0, polite=i // 2 % 2 == 1)
-        return prompt.text.removeprefix(POLITE), prompt
+        return frozenset(
+            (prompt.record or {prompt.text.removeprefix(POLITE): None}).items()
+        ), prompt
 
     examples = generate_splits(example, seed, train, dev, test)
     return {split: [prompt for _, prompt in examples[split]] for split in ("train", "dev", "test")}
@@ -88,10 +112,13 @@ def demonstration(rng, prompt: Prompt) -> str:
 
 
 def few_shot(rng, prompt: Prompt, k: int) -> str:
-    """Return k prompts of the same kind with their demonstrations, and then the prompt."""
+    """Return k prompts of the same kind, each with a demonstration and END, and then the prompt.
+
+    With k = 3 the built-in base has room for at least 64 new tokens.
+    """
     shots = [draw_prompt(rng, prompt.record is not None, prompt.polite) for _ in range(k)]
     texts = [shot.text + demonstration(rng, shot) for shot in shots]
-    return " ".join([*texts, prompt.text])
+    return END.join([*texts, prompt.text])
 
 
 @cache
@@ -160,7 +187,7 @@ class Labeller:
     | says all facts of the record, or names two parts of the thing | 1, a share of it for fewer  |
     | says facts that the record lacks                              | -0.5 each, -1 for more      |
     | has a rude word                                               | -0.25, -1 if "Be polite."   |
-    | does not end with a full stop, or is longer than 40 words     | -0.5                        |
+    | does not end with a full stop, or is longer than 30 words     | -0.5                        |
 
     noise: the probability, at most 0.5, that two answers next to each other in the order of their
     rewards are ranked the wrong way round; answers that are further apart are confused less often.
