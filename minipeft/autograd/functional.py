@@ -249,6 +249,24 @@ def cross_entropy(z, target, count):
 
     z (..., V): logits.  target (...): classes, as an array on the host; negative: no label.
     """
+    _, log_p, dz = labelled(z, target)
+    return np.asarray(-log_p.sum() / count, z.dtype, like=z), lambda g: dz(-g / count)
+
+
+@op
+def log_probability(z, target):
+    """Return log softmax(z)[target], of the shape of target, and 0 where target is negative."""
+    rows, log_p, dz = labelled(z, target)
+    y = zeros(target.size, like=z)
+    y[rows] = log_p
+    return y.reshape(target.shape), lambda g: dz(g.reshape(-1)[rows][:, None])
+
+
+def labelled(z, target):
+    """Return the N rows of z (..., V) with a target, log softmax(z)[target] there, and its vjp.
+
+    The vjp takes g, (N, 1) or one number, and returns g (1[target] - softmax(z)).
+    """
     rows = np.flatnonzero(target >= 0)
     rows, y = (np.asarray(i, like=z) for i in (rows, target.reshape(-1)[rows]))
     z_real = flat(z)[rows]  # (N, V)
@@ -258,12 +276,26 @@ def cross_entropy(z, target, count):
     at, shape = (np.arange(len(y), like=z), y), z.shape
 
     def dz(g):
-        """Return g (softmax(z) - 1[target]) / count, and 0 where there is no label."""
         p = e / total
         p[at] -= 1
-        p *= g / count
+        p *= -g
         d = zeros(shape, like=p)
         flat(d)[rows] = p
         return d
 
-    return np.asarray((np.log(total[:, 0]) - z_real[at]).sum() / count, z.dtype, like=z), dz
+    return rows, z_real[at] - np.log(total[:, 0]), dz
+
+
+# -- elementwise, of losses -----------------------------------------------------
+
+
+@op
+def clip(x, low, high):
+    """Return x limited to [low, high]; outside, the gradient is 0."""
+    return np.clip(x, low, high), lambda g: g * ((low <= x) & (x <= high))
+
+
+@op
+def log_sigmoid(x):
+    """Return log σ(x) = -log(1 + exp(-x)); it is finite wherever x is."""
+    return np.minimum(x, 0) - np.log1p(np.exp(-abs(x))), lambda g: g * sigmoid(-x)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from minipeft.autograd import functional, ops
 from minipeft.methods import lstm
+from tests.support import formulas
 
 
 @dataclass
@@ -31,102 +32,6 @@ class Row:
     analytic: bool = True
 
 
-# -- formulas that take more than a line ---------------------------------------
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
-
-def exact_gelu(x):
-    return np.reshape([t / 2 * (1 + math.erf(t / 2**0.5)) for t in x.ravel()], x.shape)
-
-
-def layer_norm(x, g, b, eps):
-    return g * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) + b
-
-
-def rms_norm(x, g, eps):
-    return g * x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
-
-
-def attention(q, k, v, bias=0.0, *, masked=False, scale):
-    """One head and one query at a time; one that may see nothing sees everything alike."""
-    y = np.zeros((*q.shape[:-1], v.shape[-1]))
-    bias, masked = (np.broadcast_to(x, (*q.shape[:-1], k.shape[-2])) for x in (bias, masked))
-    for at in np.ndindex(q.shape[:-1]):
-        b, group, _, _ = at
-        w = [
-            0.0 if h else math.exp(scale * (q[at] @ key) + c)
-            for key, c, h in zip(k[b, group, 0], bias[at], masked[at])
-        ]
-        w = w if any(w) else [1.0] * len(w)
-        y[at] = sum(a * value for a, value in zip(w, v[b, group, 0])) / sum(w)
-    return y
-
-
-def memory_cell(x, W, U, b):
-    """One unit and one step at a time, of one user or of each."""
-    if x.ndim == 3:
-        return np.reshape([memory_cell(*user) for user in zip(x, W, U, b)], (*x.shape[:2], -1))
-    σ, n = lambda t: 1 / (1 + np.exp(-t)), len(U)
-    h, c, y = np.zeros(n), np.zeros(n), []
-    for x_t in x:
-        i, f, g, o = np.split(x_t @ W + h @ U + b[0], 4)
-        c = σ(f) * c + σ(i) * np.tanh(g)
-        h = σ(o) * np.tanh(c)
-        y.append(h)
-    return np.array(y)
-
-
-def lookup(W, ids):
-    tables = [W] * len(ids) if W.ndim == 2 else W
-    rows = [[table[i] for i in text] for table, text in zip(tables, ids)]
-    return np.reshape(rows, (*ids.shape, W.shape[-1]))
-
-
-def picked(x, at):
-    places = np.arange(x.size).reshape(x.shape)[at]
-    return np.reshape([x[np.unravel_index(i, x.shape)] for i in places.ravel()], places.shape)
-
-
-def rows_of(x, rows):
-    return np.reshape([x[row] for row in rows], (len(rows), *x.shape[1:]))
-
-
-def split_heads(x, K, d):
-    B, T, D = x.shape
-    y = np.zeros((B, K, D // (K * d), T, d))
-    for b, k, g, t, i in np.ndindex(y.shape):
-        y[b, k, g, t, i] = x[b, t, (k * y.shape[2] + g) * d + i]
-    return y
-
-
-def join_heads(x):
-    B, K, G, T, d = x.shape
-    y = np.zeros((B, T, K * G * d))
-    for b, k, g, t, i in np.ndindex(x.shape):
-        y[b, t, (k * G + g) * d + i] = x[b, k, g, t, i]
-    return y
-
-
-def rotate(x, c, s):
-    """The pair (a, b) is the number a + ib: turned, it is (a + ib) exp(i angle)."""
-    y, d = np.zeros(x.shape), 2 * c.shape[-1]
-    for b, t in np.ndindex(x.shape[:2]):
-        for head in range(0, x.shape[2], d):
-            for i in range(d // 2):
-                j, k = head + i, head + i + d // 2
-                z = complex(x[b, t, j], x[b, t, k]) * complex(c[b, t, 0, i], s[b, t, 0, i])
-                y[b, t, j], y[b, t, k] = z.real, z.imag
-    return y
-
-
-def cross_entropy(z, target, count):
-    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-    return -sum(np.log(p[at][y]) for at, y in np.ndenumerate(target) if y >= 0) / count
-
-
 # -- inputs that an operation needs, beside its arguments -----------------------
 
 
@@ -136,9 +41,9 @@ def attention_masks(n, rng):
     return {"masked": rng.random(shape) < rng.choice([0.3, 1.0], p=[0.9, 0.1]), "scale": 0.7}
 
 
-def targets(n, rng):
+def classes(n, rng):
     y = rng.integers(n.V, size=(n.B, n.T))
-    return {"target": np.where(rng.random(y.shape) < 0.3, -100, y), "count": np.int64(3)}
+    return {"target": np.where(rng.random(y.shape) < 0.3, -100, y)}
 
 
 def indices(n, rng):
@@ -208,8 +113,8 @@ TABLE = [
     Row(ops.sqrt, "B,T,D", lambda x: x**0.5, domain=positive),
     Row(ops.tanh, "B,T,D", lambda x: np.sinh(x) / np.cosh(x)),
     Row(functional.relu, "B,T,D", lambda x: np.where(x > 0, x, 0), domain=apart, analytic=False),
-    Row(functional.gelu, "B,T,D", gelu),
-    Row(functional.exact_gelu, "B,T,D", exact_gelu, analytic=False),
+    Row(functional.gelu, "B,T,D", formulas.gelu),
+    Row(functional.exact_gelu, "B,T,D", formulas.exact_gelu, analytic=False),
     Row(functional.silu, "B,T,D", lambda x: x / (1 + np.exp(-x))),
     Row(
         ops.sum,
@@ -252,7 +157,7 @@ TABLE = [
         lambda n, r: {"axes": (2, 0, 1)},
     ),
     Row(ops.flip, "B,T,D | T,D", lambda x: np.flip(x, -2)),
-    Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", memory_cell),
+    Row(lstm.lstm, "S,I I,4H H,4H 1,4H | N,S,I N,I,4H N,H,4H N,1,4H", formulas.memory_cell),
     Row(
         ops.scatter,
         "1,N | B,1,N",
@@ -262,25 +167,27 @@ TABLE = [
     Row(
         functional.attention,
         "B,K,G,T,d B,K,1,S,d B,K,1,S,d | B,K,G,T,d B,K,1,S,d B,K,1,S,d B,1,1,1,S",
-        attention,
+        formulas.attention,
         attention_masks,
     ),
     Row(
         functional.attention,
         "B,K,G,T,d B,K,1,S,d B,K,1,S,d | B,K,G,T,d B,K,1,S,d B,K,1,S,d 1,K,G,T,S",
-        attention,
+        formulas.attention,
         lambda n, rng: {"scale": 0.7},
     ),
     Row(
         functional.layer_norm,
         "B,T,D D D | B,T,D B,1,D B,1,D",
-        layer_norm,
+        formulas.layer_norm,
         lambda n, r: {"eps": 0.1},
     ),
-    Row(functional.rms_norm, "B,T,D D | B,T,D B,1,D", rms_norm, lambda n, rng: {"eps": 0.1}),
-    Row(ops.index, "V,N,D", picked, indices),
-    Row(ops.lookup, "V,D | B,V,D", lookup, tokens),
-    Row(ops.take, "N,T,D", rows_of, lambda n, rng: {"rows": rng.integers(n.N, size=n.B)}),
+    Row(
+        functional.rms_norm, "B,T,D D | B,T,D B,1,D", formulas.rms_norm, lambda n, rng: {"eps": 0.1}
+    ),
+    Row(ops.index, "V,N,D", formulas.picked, indices),
+    Row(ops.lookup, "V,D | B,V,D", formulas.lookup, tokens),
+    Row(ops.take, "N,T,D", formulas.rows_of, lambda n, rng: {"rows": rng.integers(n.N, size=n.B)}),
     Row(ops.narrow, "B,S,D", lambda x, start, stop, axis: x[:, start:stop], span),
     Row(
         ops.narrow, "B,T,D", lambda x, start, stop: x[..., :1], lambda n, r: {"start": 0, "stop": 1}
@@ -310,15 +217,32 @@ TABLE = [
         lambda x, shape: x + np.zeros(shape),
         lambda n, rng: {"shape": (n.B, n.T, n.D)},
     ),
-    Row(functional.split_heads, "B,T,KGd", split_heads, lambda n, rng: {"K": n.K, "d": n.d}),
-    Row(functional.join_heads, "B,K,G,T,d", join_heads),
+    Row(
+        functional.split_heads, "B,T,KGd", formulas.split_heads, lambda n, rng: {"K": n.K, "d": n.d}
+    ),
+    Row(functional.join_heads, "B,K,G,T,d", formulas.join_heads),
     Row(
         functional.rotate,
         "B,T,H2d",
-        rotate,
+        formulas.rotate,
         lambda n, rng: dict(zip("cs", rng.standard_normal((2, n.B, n.T, 1, n.d), "f"))),
     ),
-    Row(functional.cross_entropy, "B,T,V", cross_entropy, targets),
+    Row(
+        functional.cross_entropy,
+        "B,T,V",
+        formulas.cross_entropy,
+        lambda n, r: classes(n, r) | {"count": 3},
+    ),
+    Row(functional.log_probability, "B,T,V", formulas.log_probability, classes),
+    Row(
+        functional.clip,
+        "B,T,D",
+        lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x)),
+        lambda n, rng: {"low": -0.5, "high": rng.integers(9, size=(n.B, n.T, n.D)) / 8},
+        lambda x: (np.rint(8 * x) + 0.5) / 8,
+        analytic=False,
+    ),
+    Row(functional.log_sigmoid, "B,T,D", lambda x: -np.log(1 + np.exp(-x)), analytic=False),
 ]
 
 

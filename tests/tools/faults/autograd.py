@@ -200,12 +200,21 @@ FAULTS = {
         "autograd/test_ops.py -k 'not rejects and (cross_entropy)'": [
             ("p[at] -= 1", "p[at] += 1"),
             ("p[at] -= 1", "pass"),
-            ("p *= g / count", "p *= g"),
+            ("lambda g: dz(-g / count)", "lambda g: dz(-g)"),
             ("np.flatnonzero(target >= 0)", "np.flatnonzero(target > 0)"),
             ("flat(d)[rows] = p", "flat(d)[rows[::-1]] = p"),
-            ("np.log(total[:, 0]) - z_real[at]", "np.log(total[:, 0]) + z_real[at]"),
+            ("z_real[at] - np.log(total[:, 0])", "z_real[at] + np.log(total[:, 0])"),
             (".sum() / count, z.dtype", ".mean(), z.dtype"),
             ("p = e / total", "p = e.copy()"),
+        ],
+        "autograd/test_ops.py -k 'not rejects and (log_probability)'": [
+            ("y[rows] = log_p", "y[rows[::-1]] = log_p"),
+            ("g.reshape(-1)[rows][:, None]", "g.sum()"),
+        ],
+        "autograd/test_ops.py -k 'not rejects and (clip or log_sigmoid)'": [
+            ("g * ((low <= x) & (x <= high))", "g"),
+            ("lambda g: g * sigmoid(-x)", "lambda g: g * sigmoid(x)"),
+            ("np.minimum(x, 0) - np.log1p", "np.minimum(x, 0) + np.log1p"),
         ],
     },
     "autograd/special.py": {
