@@ -292,7 +292,9 @@ def labelled(z, target):
 @op
 def clip(x, low, high):
     """Return x limited to [low, high]; outside, the gradient is 0."""
-    return np.clip(x, low, high), lambda g: g * ((low <= x) & (x <= high))
+    low, high = (np.asarray(bound, x.dtype, like=x) for bound in (low, high))
+    inside = (low <= x) & (x <= high)
+    return np.clip(x, low, high), lambda g: g * inside
 
 
 @op
