@@ -105,7 +105,7 @@ class Head(Module):
         targets = self.targets(labels, mask)
         return self.loss_at(x, targets, adaptation, mask=mask, rng=rng, count=count, **inputs)
 
-    def loss_at(self, x, targets, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
+    def loss_at(self, x, targets, /, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
         """Return the loss for what `targets` returned for the labels."""
         z = self(x, adaptation, mask=mask, rng=rng, **inputs)
         check_targets(targets, z.shape[:-1])
@@ -137,7 +137,7 @@ class TokenHead(Head):
 class SpanHead(TokenHead):
     """Head that returns logits (B, T, 2) for the first and the last token of an answer."""
 
-    def loss_at(self, x, targets, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
+    def loss_at(self, x, targets, /, adaptation=None, *, mask=None, rng=None, count=None, **inputs):
         """Return the mean of -log p(start | text) and -log p(end | text), without padding."""
         z = transpose(self(x, adaptation, mask=mask, rng=rng, **inputs))  # (B, 2, T)
         check_targets(targets, z.shape[:-1])

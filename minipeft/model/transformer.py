@@ -201,7 +201,16 @@ class LanguageModel(Transformer):
         )
 
     def loss_at(
-        self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
+        self,
+        ids,
+        targets,
+        /,
+        adaptation=None,
+        *,
+        mask=None,
+        token_types=None,
+        rng=None,
+        count=None,
     ) -> Tensor:
         """Return the loss for targets (B, T), which `targets` returned for the labels."""
         cache = Cache(adaptation, rng, keep=False)

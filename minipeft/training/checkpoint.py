@@ -104,7 +104,7 @@ def settings(trainer) -> dict:
         "micro_batches": int(trainer.micro_batches),
         "clip": float(trainer.clip),
         "betas": list(map(float, optimizer.betas)),
-        "eps": float(optimizer.eps),
+        "eps": f"{optimizer.eps}, eps_hat" if optimizer.eps_hat else float(optimizer.eps),
         "weight_decay": decays[0] if len({*decays}) == 1 else decays,
     }
 

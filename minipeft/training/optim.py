@@ -17,11 +17,20 @@ class AdamW:
 
     parameters: tensors.  lr, betas (β₁, β₂), eps (ε), weight_decay (λ): as in torch.optim.AdamW.
     no_decay: parameters with λ = 0, usually biases and the gains of norms.
+    eps_hat: m̂ (1-β₂ᵗ)^½ / (√v + ε) in place of m̂ / (√v̂ + ε): the ε̂ of Kingma & Ba 2015, §2, which
+    TensorFlow has, and with it OpenAI's code of human feedback.  It makes the first steps smaller.
     Raises TypeError for what is not tensors, ValueError for frozen ones and numbers out of range.
     """
 
     def __init__(
-        self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, no_decay=()
+        self,
+        parameters,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        no_decay=(),
+        eps_hat=False,
     ):
         self.parameters, self.lr, self.betas = check_parameters(parameters), lr, betas
         numbers = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
@@ -30,7 +39,7 @@ class AdamW:
                 raise ValueError(f"{name}={value!r} must be a number of at least 0")
         if len(betas) != 2 or not all(0 <= β < 1 for β in betas):
             raise ValueError(f"betas={betas!r} must be two numbers from 0 to below 1")
-        self.eps, self.t = eps, 0
+        self.eps, self.eps_hat, self.t = eps, eps_hat, 0
         exempt = {id(p) for p in no_decay}
         if exempt - {id(p) for p in self.parameters}:
             raise ValueError("no_decay has a tensor that is not one of the parameters: remove it")
@@ -59,7 +68,7 @@ class AdamW:
             d *= 1 - b2
             v += d
             np.sqrt(v, out=d)
-            d += self.eps * c2
+            d += self.eps * (1 if self.eps_hat else c2)
             np.divide(m, d, out=d)
             d *= lr * c2 / c1
             if λ:

@@ -1,6 +1,7 @@
 """Data parallelism on threads: the result does not depend on the number of threads, to the bit."""
 
 import ctypes
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -17,13 +18,13 @@ MOST = 8  # largest number of shards
 
 
 def shard_rows(shape, model_size: int, at_least: int = 1) -> list[np.ndarray]:
-    """Return the rows of each shard of a batch of `shape` (B, T, …): 1, 2, 4 or 8 shards.
+    """Return the rows of each shard of a batch of tokens of `shape` (B, …): 1, 2, 4 or 8 shards.
 
     The number depends on the shape and on model_size, the number of scalar parameters of the model,
     and not on the number of threads.  There are `at_least` shards if that is more, but at most B.
     """
-    B, T = shape[:2]
-    shards = min(MOST, B, B * T // TOKENS, int(B * T * model_size / WORK))
+    B, tokens = shape[0], math.prod(shape)
+    shards = min(MOST, B, tokens // TOKENS, int(tokens * model_size / WORK))
     shards = max(1 << max(0, shards.bit_length() - 1), min(B, at_least))
     return np.array_split(np.arange(B), shards)
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,20 +95,21 @@ class Trainer:
         """Take one optimizer step and return the loss before it.
 
         ids, labels, mask, token_types: as for `loss` of the model.  After it, `norm` is the norm of
-        the gradient before clipping.
-        Raises NonFinite, and changes nothing, if the loss or a gradient is not finite.
+        the gradient before clipping.  Raises NonFinite as `update` does.
         """
         ids, labels = np.asarray(ids), np.asarray(labels)
         options = {"mask": mask, "token_types": token_types}
         options = {name: np.asarray(x) for name, x in options.items() if x is not None}
-        if len(ids) != len(labels) or any(x.shape != ids.shape[:2] for x in options.values()):
+        shapes = ids.shape[:2], ids.shape  # of features, of ids
+        if len(ids) != len(labels) or any(x.shape not in shapes for x in options.values()):
             raise ValueError(
                 "ids, labels and mask differ in batch size or length: "
                 f"{ids.shape}, {labels.shape}, {np.shape(mask)}"
             )
         targets = self.model.targets(labels, mask)
         count = max(1, (targets >= 0).sum())
-        shards = shard_rows(ids.shape, self.model_size, self.micro_batches)
+        shape = ids.shape[:2] if mask is None else options["mask"].shape
+        shards = shard_rows(shape, self.model_size, self.micro_batches)
 
         def loss(rows, adaptation, s):
             rng = np.random.default_rng([self.seed, self.t, s])
@@ -117,15 +118,22 @@ class Trainer:
                 ids[rows], targets[rows], adaptation, rng=rng, count=count, **shard
             )
 
+        value = self.update(loss, shards)
+        batch = ids, labels, mask, token_types
+        self.batches_checksum = checkpoint.checksum(batch, self.batches_checksum)
+        return value
+
+    def update(self, loss: Callable, shards: Sequence) -> float:
+        """Take one step on the loss of `gradients`, Σ_s loss(shards[s], γ, s), and return it.
+
+        Raises NonFinite, and changes nothing, if the loss or a gradient is not finite.
+        """
         with self.pool.one_blas_thread():
             value, grads = gradients(loss, self.adaptation, shards, self.pool)
             value, self.norm = loss_and_norm(value, grads)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
         self.optimizer.step(clip_by_norm(grads, self.clip, self.norm), self.lr(self.t))
-        self.batches_checksum = checkpoint.checksum(
-            (ids, labels, mask, token_types), self.batches_checksum
-        )
         self.t += 1
         return value
 

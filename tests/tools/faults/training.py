@@ -36,7 +36,7 @@ FAULTS = {
             ("(1 - b2**self.t) ** 0.5", "1 - b2**self.t"),
             ("        self.t += 1\n", "        self.t = 1\n"),
             ("np.sqrt(v, out=d)", "np.copyto(d, v)"),
-            ("d += self.eps * c2", "d += self.eps"),
+            ("(1 if self.eps_hat else c2)", "(c2 if self.eps_hat else 1)"),
             ("d *= lr * c2 / c1", "d *= lr * c2"),
             ("p.data -= d", "p.data += d"),
             ("            p.grad = None\n", "            pass\n"),
@@ -66,7 +66,7 @@ FAULTS = {
             ("self.limit.restore_original_limits()", "pass"),
             ("min(size, -(-n // MOST))", "size"),
             ("for i in range(len(rows))]\n", "for i in order]\n"),
-            ("int(B * T * model_size / WORK)", "8"),
+            ("int(tokens * model_size / WORK)", "8"),
         ],
         "methods/test_merging.py -k 'as_many_rows and lora'": [
             ("    adaptation.check_batch(sum(map(len, shards)))\n", ""),
@@ -97,7 +97,7 @@ FAULTS = {
             ("count = max(1, (targets >= 0).sum())", "count = None"),
             ("shard = {name: x[rows] for name, x in options.items()}", "shard = {}"),
             ("if not np.isfinite(value + self.norm):", "if False:"),
-            ("any(x.shape != ids.shape[:2] for x in options.values())", "False"),
+            ("any(x.shape not in shapes for x in options.values())", "False"),
             ("if len(ids) != len(labels) or", "if"),
             ("        if micro_batches < 1:\n", "        if False:\n"),
             (
@@ -138,8 +138,8 @@ FAULTS = {
             ("(self.saved is None or self.saved[0] != folder):", "False:"),
             ("            if self.log_size is not None:\n", "            if False:\n"),
             (
-                "(ids, labels, mask, token_types), self.batches_checksum",
-                "(ids, labels, mask, token_types), 0",
+                "checksum(batch, self.batches_checksum)",
+                "checksum(batch, 0)",
             ),
             (
                 "self.saved, self.resumed = (Path(folder).resolve(), self.t), True",

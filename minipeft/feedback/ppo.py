@@ -1,0 +1,275 @@
+"""PPO: a policy learns from a score of whole answers.
+
+N answers   T tokens of a text   R tokens of an answer
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..autograd.backend import host
+from ..autograd.ops import narrow
+from ..storage.folders import replace_folder, write_atomically
+from ..storage.json import CheckpointError, parse_json, read_bytes
+from ..training import checkpoint
+from ..training.interrupt import interruptible
+from ..training.parallel import shard_rows
+from ..training.trainer import NonFinite, Trainer, progress_bar
+from .losses import policy_loss, value_loss
+from .ppo_config import PPOConfig
+from .ranking import ValueModel
+from .returns import BASELINES, KL_ESTIMATORS, adapt_beta, gae, token_rewards, whiten
+from .rollout import Answers, answer_log_p, compute, sample
+
+FILE = "ppo.json"
+
+
+class Rollout(NamedTuple):
+    """What is known of the sampled answers before the policy changes; all (N, R)."""
+
+    log_p: np.ndarray  # log π_old of each token
+    log_ref: np.ndarray  # log π_ref
+    V: np.ndarray  # values before each token; 0 without a value network
+    A: np.ndarray  # advantages
+    R: np.ndarray  # returns
+
+
+class PPO:
+    """Maximise E[score - β KL(π ‖ π_ref)] + γ_ptx E[log π(x)]        Ouyang et al. 2022, eq. 2
+
+    There is one frozen model: the policy π is model(ids, γ), the reference π_ref is model(ids), and
+    the value network is the same trunk with an adaptation and a head of its own.  The policy should
+    start as the identity, as LoRA does; a fine-tuned γ₀ is merged first.
+
+    The divergence is KL(π ‖ π_ref), over answers of the policy.  It keeps the policy from saying
+    what the reference would not, and lets it stop saying some of what the reference says.
+
+    policy: a Trainer of an adaptation of a Decoder.
+    score: f(ids, mask) returns the score (N,) of texts (N, T), prompts with their answers.
+    eos: ids of the tokens that end an answer.
+    value: a Trainer of an adaptation of a ValueModel, for baseline="value".
+    pretraining: f(rng) returns a batch (ids, labels) of general text, for ptx above 0.
+    """
+
+    def __init__(
+        self,
+        policy: Trainer,
+        score: Callable,
+        eos: Sequence[int],
+        *,
+        value: Trainer | None = None,
+        pretraining: Callable | None = None,
+        config: PPOConfig | None = None,
+    ):
+        c = self.config = config or PPOConfig()
+        if (c.baseline == "value") != (value is not None):
+            raise ValueError(
+                f"baseline={c.baseline!r} and value={value!r}: baseline='value' needs a value "
+                "network, and the others have none"
+            )
+        if value and not isinstance(value.model, ValueModel):
+            raise TypeError(f"value must train a ValueModel, not a {type(value.model).__name__}")
+        if c.ptx and not pretraining:
+            raise ValueError(f"ptx={c.ptx} needs pretraining, a function that returns a batch")
+        self.policy, self.value, self.score, self.eos = policy, value, score, [*eos]
+        self.pretraining, self.beta, self.t = pretraining, c.beta, 0
+        self.trainers = {"policy": policy} | ({"value": value} if value else {})
+
+    def step(self, prompts: Sequence[Sequence[int]]) -> dict:
+        """Sample answers to prompts, lists of ids, improve the policy, and return statistics.
+
+        They are means over the answers: score, kl and k3 (of an answer, by these estimators),
+        length, ended; beta; and means over the optimizer steps.
+        Raises NonFinite, and changes nothing, if a tensor is not finite.
+        """
+        c, rng = self.config, np.random.default_rng([self.config.seed, self.t])
+        with self.policy.pool.one_blas_thread():  # more are slower for one token of each text
+            answers = sample(
+                self.policy.model,
+                [prompt for prompt in prompts for _ in range(c.group)],
+                self.policy.adaptation,
+                eos=self.eos,
+                rng=rng,
+                max_new_tokens=c.max_new_tokens,
+                temperature=c.temperature,
+            )
+        score = np.asarray(self.score(answers.ids, answers.mask), float)
+        score = score - c.missing_eos_penalty * ~answers.ended
+        rollout = self.rollout(answers, score)
+        with self.unchanged_if_not_finite():
+            losses = self.improve(answers, rollout, rng)
+        log_ratio = rollout.log_ref - rollout.log_p
+        kl = {k: float(KL_ESTIMATORS[k](log_ratio).sum(1).mean()) for k in ("k1", "k3")}
+        length = float(answers.real.sum(1).mean())
+        stats = {"score": float(score.mean()), "kl": kl["k1"], "k3": kl["k3"], "beta": self.beta}
+        stats |= {"length": length, "ended": float(answers.ended.mean())} | losses
+        if c.kl_target:
+            self.beta = adapt_beta(self.beta, kl["k1"], len(score), c.kl_target, c.kl_horizon)
+        self.t += 1
+        return stats
+
+    def rollout(self, answers: Answers, score) -> Rollout:
+        """Return probabilities, values, advantages and returns of answers with a score (N,)."""
+        c, real = self.config, answers.real
+        log_p, log_ref = (
+            compute(lambda rows, γ=γ: self.log_p(answers, rows, γ), real)
+            for γ in (self.policy.adaptation, None)
+        )
+        V = np.zeros_like(log_p)
+        if self.value:
+            V = compute(lambda rows: self.values(answers, rows, self.value.adaptation), real)
+        self.check_finite(score=score, log_p=log_p, log_ref=log_ref, V=V)
+        r = token_rewards(score, KL_ESTIMATORS[c.kl](log_ref - log_p), real, self.beta)
+        if c.whiten_rewards:
+            r = whiten(r, real, shift_mean=False)
+        if self.value:
+            A = gae(r, V, real, c.gamma, c.lam)
+            return Rollout(log_p, log_ref, V, whiten(A, real), A + V)
+        A = BASELINES[c.baseline](r.sum(1).reshape(-1, c.group)).reshape(-1, 1) * real
+        return Rollout(log_p, log_ref, V, A, A)
+
+    def log_p(self, answers, rows, γ):
+        """Return log π (n, R) of some rows of the answers, for the adaptation γ."""
+        ids, mask, real, _ = (x[rows] for x in answers)
+        τ = self.config.temperature
+        return answer_log_p(self.policy.model, ids, real, γ, mask=mask, temperature=τ)
+
+    def values(self, answers, rows, γ):
+        """Return V (n, R) before each token of some rows of the answers."""
+        ids, mask, real, _ = (x[rows] for x in answers)
+        V = self.value.model(ids, γ, mask=mask)
+        return narrow(V, ids.shape[1] - real.shape[1] - 1, ids.shape[1] - 1)
+
+    def improve(self, answers, rollout, rng) -> dict:
+        """Take the optimizer steps of all epochs; return means of the losses."""
+        N, c, losses = len(answers.ids), self.config, []
+        for _ in range(c.epochs):
+            order = rng.permutation(N)
+            for start in range(0, N, c.minibatch):
+                rows = order[start : start + c.minibatch]
+                losses.append(self.improve_on(rows, answers, rollout, rng))
+        return {name: float(np.mean([row[name] for row in losses])) for name in losses[0]}
+
+    def improve_on(self, rows, answers, rollout, rng) -> dict:
+        """Take one step of the policy, and of the value network, on a minibatch."""
+        c, real = self.config, answers.real
+        count, clipped = real[rows].sum(), []
+        shape = len(rows), answers.ids.shape[1]
+        text = self.pretraining(rng) if c.ptx else ()
+
+        def loss(i, γ, s):
+            at = rows[i]
+            log_p = self.log_p(answers, at, γ)
+            ρ = np.exp(host(log_p.data) - rollout.log_p[at])
+            self.check_finite(ratio=ρ)
+            clipped.append(((abs(ρ - 1) > c.epsilon) & real[at]).sum() / count)
+            y = policy_loss(
+                log_p, rollout.log_p[at], rollout.A[at], real[at], epsilon=c.epsilon, count=count
+            )
+            return y + self.pretraining_loss(text, γ, s, len(shards)) if c.ptx else y
+
+        def squared_error(i, γ, s):
+            at = rows[i]
+            V = self.values(answers, at, γ)
+            return value_loss(
+                V, rollout.V[at], rollout.R[at], real[at], epsilon=c.value_epsilon, count=count
+            )
+
+        shards = shard_rows(shape, self.policy.model_size, self.policy.micro_batches)
+        stats = {"loss": self.policy.update(loss, shards), "clipped": sum(clipped)}
+        if self.value:
+            stats["value_loss"] = self.value.update(squared_error, shards)
+        return stats
+
+    def pretraining_loss(self, text, γ, s, shards):
+        """Return γ_ptx times the part of shard s of the loss of a batch of general text."""
+        ids, labels = (np.array_split(x, shards)[s] for x in text[:2])
+        count = (self.policy.model.targets(text[1]) >= 0).sum()
+        return self.policy.model.loss(ids, labels, γ, count=count) * self.config.ptx
+
+    def check_finite(self, **tensors) -> None:
+        """Raise NonFinite, naming the tensor, if one is NaN or infinite."""
+        for name, x in tensors.items():
+            if not np.isfinite(x).all():
+                raise NonFinite(
+                    f"step {self.t}: {name} is not finite; nothing was changed. Lower the learning "
+                    "rate, or check the score function"
+                )
+
+    @contextmanager
+    def unchanged_if_not_finite(self):
+        """Undo all optimizer steps inside the context if NonFinite is raised."""
+        optimizers = [trainer.optimizer for trainer in self.trainers.values()]
+        counters = [(x, x.t) for x in (*optimizers, *self.trainers.values())]
+        arrays = [x for o in optimizers for x in (*(p.data for p in o.parameters), *o.m, *o.v)]
+        copies = [x.copy() for x in arrays]
+        try:
+            yield
+        except NonFinite:
+            for x, copy in zip(arrays, copies):
+                x[...] = copy
+            for counter, t in counters:
+                counter.t = t
+            raise
+
+    def fit(
+        self,
+        prompts: Callable,
+        steps: int,
+        *,
+        log: str | Path | None = None,
+        progress: bool | Callable[[int, float], None] = True,
+        folder: str | Path | None = None,
+        save_every: int = 10,
+    ) -> list[dict]:
+        """Take steps until there are `steps` in all, and return the statistics of this call.
+
+        prompts: f(rng) returns the prompts of a step.
+        log, progress, folder, save_every: see Trainer.fit; progress shows the score.
+        """
+        with (
+            interruptible(folder) if folder else nullcontext() as interrupted,
+            self.policy.log_writer(log) as write,
+            progress_bar(steps, self.t, progress) as show,
+        ):
+            history = []
+            while self.t < steps and not interrupted:
+                stats = self.step(prompts(np.random.default_rng([self.config.seed, self.t, 1])))
+                history.append({"step": self.t} | stats)
+                show(self.t, stats["score"])
+                write(dict(history[-1]))
+                if folder and (self.t % save_every == 0 or self.t == steps or interrupted):
+                    self.save(folder)
+        return history
+
+    # -- on disk
+
+    def save(self, folder: str | Path) -> None:
+        """Save the training in `folder`, for `resume`; an earlier save stays until it is whole."""
+        state = {"t": self.t, "beta": self.beta, "config": asdict(self.config)}
+        with replace_folder(Path(folder), FILE, *self.trainers) as new:
+            for name, trainer in self.trainers.items():
+                trainer.save(new / name)
+            write_atomically(new / FILE, json.dumps(state).encode())
+
+    def resume(self, folder: str | Path) -> None:
+        """Continue from a saved training; this PPO must be created like the saved one.
+
+        Raises CheckpointError if the folder is malformed or of another training.
+        """
+        path = Path(folder, FILE)
+        state = parse_json(read_bytes(path), path)
+        if state.get("config") != asdict(self.config):
+            raise CheckpointError(
+                f"{path}: the settings were {state.get('config')!r}, and here they are "
+                f"{asdict(self.config)!r}: make them equal"
+            )
+        t, beta = checkpoint.count(state, "t"), state.field("beta", 0.0, float)
+        for name, trainer in self.trainers.items():
+            trainer.resume(Path(folder, name))
+        self.t, self.beta = t, beta
