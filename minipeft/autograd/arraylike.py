@@ -95,6 +95,8 @@ def as_floats(x):
 
     Raises TypeError for what is not numbers, ValueError for rows of different lengths.
     """
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return x  # as most operations return
     is_array = hasattr(x, "__array_function__") and not isinstance(x, ArrayLike)
     try:
         array = x if is_array else np.asarray(x)

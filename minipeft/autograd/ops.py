@@ -254,8 +254,9 @@ def stack(*xs):
 @op
 def pad_left(x, P):
     """Return x (B, T, D) with P - T rows of zeros in front, (B, P, D)."""
-    n = P - x.shape[1]
-    return np.pad(x, ((0, 0), (n, 0), (0, 0))), lambda g: g[:, n:]
+    B, T, D = x.shape
+    n = P - T
+    return np.concatenate([zeros((B, n, D), like=x), x], 1), lambda g: g[:, n:]
 
 
 @op

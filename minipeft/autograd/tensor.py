@@ -163,14 +163,13 @@ def op(forward: Callable) -> Callable[..., Tensor]:
         y, *vjps = forward(*map(array_of, args), **options)
         if not recording.get():
             return Tensor(y)
-        if any(isinstance(a, Tensor) and a.node for a in args[len(vjps) :]):
+        nodes = [a.node if isinstance(a, Tensor) else None for a in args]
+        if any(nodes[len(vjps) :]):
             raise TypeError(
                 f"{forward.__name__} returned {len(vjps)} vjps for {len(args)} arguments: "
                 "return one for each argument that may require a gradient"
             )
-        return Tensor(
-            y, edges=[(a.node, f) for a, f in zip(args, vjps) if isinstance(a, Tensor) and a.node]
-        )
+        return Tensor(y, edges=[(node, vjp) for node, vjp in zip(nodes, vjps) if node])
 
     return apply
 

@@ -92,12 +92,11 @@ class Comparison:
         tracemalloc.stop()
         if times[0] < 1:  # the first step of a small model takes longer than others
             times += [timed(step) for _ in range(3)]
-        rows = range(min(EXAMPLES, len(self.task.splits["dev"])))
-        examples = [self.task.examples_for(trainer.adaptation)["dev"][i] for i in rows]
-        adaptation = self.task.select(trainer.adaptation, rows)
+        examples = self.task.examples_for(trainer.adaptation)["dev"][:EXAMPLES]
+        adaptation = self.task.select(trainer.adaptation, range(len(examples)))
         with Pool(1).one_blas_thread(), no_grad():
             evaluating = timed(lambda: self.task.predict_batch(examples, adaptation))
-        return Cost(min(times), evaluating / len(rows), peak)
+        return Cost(min(times), evaluating / len(examples), peak)
 
     def seconds(self, plan: Plan, methods: list[str]) -> float:
         """Return about how long a plan takes, after `rehearse` of some of the methods."""

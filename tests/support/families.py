@@ -4,6 +4,7 @@ B batch   T tokens   V vocabulary   C classes
 """
 
 from dataclasses import replace
+from functools import cache
 from zlib import crc32
 
 import numpy as np
@@ -48,8 +49,9 @@ from minipeft import (
     TokenClassifier,
     grad,
 )
+from minipeft.adaptation.adaptation import parameter
 from minipeft.adaptation.method import PSEUDO
-from minipeft.autograd.backend import host
+from minipeft.autograd.backend import host, seal
 from minipeft.autograd.functional import cross_entropy
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.methods import PFEIFFER
@@ -231,11 +233,18 @@ def fresh(name, model, rng=None):
 
 
 def attached(name, model, user=0):
-    """The method as some user has it, with no number where it started."""
+    """The method as some user has it, with no number where it started: new tensors at each call."""
+    adaptation = trained(name, model, user)
+    return adaptation if adaptation is PLAIN else adaptation.map(lambda p: parameter(p.data))
+
+
+@cache
+def trained(name, model, user):
     rng = np.random.default_rng([crc32(name.encode()), user])
     adaptation = fresh(name, model, rng)
     for p in adaptation.parameters():
         p.data = p.data + np.asarray(0.3 * rng.normal(size=p.shape), p.dtype, like=p.data)
+        seal(p.data)  # every `attached` has this array
     return adaptation
 
 

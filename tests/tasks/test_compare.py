@@ -36,7 +36,8 @@ def make_task(kind, folder):
     label = (lambda i: "xy"[i % 2]) if kind is Classify else (lambda i: [f" {i % 2}."])
     numbers = {"train": range(200), "dev": range(200, 230), "test": range(300, 340)}
     numbers["ood"] = range(400, 440)
-    numbers |= {} if kind is Classify else {"test": range(300, 308), "ood": range(400, 408)}
+    if kind is not Classify:  # each text is generated
+        numbers |= {"dev": range(200, 204), "test": range(300, 304), "ood": range(400, 404)}
     splits = {s: [(f"{'ab'[i % 2]} {i}", label(i)) for i in ns] for s, ns in numbers.items()}
     return kind("letters", splits, mp.load(folder), mp.load_tokenizer(folder))
 
