@@ -3,6 +3,8 @@
 To add one, write its table, a Family as in gpt2.py, and list it here.
 """
 
+from functools import cache
+
 from ...model.config import Config
 from ...storage.json import CheckpointError
 from .bart import BART
@@ -18,6 +20,7 @@ ALL = GPT2, LLAMA, BERT, ROBERTA, DISTILBERT, T5_GATED, T5, BART
 FAMILIES = {model_type: family for family in ALL for model_type in family.class_prefixes}
 
 
+@cache
 def family_of(config: Config) -> Family:
     """Return the family whose folders can hold a model of this configuration."""
     reasons = {family: family.unsupported(config) for family in ALL}

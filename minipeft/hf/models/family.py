@@ -151,8 +151,9 @@ class Family:
 
     def unsupported(self, config: Config) -> str | None:
         """Return why the family can't have a configuration, or None if it can."""
+        c = normalized(config)
         for field, values in (ONE_STACK | self.supported).items():
-            if (value := getattr(normalized(config), field)) not in values:
+            if (value := getattr(c, field)) not in values:
                 some = f"at least {values[0]}" if isinstance(values, range) else ""
                 known = some or " or ".join(map(repr, values))
                 return f"{self.name} has {field}={known}, not {value!r}"
