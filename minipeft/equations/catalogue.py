@@ -7,6 +7,7 @@ from . import (
     adapters,
     attention,
     encoder_decoder,
+    feedback,
     llama,
     prefix,
     prefix_use,
@@ -35,6 +36,7 @@ SECTIONS = (
     llama,
     encoder_decoder,
     pretraining,
+    feedback,
 )
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 OPEN = [  # not verified, and why

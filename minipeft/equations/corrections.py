@@ -54,6 +54,7 @@ CORRECTIONS = {
         f"{ADAPTATION}, §11.2.2.3",
         "people mark the best of several outputs",
         "people rank 4 to 9 outputs (Ouyang et al. 2022, §3.5)",
+        "RL-2",
     ),
     "X8": Correction(
         f"{ADAPTATION}, §11.2.3.4",

@@ -1,4 +1,4 @@
-"""Llama's layers: Touvron et al. 2023; Grattafiori et al. 2024; Jiang et al. 2023."""
+"""Llama's layers: Touvron et al. 2023a; Grattafiori et al. 2024; Jiang et al. 2023."""
 
 import math
 
@@ -116,7 +116,7 @@ def grouped_queries_and_window(draw):
 @equation("LL-6")
 def llama_model(draw):
     """h ← h + attn(rms(h));  h ← h + mlp(rms(h));  logits W rms(h)
-    Touvron et al. 2023, §2.2"""
+    Touvron et al. 2023a, §2.2"""
     model, words = llama(draw), draw.words()
     c, θ = model.config, columns(model)
     ω, H = frequencies(c.d, c.rope_theta), θ.tokens.W[:, words]

@@ -15,7 +15,7 @@ def pairwise_loss(r: Tensor, weights, margins=0.0) -> Tensor:
     """-Σ w_ij log σ(r_i - r_j - m_ij), a scalar        Ouyang et al. 2022, eq. 1
 
     r (B, K): scores   weights (B, K, K): of each pair, answer i preferred to answer j
-    margins (B, K, K): by how much r_i should exceed r_j        Touvron et al. 2023, eq. 2
+    margins (B, K, K): by how much r_i should exceed r_j        Touvron et al. 2023b, eq. 2
     """
     B, K = r.shape
     weights, margins = arrays(r, weights, margins)

@@ -84,15 +84,15 @@ def adapt_beta(beta: float, kl: float, n: int, target: float, horizon: int = 10_
 
 
 def grpo(score):
-    """A_i = (r_i - mean r) / std r        Shao et al. 2024, §4.1.2        score (…, G)
+    """A_i = (r_i - mean r) / (std r + 1e-4)        Shao et al. 2024, §4.1.2        score (…, G)
 
-    If all scores of a group are equal, their advantages are 0.
+    1e-4 is TRL's; with it, the advantages of equal scores are 0.  The std is the population's.
     """
     return (score - score.mean(-1, keepdims=True)) / (score.std(-1, keepdims=True) + 1e-4)
 
 
 def rloo(score):
-    """A_i = r_i - the mean of the other r        Ahmadian et al. 2024, §2.2        score (…, G)"""
+    """A_i = r_i - the mean of the other r        Ahmadian et al. 2024        score (…, G)"""
     G = score.shape[-1]
     return (score - score.mean(-1, keepdims=True)) * (G / (G - 1))
 

@@ -13,6 +13,8 @@ from minipeft.adaptation.method import PSEUDO
 from minipeft.autograd import functional, ops, tensor
 from minipeft.data import objectives
 from minipeft.equations import EQUATIONS
+from minipeft.feedback import dpo, ranking, returns
+from minipeft.feedback.demonstrations import Demonstrations
 from minipeft.methods import lstm
 from minipeft.methods.encoded import Encoded
 from minipeft.methods.template import Layout
@@ -110,6 +112,30 @@ def always_masked(x, words, mask, rng):
 def without_last_sentinel(*arguments):
     inputs, targets = objectives.corrupt_spans(*arguments)
     return inputs, targets[:-1]
+
+
+def everything(self, pairs, collate=Demonstrations.collate):
+    return collate(dataclasses.replace(self, answer_only=False), pairs)
+
+
+def with_ties(self, ranks, mask=None, targets=ranking.Ranked.targets):
+    weights, Δ = np.moveaxis(targets(self, ranks), 1, 0)
+    return np.stack([np.where(Δ == 0, weights.max(), weights), Δ], 1)
+
+
+def score_at_the_start(score, kl, mask, beta):
+    r = -beta * kl
+    r[:, 0] += score
+    return r
+
+
+def unclipped(log_p, old, A, mask, *, epsilon=0.2):
+    return ops.sum(ops.exp(log_p - old) * np.where(mask, -A, 0.0)) / mask.sum()
+
+
+def scaled_mean(x, mask, shift_mean=True):
+    scale = np.sqrt(x[mask].var() + 1e-8)
+    return (x - x[mask].mean() * shift_mean) / scale
 
 
 @dataclasses.dataclass
@@ -288,6 +314,30 @@ MUTANTS = {
     ),
     "a cross-attention without its prefix": mutant(
         "PF-12", source_without_prefix, (Forward, "source")
+    ),
+    "prompts learned too": mutant("RL-1", everything, (Demonstrations, "collate")),
+    "ties are pairs": mutant("RL-2", with_ties, (ranking.Ranked, "targets")),
+    "score at the first token": mutant("RL-3", score_at_the_start, (returns, "token_rewards")),
+    "padding is worth something": mutant(
+        "RL-4",
+        lambda r, V, mask, *γλ, gae=returns.gae: gae(r, V, np.ones_like(mask), *γλ),
+        (returns, "gae"),
+    ),
+    "ratios not clipped": mutant("RL-5", unclipped, "minipeft.equations.feedback.policy_loss"),
+    "the mean of the rewards scaled": mutant("RL-6", scaled_mean, (returns, "whiten")),
+    "k₂ for k₃": mutant("RL-7", returns.k2, (returns, "k3")),
+    "β without a limit": mutant(
+        "RL-8",
+        lambda β, kl, n, target, horizon=10_000: β * (1 + (kl / target - 1) * n / horizon),
+        (returns, "adapt_beta"),
+    ),
+    "no reference": mutant(
+        "RL-9",
+        lambda self, ids, γ=None, *, mask=None, rng=None: self.beta * self.answer_log_p(ids, γ),
+        (dpo.DPO, "scores"),
+    ),
+    "the mean of all as a baseline": mutant(
+        "RL-10", lambda r: r - r.mean(-1, keepdims=True), (returns, "rloo")
     ),
     "a window longer by one": mutant(
         "LL-5",
