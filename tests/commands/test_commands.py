@@ -13,7 +13,7 @@ import minipeft as mp
 from minipeft.autograd.nn import size
 from minipeft.commands import evaluation, train
 from minipeft.commands.common import progress
-from minipeft.equations import OPEN, Result
+from minipeft.equations import EQUATIONS, OPEN, Result
 from minipeft.methods import KINDS
 from minipeft.methods.template import Layout
 from minipeft.world.pretrain import STEPS
@@ -26,7 +26,8 @@ def test_train_lowers_the_loss_on_a_text_and_does_not_change_the_base(
     out, text = tmp_path / "new", base.parent / "world.txt"
     words = np.arange(40)[None]
     before = mp.load(base)(words).data
-    args = ["--model", base, "--data", text, "--out", out, "--steps", 30, "--lr", 1e-2, "--json"]
+    args = ["--model", base, "--data", text, "--out", out, "--lr", 1e-2, "--json"]
+    args += ["--steps", 30, "--batch-size", 4]
     assert run("train", method, *args) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["loss"] < report["base_loss"] and report["trained_params"] > 0
@@ -59,8 +60,8 @@ def test_the_loss_of_the_base_that_train_reports_does_not_depend_on_the_batch_si
 @pytest.mark.parametrize("method", mp.METHODS)
 def test_a_classifier_is_trained_measured_and_used(base, examples, tmp_path, capsys, run, method):
     out, predictions = tmp_path / "new", tmp_path / "predictions.jsonl"
-    model = ["--model", base, "--data", examples]
-    steps = () if method == "probe" else ("--steps", 60, "--lr", 0.02)
+    model, learns = ["--model", base, "--data", examples], method in ("lora", "full")
+    steps = () if method == "probe" else ("--steps", 60 if learns else 10, "--lr", 0.02)
     assert run("train", method, *model, "--out", out, *steps, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["majority_accuracy"] == 0.5 and 0 <= report["accuracy"] <= 1
@@ -72,12 +73,13 @@ def test_a_classifier_is_trained_measured_and_used(base, examples, tmp_path, cap
     true = [json.loads(line) for line in examples.read_text().splitlines()]
     assert [row["text"] for row in rows] == [row["text"] for row in true]
     right = np.mean([row["label"] == example["label"] for row, example in zip(rows, true)])
-    assert result["accuracy"] == right >= (0.9 if method in ("lora", "full") else 0.5)
+    assert result["accuracy"] == right >= (0.9 if learns else 0.5)
 
 
 def test_labels_of_texts_without_labels_are_predicted(base, examples, tmp_path, capsys, run):
     out, new, predictions = tmp_path / "new", tmp_path / "new.CSV", tmp_path / "predictions.jsonl"
-    assert run("train", "lora", "--model", base, "--data", examples, "--out", out) == 0
+    steps = ["--steps", 60, "--lr", 0.02]
+    assert run("train", "lora", "--model", base, "--data", examples, "--out", out, *steps) == 0
     assert "held-out accuracy" in capsys.readouterr().out
     new.write_text(f"text\nwarm 3\ncold 3\n{'cold ' * 200}\n")
     evaluate = ["evaluate", "--model", base, "--adaptation", out, "--data", new]
@@ -234,7 +236,7 @@ def test_text_is_refused_for_a_model_that_is_not_a_decoder(
     assert f"--model is {kind}, which can't generate text" in capsys.readouterr().err
 
 
-def test_verify_prints_every_equation_as_json(capsys, run):
+def test_verify_prints_every_equation_as_json(capsys, monkeypatch, run):
     assert run("verify", "--draws", 1, "--seed", 0, "--json") == 0
     entries = json.loads(capsys.readouterr().out)
     entries, open_entries = entries[: -len(OPEN)], entries[-len(OPEN) :]
@@ -243,6 +245,7 @@ def test_verify_prints_every_equation_as_json(capsys, run):
     assert [(e["id"], e["ok"], e["draws"]) for e in open_entries] == [
         (e["id"], None, 0) for e in OPEN
     ]
+    monkeypatch.setattr("minipeft.equations.catalogue.EQUATIONS", EQUATIONS[:3])
     assert run("verify", "--draws", 1, "--seed", 0) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "open" in printed and OPEN[0]["why"].split()[0] in printed
