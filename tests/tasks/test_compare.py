@@ -37,7 +37,7 @@ def make_task(kind, folder):
     numbers = {"train": range(200), "dev": range(200, 230), "test": range(300, 340)}
     numbers["ood"] = range(400, 440)
     if kind is not Classify:  # each text is generated
-        numbers |= {"dev": range(200, 204), "test": range(300, 304), "ood": range(400, 404)}
+        numbers |= {"dev": range(200, 202), "test": range(300, 302), "ood": range(400, 402)}
     splits = {s: [(f"{'ab'[i % 2]} {i}", label(i)) for i in ns] for s, ns in numbers.items()}
     return kind("letters", splits, mp.load(folder), mp.load_tokenizer(folder))
 
