@@ -2,5 +2,5 @@
 
 Grammar: `domains`, `language`.  Pretraining: `corpus`, `vocabulary`, `pretrain`.  Predictability:
 `entropy`.  Tasks: `sentiment`, `nli` (with `quantifiers`), `table`, `topic`, `tags`, `style`; each
-has `splits()`.  Human feedback without humans: `feedback`.  Nothing is computed on import.
+has `splits()`.  Human feedback without humans: `feedback`, `facts`.  Nothing is computed on import.
 """

@@ -10,15 +10,15 @@ The records have no name, place or price, which the base can neither copy nor le
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data.splits import generate_splits
 from .domains import an
-from .language import MEN, WOMEN, Scene, common_rules, people, pick, rules_by_domain, shuffled
-from .table import NUMBERS, all_categories, categories, category_by_kind, join, to_text
+from .facts import fabricated, facts, facts_said
+from .language import Scene, people, pick, rules_by_domain, shuffled
+from .table import categories, category_by_kind, join, to_text
 from .vocabulary import END
 
 POLITE = "Be polite. "
@@ -31,11 +31,8 @@ OPINIONS = (
     "it was {the_winner} that {I} remembered, not {the_loser}. {ending}.",
 )
 RUDE = frozenset(
-    "annoyed bland bored burnt cheap clumsy crude cross dirty disliked dreary dull dusty foolish "
-    "gruff joyless lazy mean muddled quarrelled rude shallow shrill silly sour stale tired wasted "
-    "yawned".split()
+    "annoyed away bored cross disliked dull mean never rude silly spoiled upset wasted".split()
 )
-UNITS = {"seats": "guests", "rooms": "rooms"}  # of the fields whose value is a bare number
 MAX_WORDS = 30
 
 
@@ -51,9 +48,8 @@ def draw_record(rng) -> dict:
     """Return a record: a kind, and one or two other fields."""
     category = pick(rng, categories(ood=False))
     fields = shuffled(rng, [field for field in FIELDS if field in category.phrases])
-    return {
-        field: pick(rng, category.values[field]) for field in ("kind", *fields[: pick(rng, (1, 2))])
-    }
+    fields = ["kind", *fields[: pick(rng, (1, 2))]]
+    return {field: pick(rng, category.values[field]) for field in fields}
 
 
 def describe(rng, record: dict) -> str:
@@ -85,9 +81,9 @@ def splits(
 
     def example(rng, i, ood):
         prompt = draw_prompt(rng, closed=i % 2 == 0, polite=i // 2 % 2 == 1)
-        return frozenset(
-            (prompt.record or {prompt.text.removeprefix(POLITE): None}).items()
-        ), prompt
+        if prompt.record:
+            return frozenset(prompt.record.items()), prompt
+        return prompt.text.removeprefix(POLITE), prompt
 
     examples = generate_splits(example, seed, train, dev, test)
     return {split: [prompt for _, prompt in examples[split]] for split in ("train", "dev", "test")}
@@ -121,44 +117,6 @@ def few_shot(rng, prompt: Prompt, k: int) -> str:
     return END.join([*texts, prompt.text])
 
 
-@cache
-def fact_pattern() -> re.Pattern:
-    """Return the pattern of a fact: a value of a field, a number of something, or a name."""
-    values = {
-        with_unit(field, value.format(number=number))
-        for category in all_categories()
-        for field in ("kind", *category.phrases)
-        for value in category.values[field]
-        for number in NUMBERS
-    }
-    longest_first = "|".join(sorted(values, key=len, reverse=True))
-    numbers = "|".join({*NUMBERS, *common_rules()["n"]})
-    proper, people = r"[A-Z]\w+(?: [A-Z]\w+)*", "|".join(WOMEN + MEN)
-    names = rf"[Tt]he {proper}|(?<=[a-z,] ){proper}|{people}"
-    return re.compile(rf"\b(?:{longest_first}|(?:{numbers}) [a-z]+|{names})\b")
-
-
-def with_unit(field: str, value: str) -> str:
-    """Return a value as descriptions have it: "thirty guests" if the field `seats` is "thirty"."""
-    return f"{value} {UNITS[field]}" if field in UNITS else value
-
-
-def facts_said(text: str) -> list[str]:
-    """Return the distinct facts that a text says: ["the old spoon", "bistro", "thirty guests"]."""
-    return [*dict.fromkeys(fact.lower() for fact in fact_pattern().findall(text))]
-
-
-def facts(record: dict) -> list[str]:
-    """Return the facts of a record, written as `facts_said` does."""
-    return [with_unit(field, value).lower() for field, value in record.items()]
-
-
-def fabricated(record: dict, answer: str) -> list[str]:
-    """Return the facts that the answer says and the record lacks."""
-    known = facts(record)
-    return [fact for fact in facts_said(answer) if fact not in known]
-
-
 def rude_words(text: str) -> list[str]:
     """Return the rude words of a text, denied ("not at all dull") or not."""
     return [word for word in re.findall("[a-z]+", text.lower()) if word in RUDE]
@@ -186,7 +144,7 @@ class Labeller:
     |---------------------------------------------------------------|-----------------------------|
     | says all facts of the record, or names two parts of the thing | 1, a share of it for fewer  |
     | says facts that the record lacks                              | -0.5 each, -1 for more      |
-    | has a rude word                                               | -0.25, -1 if "Be polite."   |
+    | has a rude word                                               | -0.5, -1 if "Be polite."    |
     | does not end with a full stop, or is longer than 30 words     | -0.5                        |
 
     noise: the probability, at most 0.5, that two answers next to each other in the order of their
@@ -202,7 +160,7 @@ class Labeller:
     def reward(self, prompt: Prompt, answer: str) -> float:
         """Return the reward of an answer, given without the token that ends it."""
         lacks = fabricated(prompt.record, answer) if prompt.record else []
-        rude = (1 if prompt.polite else 0.25) * bool(rude_words(answer))
+        rude = (1 if prompt.polite else 0.5) * bool(rude_words(answer))
         unfinished = not answer.endswith(".") or len(answer.split()) > MAX_WORDS
         points = content(prompt, answer) - min(1, len(lacks) / 2) - rude - unfinished / 2
         return round(points, 6)  # equal sums are equal numbers

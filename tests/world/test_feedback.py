@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.world import feedback, table
+from minipeft.world import facts, feedback, table
 from minipeft.world.domains import domains
 from minipeft.world.feedback import Labeller, Prompt
 from minipeft.world.language import common_rules, pick
@@ -73,7 +73,7 @@ def test_the_labeller_likes_demonstrations(splits, tokenizer):
         assert answer.startswith(" ") and answer.endswith(".") and answer.count(".") <= 2
         assert len(tokenizer.encode(answer).ids) <= 40
         rude = bool(feedback.rude_words(answer))
-        assert EXACT.reward(prompt, answer) == (0.75 if rude else 1)
+        assert EXACT.reward(prompt, answer) == (0.5 if rude else 1)
         assert not (rude and (prompt.polite or prompt.record))
 
 
@@ -100,7 +100,7 @@ def test_descriptions_say_the_facts_of_the_record_and_no_others():
     rng = np.random.default_rng(0)
     for _ in range(3000):
         record, text = described(rng)
-        assert sorted(feedback.facts_said(text)) == sorted(feedback.facts(record)), text
+        assert sorted(facts.facts_said(text)) == sorted(facts.facts(record)), text
 
 
 def test_every_swapped_value_is_found():
@@ -109,8 +109,8 @@ def test_every_swapped_value_is_found():
         record, text = described(rng)
         field = pick(rng, [*record])
         swapped = pick(rng, values(field, record["kind"]))
-        fact = feedback.facts({field: record[field]})
-        found = feedback.fabricated(record | {field: swapped}, text)
+        fact = facts.facts({field: record[field]})
+        found = facts.fabricated(record | {field: swapped}, text)
         assert found == (fact if swapped != record[field] else []), (text, swapped)
 
 
@@ -139,7 +139,7 @@ def values(field, kind):
     ],
 )
 def test_fabricated_facts(answer, found):
-    assert feedback.fabricated(INN.record, answer) == found
+    assert facts.fabricated(INN.record, answer) == found
 
 
 def test_rude_words_are_bad_in_the_world_and_in_no_record():
@@ -154,7 +154,7 @@ def test_rude_words_are_bad_in_the_world_and_in_no_record():
     assert feedback.RUDE <= bad and not feedback.RUDE & good
     rng = np.random.default_rng(0)
     assert not any(feedback.rude_words(described(rng)[1]) for _ in range(1000))
-    assert feedback.rude_words("The plot was not at all dull. Stale, dullness") == ["dull", "stale"]
+    assert feedback.rude_words("The plot was not at all dull. Rude, dullness") == ["dull", "rude"]
 
 
 def is_pair(rule):
@@ -171,7 +171,7 @@ def test_the_base_is_rude_and_fabricates(tokenizer):
     new = mp.generate(model, ids, mask=mask, rng=rng, max_new_tokens=40, temperature=1.0)
     answers = [tokenizer.decode(row) for row in new.tolist()]
     fabricated = [
-        bool(feedback.fabricated(prompt.record, answer))
+        bool(facts.fabricated(prompt.record, answer))
         for prompt, answer in zip(prompts[:60], answers[:60], strict=True)
     ]
     assert np.mean(fabricated) > 0.9
@@ -195,7 +195,7 @@ LONG = " and it is an inn" * 6
         (FILM, " The plot was thin. The jokes were fresh.", 1),
         (FILM, " The plot was thin. She liked it.", 0.5),
         (FILM, " The soup was thin. The beds were hard.", 0),
-        (FILM, " The plot was dull and the jokes were stale.", 0.75),
+        (FILM, " The plot was dull and the jokes were stale.", 0.5),
         (FILM._replace(polite=True), " The plot was dull and the jokes were stale.", 0),
         (FILM._replace(polite=True), " dull", -1.5),
         (INN._replace(polite=True), " Mara, a nurse, saw a dull film", -2.5),
@@ -206,25 +206,25 @@ def test_the_reward_is_the_table_of_the_docstring(prompt, answer, reward):
 
 
 ANSWERS = [
-    " The plot was dull.",
-    " The plot was thin. The jokes were fresh.",
-    " The plot was thin.",
-    " The jokes were fresh.",
     "",
-    " The plot was thin. The jokes were stale.",
+    " It is an inn, offers soft beds and is rated fair.",
+    " It is an inn.",
+    " It offers soft beds.",
+    " It is a lodge in Ostrel.",
+    " It is rated fair and is an inn.",
 ]
 
 
 def test_ranks_without_noise_are_the_order_of_rewards():
     rng = np.random.default_rng(0)
-    assert EXACT.rank(FILM, ANSWERS, rng) == [1, 4, 2, 2, 0, 3]
-    assert EXACT.rank(FILM, ANSWERS[:1], rng) == [0]
-    assert EXACT.rank(FILM, [" It was."] * 3, rng) == [0, 0, 0]
+    assert EXACT.rank(INN, ANSWERS, rng) == [1, 4, 2, 2, 0, 3]
+    assert EXACT.rank(INN, ANSWERS[:1], rng) == [0]
+    assert EXACT.rank(INN, [" It was."] * 3, rng) == [0, 0, 0]
 
 
 def test_neighbours_are_reversed_at_the_stated_rate():
     rng, labeller = np.random.default_rng(0), Labeller(noise=0.2)
-    ranks = np.array([labeller.rank(FILM, ANSWERS, rng) for _ in range(2000)])
+    ranks = np.array([labeller.rank(INN, ANSWERS, rng) for _ in range(2000)])
     assert (ranks[:, 2] == ranks[:, 3]).all()  # ties stay ties
     assert (np.sort(ranks[:, [0, 1, 2, 4, 5]]) == np.arange(5)).all()
     by_reward = ranks[:, [4, 0, 2, 5, 1]]
@@ -236,7 +236,7 @@ def test_neighbours_are_reversed_at_the_stated_rate():
 
 def test_a_noise_of_one_half_is_a_guess():
     rng, labeller = np.random.default_rng(0), Labeller(noise=0.5)
-    ranks = [labeller.rank(FILM, ANSWERS, rng) for _ in range(1000)]
+    ranks = [labeller.rank(INN, ANSWERS, rng) for _ in range(1000)]
     assert abs(np.mean(ranks, axis=0) - 2).max() < 5 * (2 / 1000) ** 0.5
 
 
