@@ -234,7 +234,8 @@ def rotate(x, c, s):
     d = 2 * c.shape[-1]
 
     def turn(x, s):
-        a, b = np.split(x.reshape(*x.shape[:2], x.shape[2] // d, d), 2, -1)
+        heads = x.reshape(*x.shape[:2], x.shape[2] // d, d)
+        a, b = heads[..., : d // 2], heads[..., d // 2 :]  # np.split takes 20 µs
         return np.concatenate([a * c - b * s, b * c + a * s], -1).reshape(x.shape)
 
     return turn(x, s), lambda g: turn(g, -s)
