@@ -36,6 +36,7 @@ FUNCTIONS = VIEWS | {
 UFUNCS = {
     np.absolute,
     np.add,
+    np.bitwise_and,
     np.divide,
     np.equal,
     np.exp,
@@ -47,6 +48,7 @@ UFUNCS = {
     np.less,
     np.less_equal,
     np.log,
+    np.log1p,
     np.matmul,
     np.maximum,
     np.minimum,
