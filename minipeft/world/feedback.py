@@ -5,7 +5,8 @@ is fabricated), or the beginning of an opinion, which the answer shall continue.
 with "Be polite."  The `Labeller` ranks answers, as people did for InstructGPT (Ouyang et al. 2022,
 §3.5), by a rule that no model sees.
 
-The records have no name, place or price, which the base can neither copy nor leave out.
+The records have no name, place or price: the base always states them, and hardly learns to copy
+them.
 """
 
 import re
