@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd.backend import host
 from ..autograd.ops import narrow
+from ..model.transformer import Decoder
 from ..storage.folders import replace_folder, write_atomically
 from ..storage.json import CheckpointError, parse_json, read_bytes
 from ..training import checkpoint
@@ -49,11 +50,14 @@ class PPO:
     The divergence is KL(π ‖ π_ref), over answers of the policy.  It keeps the policy from saying
     what the reference would not, and lets it stop saying some of what the reference says.
 
+    There is no dropout: π is the same function when it samples and when it learns.
+
     policy: a Trainer of an adaptation of a Decoder.
     score: f(ids, mask) returns the score (N,) of texts (N, T), prompts with their answers.
     eos: ids of the tokens that end an answer.
     value: a Trainer of an adaptation of a ValueModel, for baseline="value".
-    pretraining: f(rng) returns a batch (ids, labels) of general text, for ptx above 0.
+    pretraining: f(rng) returns a batch of general text, (ids, labels) or (ids, labels, mask), for
+    ptx above 0.
     """
 
     def __init__(
@@ -72,20 +76,25 @@ class PPO:
                 f"baseline={c.baseline!r} and value={value!r}: baseline='value' needs a value "
                 "network, and the others have none"
             )
-        if value and not isinstance(value.model, ValueModel):
-            raise TypeError(f"value must train a ValueModel, not a {type(value.model).__name__}")
+        self.trainers = {"policy": policy} | ({"value": value} if value else {})
+        for name, trainer in self.trainers.items():
+            network = {"policy": Decoder, "value": ValueModel}[name]
+            if not isinstance(trainer.model, network):
+                raise TypeError(
+                    f"{name} must train a {network.__name__}, not a {type(trainer.model).__name__}"
+                )
         if c.ptx and not pretraining:
             raise ValueError(f"ptx={c.ptx} needs pretraining, a function that returns a batch")
         self.policy, self.value, self.score, self.eos = policy, value, score, [*eos]
         self.pretraining, self.beta, self.t = pretraining, c.beta, 0
-        self.trainers = {"policy": policy} | ({"value": value} if value else {})
+        self.saved: Path | None = None  # folder of the last save
 
     def step(self, prompts: Sequence[Sequence[int]]) -> dict:
         """Sample answers to prompts, lists of ids, improve the policy, and return statistics.
 
         They are means over the answers: score, kl and k3 (of an answer, by these estimators),
         length, ended; beta; and means over the optimizer steps.
-        Raises NonFinite, and changes nothing, if a tensor is not finite.
+        Raises NonFinite if a tensor is not finite.  No error changes anything.
         """
         c, rng = self.config, np.random.default_rng([self.config.seed, self.t])
         with self.policy.pool.one_blas_thread():  # more are slower for one token of each text
@@ -98,10 +107,9 @@ class PPO:
                 max_new_tokens=c.max_new_tokens,
                 temperature=c.temperature,
             )
-        score = np.asarray(self.score(answers.ids, answers.mask), float)
-        score = score - c.missing_eos_penalty * ~answers.ended
+        score = self.penalised_score(answers)
         rollout = self.rollout(answers, score)
-        with self.unchanged_if_not_finite():
+        with self.unchanged_on_error():
             losses = self.improve(answers, rollout, rng)
         log_ratio = rollout.log_ref - rollout.log_p
         kl = {k: float(KL_ESTIMATORS[k](log_ratio).sum(1).mean()) for k in ("k1", "k3")}
@@ -112,6 +120,19 @@ class PPO:
             self.beta = adapt_beta(self.beta, kl["k1"], len(score), c.kl_target, c.kl_horizon)
         self.t += 1
         return stats
+
+    def penalised_score(self, answers: Answers) -> np.ndarray:
+        """Return the score (N,) of each answer, minus the penalty if it has no end-of-text token.
+
+        Raises ValueError if the score function returns another shape.
+        """
+        score, N = np.asarray(self.score(answers.ids, answers.mask), float), len(answers.ids)
+        if score.shape != (N,):
+            raise ValueError(
+                f"score returned the shape {score.shape} for {N} texts: it must return one number "
+                f"for each, ({N},)"
+            )
+        return score - self.config.missing_eos_penalty * ~answers.ended
 
     def rollout(self, answers: Answers, score) -> Rollout:
         """Return probabilities, values, advantages and returns of answers with a score (N,)."""
@@ -159,19 +180,24 @@ class PPO:
         """Take one step of the policy, and of the value network, on a minibatch."""
         c, real = self.config, answers.real
         count, clipped = real[rows].sum(), []
-        shape = len(rows), answers.ids.shape[1]
-        text = self.pretraining(rng) if c.ptx else ()
+        text = self.pretraining(rng) if c.ptx else None
+        shards = {
+            name: shard_rows((len(rows), answers.ids.shape[1]), t.model_size, t.micro_batches)
+            for name, t in self.trainers.items()
+        }
 
         def loss(i, γ, s):
             at = rows[i]
             log_p = self.log_p(answers, at, γ)
             ρ = np.exp(host(log_p.data) - rollout.log_p[at])
             self.check_finite(ratio=ρ)
-            clipped.append(((abs(ρ - 1) > c.epsilon) & real[at]).sum() / count)
+            clipped.append(((abs(ρ - 1) > c.epsilon) & real[at]).sum())
             y = policy_loss(
                 log_p, rollout.log_p[at], rollout.A[at], real[at], epsilon=c.epsilon, count=count
             )
-            return y + self.pretraining_loss(text, γ, s, len(shards)) if c.ptx else y
+            if text and s < len(text[0]):
+                y = y + self.pretraining_loss(text, γ, slice(s, None, len(shards["policy"])))
+            return y
 
         def squared_error(i, γ, s):
             at = rows[i]
@@ -180,17 +206,20 @@ class PPO:
                 V, rollout.V[at], rollout.R[at], real[at], epsilon=c.value_epsilon, count=count
             )
 
-        shards = shard_rows(shape, self.policy.model_size, self.policy.micro_batches)
-        stats = {"loss": self.policy.update(loss, shards), "clipped": sum(clipped)}
+        stats = {"loss": self.policy.update(loss, shards["policy"])}
+        stats["clipped"] = sum(clipped) / count
         if self.value:
-            stats["value_loss"] = self.value.update(squared_error, shards)
+            stats["value_loss"] = self.value.update(squared_error, shards["value"])
         return stats
 
-    def pretraining_loss(self, text, γ, s, shards):
-        """Return γ_ptx times the part of shard s of the loss of a batch of general text."""
-        ids, labels = (np.array_split(x, shards)[s] for x in text[:2])
-        count = (self.policy.model.targets(text[1]) >= 0).sum()
-        return self.policy.model.loss(ids, labels, γ, count=count) * self.config.ptx
+    def pretraining_loss(self, text, γ, part):
+        """Return γ_ptx times what some rows of a batch of general text add to its loss."""
+        ids, labels, mask = (*text, None)[:3]
+        targets = self.policy.model.targets(labels, mask)
+        real = None if mask is None else mask[part]
+        count = max(1, (targets >= 0).sum())
+        y = self.policy.model.loss_at(ids[part], targets[part], γ, mask=real, count=count)
+        return y * self.config.ptx
 
     def check_finite(self, **tensors) -> None:
         """Raise NonFinite, naming the tensor, if one is NaN or infinite."""
@@ -202,19 +231,19 @@ class PPO:
                 )
 
     @contextmanager
-    def unchanged_if_not_finite(self):
-        """Undo all optimizer steps inside the context if NonFinite is raised."""
+    def unchanged_on_error(self):
+        """Set trainers, optimizers and parameters back if the context raises an error."""
         optimizers = [trainer.optimizer for trainer in self.trainers.values()]
-        counters = [(x, x.t) for x in (*optimizers, *self.trainers.values())]
+        attributes = [(x, dict(vars(x))) for x in (*optimizers, *self.trainers.values())]
         arrays = [x for o in optimizers for x in (*(p.data for p in o.parameters), *o.m, *o.v)]
         copies = [x.copy() for x in arrays]
         try:
             yield
-        except NonFinite:
+        except BaseException:
             for x, copy in zip(arrays, copies):
                 x[...] = copy
-            for counter, t in counters:
-                counter.t = t
+            for x, values in attributes:
+                vars(x).update(values)
             raise
 
     def fit(
@@ -231,7 +260,15 @@ class PPO:
 
         prompts: f(rng) returns the prompts of a step.
         log, progress, folder, save_every: see Trainer.fit; progress shows the score.
+        Raises CheckpointError if the folder has the save of another training.
         """
+        if save_every < 1:
+            raise ValueError(f"save_every={save_every} must be at least 1")
+        if folder and Path(folder, FILE).exists() and self.saved != Path(folder).resolve():
+            raise CheckpointError(
+                f"{folder} already has a training: ppo.resume({str(folder)!r}) continues it, or "
+                "choose another folder"
+            )
         with (
             interruptible(folder) if folder else nullcontext() as interrupted,
             self.policy.log_writer(log) as write,
@@ -256,11 +293,12 @@ class PPO:
             for name, trainer in self.trainers.items():
                 trainer.save(new / name)
             write_atomically(new / FILE, json.dumps(state).encode())
+        self.saved = Path(folder).resolve()
 
     def resume(self, folder: str | Path) -> None:
         """Continue from a saved training; this PPO must be created like the saved one.
 
-        Raises CheckpointError if the folder is malformed or of another training.
+        Raises CheckpointError, and changes nothing, if the folder is malformed or of another one.
         """
         path = Path(folder, FILE)
         state = parse_json(read_bytes(path), path)
@@ -269,7 +307,10 @@ class PPO:
                 f"{path}: the settings were {state.get('config')!r}, and here they are "
                 f"{asdict(self.config)!r}: make them equal"
             )
-        t, beta = checkpoint.count(state, "t"), state.field("beta", 0.0, float)
-        for name, trainer in self.trainers.items():
-            trainer.resume(Path(folder, name))
-        self.t, self.beta = t, beta
+        t, beta = checkpoint.count(state, "t"), state.field("beta", -1.0, float)
+        if beta < 0:
+            raise CheckpointError(f"{path}: beta={beta} must be at least 0")
+        with self.unchanged_on_error():
+            for name, trainer in self.trainers.items():
+                trainer.resume(Path(folder, name))
+        self.t, self.beta, self.saved = t, beta, Path(folder).resolve()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -27,7 +28,11 @@ class PPOConfig:
     beta: float = 0.02
     """β, the weight of the KL penalty: Ouyang et al. 2022, appendix C.4."""
     kl: str = "k1"
-    """Estimator of the KL divergence in the penalty: k1, k2 or k3."""
+    """Estimator of the KL divergence in the penalty: k1, k2 or k3.
+
+    The penalty is a reward, so it is constant when the policy changes.  With k1 its gradient is
+    nevertheless that of the divergence; k2 and k3 have another optimum than the class PPO states.
+    """
     kl_target: float | None = None
     """KL divergence of an answer that `adapt_beta` aims at; None: β is constant."""
     kl_horizon: int = 10_000
@@ -59,11 +64,15 @@ class PPOConfig:
 
     def __post_init__(self):
         for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not (low <= value <= high and value < inf):
+            value, default = getattr(self, name), getattr(PPOConfig, name)
+            kind = Integral if isinstance(default, int) else Real
+            if value is None and default is None:
+                continue
+            if not (isinstance(value, kind) and low <= value <= high and value < inf):
+                number = "an integer, " if kind is Integral else ""
                 least = "greater than 0" if low == ABOVE_0 else f"at least {low}"
                 most = f" and at most {high}" if high < inf else ""
-                raise ValueError(f"{name}={value!r} must be {least}{most}, and finite")
+                raise ValueError(f"{name}={value!r} must be {number}{least}{most}, and finite")
         for name, known in {"kl": KL_ESTIMATORS, "baseline": ["value", *BASELINES]}.items():
             if getattr(self, name) not in known:
                 raise ValueError(

@@ -12,6 +12,7 @@ from ..autograd.nn import Module
 from ..autograd.ops import reshape
 from ..autograd.tensor import Tensor
 from ..model.heads import Classifier, TokenClassifier
+from ..model.inputs import check_targets
 from .losses import pairwise_loss
 from .rollout import compute
 
@@ -53,6 +54,7 @@ class Ranked(Module):
     def loss_at(self, ids, targets, /, adaptation=None, *, mask=None, rng=None, count=None, **_):
         """Return the loss for targets (B, 2, K, K), which `targets` returned for the ranks."""
         r = self.scores(ids, adaptation, mask=mask, rng=rng)
+        check_targets(targets[:, 0, 0], r.shape)
         return pairwise_loss(r, targets[:, 0], self.margin * targets[:, 1])
 
 
@@ -106,12 +108,13 @@ class BestOf(RewardModel):
         labels = np.asarray(labels)
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or (labels < 0).any():
             raise ValueError(f"labels must be (prompts,), columns of answers; got {labels!r}")
-        if np.ndim(mask) == 3 and (labels >= np.shape(mask)[1]).any():
-            raise ValueError(f"labels must be columns of {np.shape(mask)[1]} answers; got {labels}")
         return labels
 
     def loss_at(self, ids, targets, /, adaptation=None, *, mask=None, rng=None, count=None, **_):
         r = self.scores(ids, adaptation, mask=mask, rng=rng)
+        check_targets(targets, r.shape[:1])
+        if (targets >= r.shape[1]).any():
+            raise ValueError(f"labels must be columns of {r.shape[1]} answers; got {targets}")
         return cross_entropy(r, targets, count or len(targets))
 
 
@@ -119,12 +122,15 @@ def center(model: RewardModel, adaptation: Adaptation, ids, mask=None) -> None:
     """Set the bias so that the mean score of texts ids (N, T) is 0        Ouyang et al. 2022, §3.5
 
     The loss of pairs leaves the bias undetermined.  The texts are demonstrations.
+    Raises ValueError for an adaptation without a head.
     """
+    heads = [part.at["score"] for part in adaptation.leaves() if part.adapts("score")]
+    if not heads:
+        raise ValueError(f"{adaptation} has no head: attach Chain(LoRA(), Probe()) to the model")
     texts = np.asarray(ids)
     mask = np.ones(texts.shape, bool) if mask is None else np.asarray(mask)
     r = compute(lambda rows: model(texts[rows], adaptation, mask=mask[rows]), texts)
-    (b,) = (p for name, p in adaptation.named_parameters() if name == "score.b")
-    b.data -= r.mean()
+    heads[0]["b"].data -= r.mean()
 
 
 class ValueModel(TokenClassifier):
