@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.ops import narrow
 from ..model.transformer import Decoder
@@ -83,6 +84,11 @@ class PPO:
                 raise TypeError(
                     f"{name} must train a {network.__name__}, not a {type(trainer.model).__name__}"
                 )
+        if policy.adaptation.template != PLAIN.template:
+            raise ValueError(
+                f"{policy.adaptation} needs pseudo-tokens in each prompt, and the reference can't "
+                "read them: use another method, such as a prompt or a prefix"
+            )
         if c.ptx and not pretraining:
             raise ValueError(f"ptx={c.ptx} needs pretraining, a function that returns a batch")
         self.policy, self.value, self.score, self.eos = policy, value, score, [*eos]

@@ -124,13 +124,13 @@ def center(model: RewardModel, adaptation: Adaptation, ids, mask=None) -> None:
     The loss of pairs leaves the bias undetermined.  The texts are demonstrations.
     Raises ValueError for an adaptation without a head.
     """
-    heads = [part.at["score"] for part in adaptation.leaves() if part.adapts("score")]
-    if not heads:
+    biases = [head["b"] for m in adaptation.leaves() if "b" in (head := m.at.get("score", {}))]
+    if not biases:
         raise ValueError(f"{adaptation} has no head: attach Chain(LoRA(), Probe()) to the model")
     texts = np.asarray(ids)
     mask = np.ones(texts.shape, bool) if mask is None else np.asarray(mask)
     r = compute(lambda rows: model(texts[rows], adaptation, mask=mask[rows]), texts)
-    heads[0]["b"].data -= r.mean()
+    biases[0].data -= r.mean()
 
 
 class ValueModel(TokenClassifier):

@@ -1,4 +1,6 @@
-"""AdamW's weight decay, and the parameters it leaves out."""
+"""AdamW's weight decay, the parameters it leaves out, and its two places of ε."""
+
+import math
 
 import numpy as np
 import pytest
@@ -43,3 +45,35 @@ def test_a_training_is_resumed_only_with_the_same_no_decay(tmp_path):
     for folder, other in {"biases": trainer(), "all": trainer(no_decay=biases)}.items():
         with pytest.raises(mp.CheckpointError, match="weight_decay"):
             other.resume(tmp_path / folder)
+
+
+def test_eps_hat_is_the_epsilon_of_tensorflow():
+    """TensorFlow's Adam adds ε to √v, not to √v̂: with it the first steps are smaller."""
+    rng = np.random.default_rng(0)
+    p, start = mp.Tensor(np.ones(3), requires_grad=True), np.ones(3)
+    optimizer = mp.AdamW([p], lr=0.1, eps=1e-2, eps_hat=True)
+    m, v, expected = np.zeros(3), np.zeros(3), start.copy()
+    for t in range(1, 6):
+        g = rng.normal(0, 0.05, 3)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        α = 0.1 * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        expected = expected - α * m / (np.sqrt(v) + 1e-2)
+        optimizer.step([g])
+        assert np.allclose(p.data, expected, rtol=1e-14)
+        if t == 1:
+            usual = mp.AdamW([mp.Tensor(start.copy(), requires_grad=True)], lr=0.1, eps=1e-2)
+            usual.step([g])
+            assert (abs(usual.parameters[0].data - 1) > 2 * abs(expected - 1)).all()
+
+
+def test_a_training_is_resumed_only_with_the_same_epsilon(tmp_path):
+    model = mp.Decoder(mp.Config(13, 8, layers=1, heads=2, length=16), np.random.default_rng(0))
+
+    def trainer(eps_hat):
+        δ = mp.BitFit().attach(model)
+        return mp.Trainer(model, δ, mp.AdamW(δ.parameters(), eps_hat=eps_hat))
+
+    trainer(True).save(tmp_path)
+    trainer(True).resume(tmp_path)
+    with pytest.raises(mp.CheckpointError, match="eps"):
+        trainer(False).resume(tmp_path)

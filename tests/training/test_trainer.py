@@ -309,6 +309,28 @@ def test_what_is_no_one_batch_is_refused(model, labels, mask):
         trainer.step(ids, ids if labels is None else labels, mask=mask)
 
 
+def test_an_update_is_a_step_on_any_loss(model):
+    """For the loss of a language model it has the bits of `step`."""
+    ids = np.arange(20).reshape(4, 5) % model.config.vocabulary
+    ends = []
+    for update in (False, True):
+        full = mp.FullFineTuning().attach(model)
+        trainer = mp.Trainer(model, full, mp.AdamW(full.parameters(), 1e-2), micro_batches=2)
+        shards = [np.arange(2), np.arange(2, 4)]
+        loss = lambda rows, γ, s: model.loss(ids[rows], ids[rows], γ, count=16)
+        losses = [
+            trainer.update(loss, shards) if update else trainer.step(ids, ids) for _ in range(2)
+        ]
+        assert trainer.t == trainer.optimizer.t == 2 and losses[1] < losses[0]
+        ends.append((losses, [p.data.tobytes() for p in full.parameters()]))
+    assert ends[0] == ends[1]
+    before = [p.data.copy() for p in full.parameters()]
+    with pytest.raises(NonFinite, match="step 2"):
+        trainer.update(lambda rows, γ, s: loss(rows, γ, s) * np.inf, shards)
+    assert trainer.t == 2
+    assert all(np.array_equal(x, p.data) for x, p in zip(before, full.parameters()))
+
+
 def test_a_step_that_is_not_finite_names_itself_and_changes_nothing(model):
     adaptation = mp.LoRA(rank=2).attach(model, np.random.default_rng(1))
     ids = np.ones((2, 5), int)
