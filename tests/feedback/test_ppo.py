@@ -86,6 +86,18 @@ def test_the_base_and_the_reward_model_are_unchanged():
     assert loop.t == 2 and start[2] != state(loop)[2]
 
 
+def test_the_reference_is_the_model_without_an_adaptation():
+    loop = made()
+    loop.step(PROMPTS)
+    γ = loop.policy.adaptation
+    answers = sample(DECODER, PROMPTS, γ, eos=EOS, rng=np.random.default_rng(0), max_new_tokens=5)
+    rollout = loop.rollout(answers, np.ones(4))
+    for log_p, adaptation in ((rollout.log_p, γ), (rollout.log_ref, None)):
+        one = answer_log_p(DECODER, answers.ids, answers.real, adaptation, mask=answers.mask).data
+        assert np.allclose(log_p, one, atol=1e-5)
+    assert abs(rollout.log_p - rollout.log_ref).max() > 1e-3
+
+
 def test_the_first_ratio_is_1_and_statistics_are_of_the_answers():
     loop = made(epochs=1, minibatch=4, missing_eos_penalty=100.0)
     stats = loop.step(PROMPTS)

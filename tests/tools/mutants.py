@@ -26,6 +26,7 @@ from tests.tools.faults import (
     autograd,
     encoder_decoders,
     equations,
+    feedback,
     forward,
     generation,
     heads,
@@ -48,6 +49,7 @@ PLANTED = {
     "training": training.FAULTS,
     "equations": equations.FAULTS,
     "hf": hf.FAULTS,
+    "feedback": feedback.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
