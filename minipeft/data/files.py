@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -69,34 +69,44 @@ def read_examples(
     Raises DataError, with the line, for a missing text or label, and for labels that are numbers
     and not all whole, which need a regression.
     """
-    path = Path(path)
     columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
     if len(columns) not in (1, 2):
         raise ValueError(f"give one column of texts, or two for pairs; got {len(columns)}")
     if len({*columns, label_column}) <= len(columns):
         raise ValueError(f"columns must differ: texts in {columns}, labels in {label_column!r}")
+
+    def read_row(row, line):
+        texts = [read_cell(row, column, line) for column in columns]
+        read = read_cell if as_text else partial(read_label, needed=labels_needed)
+        return texts[0] if len(columns) == 1 else tuple(texts), read(row, label_column, line)
+
+    rows = read_rows(path, read_row)
+    labels = [label for _, (_, label) in rows]
+    if not as_text and (number := fraction(filter(None, labels))):
+        raise DataError(
+            f"{path}:{rows[labels.index(number)][0]}: the label {number} is not whole: regression "
+            "(num_labels=1) is not supported; labels must be names or whole numbers"
+        )
+    return [example for _, example in rows]
+
+
+def read_rows(path, read: Callable) -> list[tuple]:
+    """Return [(line, read(row, line)), ...] of a file with named columns, in JSON, CSV or TSV.
+
+    Raises DataError if there are no rows, and, with the line, for a RowError of `read`.
+    """
+    path = Path(path)
     check_file(path)
     if path.suffix.lower() not in READERS:
         raise DataError(f"{path} does not hold examples: {KINDS}")
-    examples, lines = [], []
     try:
-        for line, row in READERS[path.suffix.lower()](read_text(path)):
-            texts = [read_cell(row, column, line) for column in columns]
-            read = read_cell if as_text else partial(read_label, needed=labels_needed)
-            label = read(row, label_column, line)
-            examples.append((texts[0] if len(columns) == 1 else tuple(texts), label))
-            lines.append(line)
+        rows = READERS[path.suffix.lower()](read_text(path))
+        results = [(line, read(row, line)) for line, row in rows]
     except RowError as error:
         raise DataError(f"{path}:{error.line}: {error}") from None
-    if not examples:
+    if not results:
         raise DataError(f"{path}: the file has no examples")
-    labels = [label for _, label in examples]
-    if not as_text and (number := fraction(filter(None, labels))):
-        raise DataError(
-            f"{path}:{lines[labels.index(number)]}: the label {number} is not whole: regression "
-            "(num_labels=1) is not supported; labels must be names or whole numbers"
-        )
-    return examples
+    return results
 
 
 def read_cell(row: dict, column: str, line: int) -> str:

@@ -1,8 +1,8 @@
-"""Metrics of predictions: accuracy, F1 of entities, BLEU."""
+"""Metrics of predictions: accuracy and its interval, F1 of entities, BLEU."""
 
 import re
 from collections import Counter
-from math import exp, log
+from math import exp, log, sqrt
 
 from .words import count
 
@@ -11,6 +11,18 @@ def accuracy(predictions: list, labels: list) -> float:
     """Return the share of predictions that equal their label."""
     check_lengths(predictions, labels)
     return sum(p == t for p, t in zip(predictions, labels)) / len(labels)
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """(p + z²/2n ± z √(p (1 - p)/n + z²/4n²)) / (1 + z²/n),  z = 1.96        Wilson 1927
+
+    Return the 95 % interval of a share p = right / total of n = total independent examples.
+    """
+    if not 0 <= right <= total or not total:
+        raise ValueError(f"right={right} must be from 0 to total={total}, and total above 0")
+    p, z2 = right / total, 1.959964**2
+    center, half = p + z2 / total / 2, sqrt(z2 * (p * (1 - p) + z2 / total / 4) / total)
+    return tuple((center + sign * half) / (1 + z2 / total) for sign in (-1, 1))
 
 
 def spans(tags: list) -> set:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipeft.data.metrics import accuracy, bleu, span_f1, spans
+from minipeft.data.metrics import accuracy, bleu, span_f1, spans, wilson
 
 SENTENCES = st.lists(st.sampled_from("a b c d .".split()), max_size=9).map(" ".join)
 CORPUS = st.lists(
@@ -105,3 +105,24 @@ def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
 def test_there_must_be_one_prediction_for_each_label(score, lists):
     with pytest.raises(ValueError, match="give one prediction for each label"):
         score(*lists)
+
+
+@pytest.mark.parametrize(
+    "right, total, interval",  # Newcombe 1998, table I
+    [
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_wilson_intervals_of_newcombe(right, total, interval):
+    assert wilson(right, total) == pytest.approx(interval, abs=5e-5)
+    low, high = wilson(total - right, total)
+    assert (1 - high, 1 - low) == pytest.approx(interval, abs=5e-5)
+
+
+@pytest.mark.parametrize("right, total", [(0, 0), (3, 2), (-1, 2)])
+def test_a_share_is_between_0_and_1(right, total):
+    with pytest.raises(ValueError, match="must be from 0 to"):
+        wilson(right, total)
