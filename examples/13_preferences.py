@@ -50,11 +50,12 @@ def built_in_pairs():
     """Yield pairs of answers to prompts of the built-in world; equal ranks are no pair."""
     labeller = feedback.Labeller()
     for _ in range(1000):
-        prompt = feedback.draw_prompt(rng, closed=False, polite=True)
-        answers = [feedback.demonstration(rng, prompt._replace(polite=False)) for _ in range(2)]
-        order = np.argsort(ranks := labeller.rank(prompt, answers, rng))
-        if len({*ranks}) == 2:
-            yield Pair(prompt.text, *(answers[i] for i in order[::-1]))
+        prompt = feedback.draw_prompt(rng, closed=False, polite=False)
+        answers = [feedback.demonstration(rng, prompt) for _ in range(2)]
+        polite = feedback.Prompt(feedback.POLITE + prompt.text, None, True)
+        first, second = labeller.rank(polite, answers, rng)
+        if first != second:
+            yield Pair(polite.text, *(answers if first > second else answers[::-1]))
 
 
 pairs = sorted(read_pairs(args.data) if args.data else built_in_pairs())
@@ -62,7 +63,8 @@ prompts = [[*group] for _, group in groupby(pairs, key=lambda pair: pair.prompt)
 parts = split(prompts, rng, stratified=False, test=args.test)
 parts = {name: sum(groups, []) for name, groups in parts.items()}
 print(f"{len(pairs)} pairs: {len(parts['train'])} to train on, {len(parts['test'])} to test on")
-print("\n".join(f"{name:>8}: {text}" for name, text in parts["test"][0]._asdict().items()))
+for name, text in zip(("prompt", "chosen", "rejected"), parts["test"][0]):
+    print(f"{name:>8}: {text}")
 
 # %% [markdown]
 # ## Tokens
@@ -126,8 +128,8 @@ assert low > 0.5
 # %% [markdown]
 # ## DPO
 #
-# The policy is its own reward model: r = β log(π / π_ref), where π_ref is the frozen model. At first
-# all r are 0. The margin is the mean difference of the two r.
+# The policy is its own reward model: r = β log(π / π_ref), where π_ref is the frozen model. At
+# first all r are 0. The margin is the mean difference of the two r.
 
 # %%
 dpo = DPO(model, beta=0.1)

@@ -20,9 +20,9 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     """
     if not 0 <= right <= total or not total:
         raise ValueError(f"right={right} must be from 0 to total={total}, and total above 0")
-    p, z2 = right / total, 1.959964**2
-    center, half = p + z2 / total / 2, sqrt(z2 * (p * (1 - p) + z2 / total / 4) / total)
-    return tuple((center + sign * half) / (1 + z2 / total) for sign in (-1, 1))
+    p, c = right / total, 1.959964**2 / total
+    center, half = p + c / 2, sqrt(c * (p * (1 - p) + c / 4))
+    return (center - half) / (1 + c), (center + half) / (1 + c)
 
 
 def spans(tags: list) -> set:

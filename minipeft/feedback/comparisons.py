@@ -16,7 +16,7 @@ from .rollout import compute
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Prompts with K ranked answers to each, for a RewardModel or DPO        Ouyang et al. 2022, §3.5
+    """Prompts with K ranked answers to each, for a reward model or DPO    Ouyang et al. 2022, §3.5
 
     `Trainer(model, γ, optimizer).fit(comparisons.batches(16, rng), steps)` trains either.
 
