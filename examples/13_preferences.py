@@ -29,7 +29,7 @@ from minipeft.world import feedback
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", help="a file with columns prompt, chosen and rejected")
 parser.add_argument("--model", help="a folder of Hugging Face's; the default is the built-in base")
-parser.add_argument("--steps", type=int, default=50, help="of 8 pairs")
+parser.add_argument("--steps", type=int, default=30, help="of 8 pairs")
 parser.add_argument("--lr", type=float, nargs=2, default=[1e-2, 2e-3], help="of each training")
 parser.add_argument("--test", type=float, default=0.2, help="share of the prompts to test on")
 parser.add_argument("--seed", type=int, default=0)
