@@ -20,6 +20,7 @@ from .commands.compare import Compare
 from .commands.config import read_config
 from .commands.convert import Convert
 from .commands.evaluate import Evaluate
+from .commands.feedback import Feedback
 from .commands.generate import Generate
 from .commands.info import Info
 from .commands.layers import Layers
@@ -44,6 +45,7 @@ COMMANDS = {
     "layers": Layers,
     "methods": Methods,
     "convert": Convert,
+    "feedback": Feedback,
     "pretrain": Pretrain,
     "verify": Verify,
 }

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -99,6 +99,19 @@ def print_note(text: str) -> None:
         stderr.print(text, markup=False, highlight=False, soft_wrap=True)
     except OSError:
         discard(sys.stderr)
+
+
+def save_plot(plot: Callable, report: dict, path: Path) -> str | None:
+    """Save the plot of a report; return its file name, or None, with a note, if it failed."""
+    try:
+        plot(report, path)
+    except ImportError:
+        print_note("no plot without matplotlib: pip install minipeft[plot]")
+    except Exception as error:  # a picture is not worth the results
+        print_note(f"no plot: {error}")
+    else:
+        return path.name
+    return None
 
 
 def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:

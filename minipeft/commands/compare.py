@@ -39,6 +39,7 @@ from .common import (
     optional,
     print_note,
     progress,
+    save_plot,
     stdout,
 )
 from .runs import REPORT, StoredRuns, begin, has_runs, keep_plan, remove_work, store_report
@@ -277,15 +278,7 @@ class Compare(Plan, Command):
 
     def publish(self, report: dict, part: Path) -> None:
         """Write the report as JSON, as a page and as a plot; give the folder its name."""
-        image = "compare.png"
-        try:
-            plot(report, part / image)
-        except ImportError:
-            print_note("no plot without matplotlib: pip install minipeft[plot]")
-            image = None
-        except Exception as error:  # a picture is not worth the results
-            print_note(f"no plot: {error}")
-            image = None
+        image = save_plot(plot, report, part / "compare.png")
         (part / "report.md").write_bytes(markdown(report, image).encode(errors="backslashreplace"))
         write_json(part / REPORT, report)
         part.rename(self.out)

@@ -18,7 +18,6 @@ from ..autograd.ops import narrow
 from ..model.transformer import Decoder
 from ..storage.folders import replace_folder, write_atomically
 from ..storage.json import CheckpointError, parse_json, read_bytes
-from ..training import checkpoint
 from ..training.interrupt import interruptible
 from ..training.parallel import shard_rows
 from ..training.trainer import NonFinite, Trainer, progress_bar
@@ -59,6 +58,7 @@ class PPO:
     value: a Trainer of an adaptation of a ValueModel, for baseline="value".
     pretraining: f(rng) returns a batch of general text, (ids, labels) or (ids, labels, mask), for
     ptx above 0.
+    observe: f(answers) returns {name: number}, further statistics of a step.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class PPO:
         *,
         value: Trainer | None = None,
         pretraining: Callable | None = None,
+        observe: Callable[[Answers], dict] = lambda answers: {},
         config: PPOConfig | None = None,
     ):
         c = self.config = config or PPOConfig()
@@ -92,7 +93,8 @@ class PPO:
         if c.ptx and not pretraining:
             raise ValueError(f"ptx={c.ptx} needs pretraining, a function that returns a batch")
         self.policy, self.value, self.score, self.eos = policy, value, score, [*eos]
-        self.pretraining, self.beta, self.t = pretraining, c.beta, 0
+        self.pretraining, self.observe = pretraining, observe
+        self.beta, self.history = c.beta, []  # statistics of each step
         self.saved: Path | None = None  # folder of the last save
 
     def step(self, prompts: Sequence[Sequence[int]]) -> dict:
@@ -121,11 +123,16 @@ class PPO:
         kl = {k: float(KL_ESTIMATORS[k](log_ratio).sum(1).mean()) for k in ("k1", "k3")}
         length = float(answers.real.sum(1).mean())
         stats = {"score": float(score.mean()), "kl": kl["k1"], "k3": kl["k3"], "beta": self.beta}
-        stats |= {"length": length, "ended": float(answers.ended.mean())} | losses
+        stats |= {"length": length, "ended": float(answers.ended.mean())}
+        self.history.append(stats | losses | self.observe(answers))
         if c.kl_target:
             self.beta = adapt_beta(self.beta, kl["k1"], len(score), c.kl_target, c.kl_horizon)
-        self.t += 1
-        return stats
+        return self.history[-1]
+
+    @property
+    def t(self) -> int:
+        """Number of steps taken."""
+        return len(self.history)
 
     def penalised_score(self, answers: Answers) -> np.ndarray:
         """Return the score (N,) of each answer, minus the penalty if it has no end-of-text token.
@@ -257,15 +264,14 @@ class PPO:
         prompts: Callable,
         steps: int,
         *,
-        log: str | Path | None = None,
         progress: bool | Callable[[int, float], None] = True,
         folder: str | Path | None = None,
         save_every: int = 10,
     ) -> list[dict]:
-        """Take steps until there are `steps` in all, and return the statistics of this call.
+        """Take steps until there are `steps` in all, and return the statistics of each.
 
         prompts: f(rng) returns the prompts of a step.
-        log, progress, folder, save_every: see Trainer.fit; progress shows the score.
+        progress, folder, save_every: see Trainer.fit; progress shows the loss.
         Raises CheckpointError if the folder has the save of another training.
         """
         if save_every < 1:
@@ -277,24 +283,20 @@ class PPO:
             )
         with (
             interruptible(folder) if folder else nullcontext() as interrupted,
-            self.policy.log_writer(log) as write,
             progress_bar(steps, self.t, progress) as show,
         ):
-            history = []
             while self.t < steps and not interrupted:
                 stats = self.step(prompts(np.random.default_rng([self.config.seed, self.t, 1])))
-                history.append({"step": self.t} | stats)
-                show(self.t, stats["score"])
-                write(dict(history[-1]))
+                show(self.t, stats["loss"])
                 if folder and (self.t % save_every == 0 or self.t == steps or interrupted):
                     self.save(folder)
-        return history
+        return self.history
 
     # -- on disk
 
     def save(self, folder: str | Path) -> None:
         """Save the training in `folder`, for `resume`; an earlier save stays until it is whole."""
-        state = {"t": self.t, "beta": self.beta, "config": asdict(self.config)}
+        state = {"config": asdict(self.config), "beta": self.beta, "history": self.history}
         with replace_folder(Path(folder), FILE, *self.trainers) as new:
             for name, trainer in self.trainers.items():
                 trainer.save(new / name)
@@ -313,10 +315,10 @@ class PPO:
                 f"{path}: the settings were {state.get('config')!r}, and here they are "
                 f"{asdict(self.config)!r}: make them equal"
             )
-        t, beta = checkpoint.count(state, "t"), state.field("beta", -1.0, float)
+        beta, history = state.field("beta", -1.0, float), state.field("history", (), tuple)
         if beta < 0:
             raise CheckpointError(f"{path}: beta={beta} must be at least 0")
         with self.unchanged_on_error():
             for name, trainer in self.trainers.items():
                 trainer.resume(Path(folder, name))
-        self.t, self.beta, self.saved = t, beta, Path(folder).resolve()
+        self.beta, self.history, self.saved = beta, [*history], Path(folder).resolve()

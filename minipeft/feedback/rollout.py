@@ -26,6 +26,11 @@ class Answers(NamedTuple):
     real: np.ndarray  # (N, R): True at the tokens of the answers, with the end-of-text token
     ended: np.ndarray  # (N,): whether there is an end-of-text token
 
+    def prompts(self) -> list[list[int]]:
+        """Return the tokens of each prompt."""
+        T = self.ids.shape[1] - self.real.shape[1]
+        return [row[real].tolist() for row, real in zip(self.ids[:, :T], self.mask[:, :T])]
+
     def texts(self) -> list[list[int]]:
         """Return the tokens of each answer, without the end-of-text token."""
         R = self.real.shape[1]

@@ -1,5 +1,8 @@
 """Plot of a comparison: test against OOD scores, scores against trained parameters, losses."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from ..data.words import count
@@ -12,8 +15,26 @@ INK, FAINT = "#24292f", "#848d97"  # FAINT and COLOURS are legible on white and 
 
 
 def plot(report: dict, path, ink: str = INK, paper: str = "white") -> None:
+    """Save a picture of a comparison: see `draw`."""
+    two_tests = len(report["tests"]) > 1
+    mosaic: list = [["tests", "sizes"], ["losses", "legend"]]
+    height, panels = (7.6, mosaic) if two_tests else (3.8, [["sizes", "losses", "legend"]])
+    draw(
+        {name: partial(f, report=report) for name, f in PANELS.items()},
+        panels,
+        height,
+        path,
+        ink,
+        paper,
+    )
+
+
+def draw(
+    panels: dict[str, Callable], mosaic: list, height: float, path, ink=INK, paper="white"
+) -> None:
     """Save a picture, PNG or SVG by the ending of `path`; paper "none" is transparent.
 
+    panels: {name: f(axes)}.  mosaic: rows of names.  height: in inches, as the width of 10.
     Raises ImportError without matplotlib.
     """
     import matplotlib
@@ -22,18 +43,16 @@ def plot(report: dict, path, ink: str = INK, paper: str = "white") -> None:
     inks = "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color grid.color".split()
     settings: dict = dict.fromkeys(inks, ink) | {"axes.facecolor": "none"}
     settings |= {"font.family": "DejaVu Sans", "svg.hashsalt": "minipeft"}
-    two_tests = len(report["tests"]) > 1
-    mosaic: list = [["tests", "sizes"], ["losses", "legend"]]
     with matplotlib.rc_context(settings):
-        figure = Figure((10, 7.6 if two_tests else 3.8), layout="constrained")
-        panels = figure.subplot_mosaic(mosaic if two_tests else [["sizes", "losses", "legend"]])
-        for name, axes in panels.items():
-            axes.margins(0.1)
-            PANELS[name](axes, report)
+        figure = Figure((10, height), layout="constrained")
+        axes = figure.subplot_mosaic(mosaic)
+        for name, panel in axes.items():
+            panel.margins(0.1)
+            panels[name](panel)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout stays as it is now
-        for axes in panels.values():
-            place_labels(axes)
+        for panel in axes.values():
+            place_labels(panel)
         date = {"Date": None} if str(path).endswith("svg") else None  # equal bytes every time
         figure.savefig(path, dpi=150, facecolor=paper, metadata=date)
 

@@ -1,6 +1,6 @@
 """Reports of a comparison: a table, its legend, a page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from ..data.words import count
@@ -176,7 +176,7 @@ def markdown(report: dict, plot: str | None = None) -> str:
     return f"# {report['task']}\n\n{lists}\n\n{markdown_table(rows(report))}{image}\n"
 
 
-def markdown_table(rows: Iterator[list[str]]) -> str:
+def markdown_table(rows: Iterable[list[str]]) -> str:
     """Return a table of Markdown; the first row has the titles."""
     titles, *body = rows
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *body]
