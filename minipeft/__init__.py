@@ -7,6 +7,11 @@ from .adaptation.each import Each
 from .adaptation.merge import fold, merge
 from .adaptation.method import PLAIN, Method, stack
 from .autograd.tensor import Tensor, grad, no_grad
+from .feedback.demonstrations import Demonstrations
+from .feedback.dpo import DPO
+from .feedback.ppo import PPO
+from .feedback.ppo_config import PPOConfig
+from .feedback.ranking import BestOf, RewardModel, ValueModel
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .methods import (
     IA3,
@@ -74,14 +79,17 @@ __all__ = [
     "Adapter",
     "BartConfig",
     "BertConfig",
+    "BestOf",
     "BitFit",
     "Cache",
     "Chain",
     "CheckpointError",
     "Classifier",
     "Config",
+    "DPO",
     "Decoder",
     "DeepPrompt",
+    "Demonstrations",
     "DistilBertConfig",
     "DoRA",
     "Each",
@@ -100,6 +108,8 @@ __all__ = [
     "MultiHeadAdapter",
     "MultitaskPrompt",
     "PLAIN",
+    "PPO",
+    "PPOConfig",
     "PTuning",
     "PTuningV2",
     "ParallelAdapter",
@@ -108,6 +118,7 @@ __all__ = [
     "PromptTuning",
     "PseudoTokens",
     "RandomWeights",
+    "RewardModel",
     "RobertaConfig",
     "SpanClassifier",
     "T5Config",
@@ -115,6 +126,7 @@ __all__ = [
     "Tensor",
     "TokenClassifier",
     "Trainer",
+    "ValueModel",
     "accuracy_by_layer",
     "control_labels",
     "ensemble",
