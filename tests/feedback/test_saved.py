@@ -38,17 +38,13 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize("stop", range(1, STEPS))
 def test_resumed_at_any_step_is_uninterrupted(stop, tmp_path, whole):
-    log = tmp_path / "log.jsonl"
-    fit(made(**OPTIONS), stop, folder=tmp_path / "a", log=log)
-    with log.open("a") as file:
-        file.write("a line after the save\n")
+    fit(made(**OPTIONS), stop, folder=tmp_path / "a")
     loop = made(**OPTIONS)
     loop.resume(tmp_path / "a")
     assert loop.t == stop
-    assert fit(loop, folder=tmp_path / "a", log=log) == whole
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3]
-    assert sorted(os.listdir(tmp_path)) == ["a", "log.jsonl"]
+    assert fit(loop, folder=tmp_path / "a") == whole
+    uninterrupted = made(**OPTIONS).fit(prompts, STEPS, progress=False)
+    assert loop.history == uninterrupted and os.listdir(tmp_path) == ["a"]
 
 
 def test_a_group_has_no_value_network_to_save(tmp_path):
@@ -79,7 +75,7 @@ BROKEN = {
     "a list": (lambda folder: (folder / "ppo.json").write_text("[]"), "must hold a JSON object"),
     "no settings": (lambda folder: (folder / "ppo.json").write_text("{}"), "the settings were"),
     "other settings": (edited(config={"beta": 1.0}), "the settings were"),
-    "a negative step": (edited(t=-1), "t=-1"),
+    "a number for the history": (edited(history=1), "history=1"),
     "a negative β": (edited(beta=-1.0), "beta=-1.0"),
     "no β": (edited(beta=None), "beta="),
     "a text for β": (edited(beta="1"), "beta="),
@@ -130,7 +126,7 @@ def test_a_save_that_fails_leaves_the_earlier_one(saved, monkeypatch, whole):
 def test_statistics_are_of_each_step(whole):
     shown = []
     loop = made(**OPTIONS)
-    history = loop.fit(prompts, 2, progress=lambda t, score: shown.append((t, score)))
-    assert shown == [(row["step"], row["score"]) for row in history]
-    assert [row["step"] for row in history] == [1, 2] and loop.fit(prompts, 2, progress=False) == []
+    history = loop.fit(prompts, 2, progress=lambda t, loss: shown.append((t, loss)))
+    assert shown == [(1, history[0]["loss"]), (2, history[1]["loss"])]
+    assert loop.fit(prompts, 2, progress=False) == history and loop.t == 2
     assert np.isfinite([*history[0].values()]).all() and count_even is loop.score
