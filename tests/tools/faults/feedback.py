@@ -129,8 +129,8 @@ FAULTS = {
             ),
             ("default_rng([self.config.seed, self.t])", "default_rng()"),
             (
-                "self.t, self.beta, self.saved = t, beta,",
-                "self.t, self.beta, self.saved = t, self.beta,",
+                "self.beta, self.history, self.saved = beta,",
+                "self.beta, self.history, self.saved = self.beta,",
             ),
             ("        if beta < 0:\n", "        if False:\n"),
             (
