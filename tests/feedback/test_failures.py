@@ -45,8 +45,8 @@ def spoil_pretraining(loop):
     [
         (spoil_score, NonFinite, "step 1: score is not finite; nothing was changed"),
         (spoil_value, NonFinite, "step 1: V is not finite"),
-        (spoil_ratio, NonFinite, "step [15]: "),
-        (spoil_gradient, NonFinite, "the loss is"),
+        (spoil_ratio, NonFinite, "step 1: ratio is not finite"),
+        (spoil_gradient, NonFinite, "the gradient is not finite at"),
         (spoil_pretraining, OSError, "the text ended"),
     ],
 )

@@ -214,6 +214,14 @@ def test_the_prompt_has_no_part_in_the_scores_of_dpo():
     assert np.allclose(model.scores(ids, γ, mask=mask).data, log_p(γ) - log_p(None), atol=1e-4)
 
 
+def test_padding_is_no_token_of_an_answer():
+    """Of two answers, one goes on with the token 0 and the other ends: 0 is not shared."""
+    model, ids = DPO(DECODER, beta=1.0), np.array([[[3, 1, 2, 0], [3, 1, 2, 0]]])
+    mask = np.array([[[1, 1, 1, 1], [1, 1, 1, 0]]])
+    ((long, short),) = model.scores(ids, attached(model, DPO_METHOD), mask=mask).data
+    assert abs(long) > 1e-3 and short == 0
+
+
 def log_probabilities(ids, mask, γ):
     """Return Σ log π of the tokens after the 2 of the prompt, for each text (B, K)."""
     z = DECODER(ids.reshape(-1, T), γ, mask=mask.reshape(-1, T)).data.astype(float)

@@ -125,8 +125,14 @@ def test_a_save_that_fails_leaves_the_earlier_one(saved, monkeypatch, whole):
 
 def test_statistics_are_of_each_step(whole):
     shown = []
-    loop = made(**OPTIONS)
-    history = loop.fit(prompts, 2, progress=lambda t, loss: shown.append((t, loss)))
+    seen, loop = [], made(**OPTIONS)
+
+    def watched(rng):
+        seen.append(prompts(rng))
+        return seen[-1]
+
+    history = loop.fit(watched, 2, progress=lambda t, loss: shown.append((t, loss)))
+    assert seen[0] != seen[1]
     assert shown == [(1, history[0]["loss"]), (2, history[1]["loss"])]
     assert loop.fit(prompts, 2, progress=False) == history and loop.t == 2
     assert np.isfinite([*history[0].values()]).all() and count_even is loop.score
