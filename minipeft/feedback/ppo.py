@@ -115,7 +115,7 @@ class PPO:
                 max_new_tokens=c.max_new_tokens,
                 temperature=c.temperature,
             )
-        score = self.penalised_score(answers)
+        score, observed = self.penalised_score(answers), self.observe(answers)
         rollout = self.rollout(answers, score)
         with self.unchanged_on_error():
             losses = self.improve(answers, rollout, rng)
@@ -124,7 +124,7 @@ class PPO:
         length = float(answers.real.sum(1).mean())
         stats = {"score": float(score.mean()), "kl": kl["k1"], "k3": kl["k3"], "beta": self.beta}
         stats |= {"length": length, "ended": float(answers.ended.mean())}
-        self.history.append(stats | losses | self.observe(answers))
+        self.history.append(stats | losses | observed)
         if c.kl_target:
             self.beta = adapt_beta(self.beta, kl["k1"], len(score), c.kl_target, c.kl_horizon)
         return self.history[-1]
@@ -315,10 +315,21 @@ class PPO:
                 f"{path}: the settings were {state.get('config')!r}, and here they are "
                 f"{asdict(self.config)!r}: make them equal"
             )
-        beta, history = state.field("beta", -1.0, float), state.field("history", (), tuple)
+        beta, history = state.field("beta", -1.0, float), state.get("history")
         if beta < 0:
             raise CheckpointError(f"{path}: beta={beta} must be at least 0")
+        if not is_history(history):
+            raise CheckpointError(
+                f"{path}: history={history!r:.40} must be statistics of each step"
+            )
         with self.unchanged_on_error():
             for name, trainer in self.trainers.items():
                 trainer.resume(Path(folder, name))
-        self.beta, self.history, self.saved = beta, [*history], Path(folder).resolve()
+        self.beta, self.history, self.saved = beta, history, Path(folder).resolve()
+
+
+def is_history(value) -> bool:
+    """Return whether a value of JSON is a list of {name: number}."""
+    rows = value if isinstance(value, list) else [value]
+    numbers = (isinstance(row, dict) and {*map(type, row.values())} <= {int, float} for row in rows)
+    return rows is value and all(numbers)

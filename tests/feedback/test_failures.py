@@ -30,6 +30,10 @@ def spoil_gradient(loop):
     loop.value.optimizer.lr = 1e30
 
 
+def spoil_observation(loop):
+    loop.observe = lambda answers: {"share": 1 / 0}
+
+
 def spoil_pretraining(loop):
     def text(rng):
         loop.texts = getattr(loop, "texts", 0) + 1
@@ -47,6 +51,7 @@ def spoil_pretraining(loop):
         (spoil_value, NonFinite, "step 1: V is not finite"),
         (spoil_ratio, NonFinite, "step 1: ratio is not finite"),
         (spoil_gradient, NonFinite, "the gradient is not finite at"),
+        (spoil_observation, ZeroDivisionError, "by zero"),
         (spoil_pretraining, OSError, "the text ended"),
     ],
 )

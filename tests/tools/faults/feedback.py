@@ -133,6 +133,8 @@ FAULTS = {
                 "self.beta, self.history, self.saved = self.beta,",
             ),
             ("        if beta < 0:\n", "        if False:\n"),
+            ("        if not is_history(history):\n", "        if False:\n"),
+            ("<= {int, float}", "<= {int, float, str}"),
             (
                 "        with self.unchanged_on_error():\n            for name",
                 "        if True:\n            for name",
