@@ -139,7 +139,8 @@ class PPO:
 
         Raises ValueError if the score function returns another shape.
         """
-        score, N = np.asarray(self.score(answers.ids, answers.mask), float), len(answers.ids)
+        score, N = self.score(answers.ids, answers.mask), len(answers.ids)
+        score = np.asarray(host(score), float)
         if score.shape != (N,):
             raise ValueError(
                 f"score returned the shape {score.shape} for {N} texts: it must return one number "
