@@ -23,7 +23,7 @@ from .table import categories, category_by_kind, join, to_text
 from .vocabulary import END
 
 POLITE = "Be polite. "
-FIELDS = "serves", "sells", "offers", "plays", "colour", "rating", "near"  # of a record, and kind
+FIELDS = "colour", "rating", "near"  # of a record, and kind
 BEGINNINGS = "{who} {tried} {name} {time}.", "{time} {who} {tried} {name}."
 OPINIONS = (
     "{wins} and {agrees}. {ending}.",
