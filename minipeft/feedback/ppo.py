@@ -15,6 +15,7 @@ import numpy as np
 from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.ops import narrow
+from ..autograd.tensor import Tensor
 from ..model.transformer import Decoder
 from ..storage.folders import replace_folder, write_atomically
 from ..storage.json import CheckpointError, parse_json, read_bytes
@@ -38,6 +39,10 @@ class Rollout(NamedTuple):
     V: np.ndarray  # values before each token; 0 without a value network
     A: np.ndarray  # advantages
     R: np.ndarray  # returns
+
+    def of(self, rows, R: int) -> "Rollout":
+        """Return the first R columns of some rows."""
+        return Rollout(*(x[rows, :R] for x in self))
 
 
 class PPO:
@@ -151,13 +156,11 @@ class PPO:
     def rollout(self, answers: Answers, score) -> Rollout:
         """Return probabilities, values, advantages and returns of answers with a score (N,)."""
         c, real = self.config, answers.real
-        log_p, log_ref = (
-            compute(lambda rows, γ=γ: self.log_p(answers, rows, γ), real)
-            for γ in (self.policy.adaptation, None)
-        )
+        log_p = self.each(answers, lambda part: self.log_p(part, self.policy.adaptation))
+        log_ref = self.each(answers, lambda part: self.log_p(part, None))
         V = np.zeros_like(log_p)
         if self.value:
-            V = compute(lambda rows: self.values(answers, rows, self.value.adaptation), real)
+            V = self.each(answers, lambda part: self.values(part, self.value.adaptation))
         self.check_finite(score=score, log_p=log_p, log_ref=log_ref, V=V)
         r = token_rewards(score, KL_ESTIMATORS[c.kl](log_ref - log_p), real, self.beta)
         if c.whiten_rewards:
@@ -168,15 +171,25 @@ class PPO:
         A = BASELINES[c.baseline](r.sum(1).reshape(-1, c.group)).reshape(-1, 1) * real
         return Rollout(log_p, log_ref, V, A, A)
 
-    def log_p(self, answers, rows, γ):
-        """Return log π (n, R) of some rows of the answers, for the adaptation γ."""
-        ids, mask, real, _ = (x[rows] for x in answers)
+    def each(self, answers, f) -> np.ndarray:
+        """Return f (N, R) of all answers, computed in batches of similar length."""
+        R = answers.real.shape[1]
+
+        def padded(rows):
+            y = host(f(answers.of(rows)).data)
+            return Tensor(np.pad(y, ((0, 0), (0, R - y.shape[1]))))
+
+        return compute(padded, answers.texts())
+
+    def log_p(self, answers, γ):
+        """Return log π (N, R) of answers, for the adaptation γ."""
+        ids, mask, real, _ = answers
         τ = self.config.temperature
         return answer_log_p(self.policy.model, ids, real, γ, mask=mask, temperature=τ)
 
-    def values(self, answers, rows, γ):
-        """Return V (n, R) before each token of some rows of the answers."""
-        ids, mask, real, _ = (x[rows] for x in answers)
+    def values(self, answers, γ):
+        """Return V (N, R) before each token of answers."""
+        ids, mask, real, _ = answers
         V = self.value.model(ids, γ, mask=mask)
         return narrow(V, ids.shape[1] - real.shape[1] - 1, ids.shape[1] - 1)
 
@@ -192,8 +205,9 @@ class PPO:
 
     def improve_on(self, rows, answers, rollout, rng) -> dict:
         """Take one step of the policy, and of the value network, on a minibatch."""
-        c, real = self.config, answers.real
-        count, clipped = real[rows].sum(), []
+        c, lengths, clipped = self.config, answers.real.sum(1), []
+        rows = rows[np.argsort(lengths[rows])]  # a shard has similar lengths: less padding
+        count = lengths[rows].sum()
         text = self.pretraining(rng) if c.ptx else None
         shards = {
             name: shard_rows((len(rows), answers.ids.shape[1]), t.model_size, t.micro_batches)
@@ -201,24 +215,20 @@ class PPO:
         }
 
         def loss(i, γ, s):
-            at = rows[i]
-            log_p = self.log_p(answers, at, γ)
-            ρ = np.exp(host(log_p.data) - rollout.log_p[at])
+            part = answers.of(rows[i])
+            log_p, old = self.log_p(part, γ), rollout.of(rows[i], part.real.shape[1])
+            ρ = np.exp(host(log_p.data) - old.log_p)
             self.check_finite(ratio=ρ)
-            clipped.append(((abs(ρ - 1) > c.epsilon) & real[at]).sum())
-            y = policy_loss(
-                log_p, rollout.log_p[at], rollout.A[at], real[at], epsilon=c.epsilon, count=count
-            )
+            clipped.append(((abs(ρ - 1) > c.epsilon) & part.real).sum())
+            y = policy_loss(log_p, old.log_p, old.A, part.real, epsilon=c.epsilon, count=count)
             if text and s < len(text[0]):
                 y = y + self.pretraining_loss(text, γ, slice(s, None, len(shards["policy"])))
             return y
 
         def squared_error(i, γ, s):
-            at = rows[i]
-            V = self.values(answers, at, γ)
-            return value_loss(
-                V, rollout.V[at], rollout.R[at], real[at], epsilon=c.value_epsilon, count=count
-            )
+            part = answers.of(rows[i])
+            V, old = self.values(part, γ), rollout.of(rows[i], part.real.shape[1])
+            return value_loss(V, old.V, old.R, part.real, epsilon=c.value_epsilon, count=count)
 
         stats = {"loss": self.policy.update(loss, shards["policy"])}
         stats["clipped"] = sum(clipped) / count

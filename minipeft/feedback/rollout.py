@@ -26,6 +26,13 @@ class Answers(NamedTuple):
     real: np.ndarray  # (N, R): True at the tokens of the answers, with the end-of-text token
     ended: np.ndarray  # (N,): whether there is an end-of-text token
 
+    def of(self, rows) -> "Answers":
+        """Return some of the answers, without the columns that are padding in all of them."""
+        ids, mask, real, ended = (x[rows] for x in self)
+        used = np.flatnonzero(mask.any(0))
+        columns, R = slice(used[0], used[-1] + 1), real.sum(1).max()
+        return Answers(ids[:, columns], mask[:, columns], real[:, :R], ended)
+
     def prompts(self) -> list[list[int]]:
         """Return the tokens of each prompt."""
         T = self.ids.shape[1] - self.real.shape[1]

@@ -65,8 +65,8 @@ def test_values_come_before_each_token():
     loop = made()
     loop.step(PROMPTS)
     answers = sample(DECODER, PROMPTS, eos=EOS, rng=np.random.default_rng(0), max_new_tokens=5)
-    γ, rows = loop.value.adaptation, np.arange(4)
-    V = loop.values(answers, rows, γ).data
+    γ = loop.value.adaptation
+    V = loop.values(answers, γ).data
     for n, prompt in enumerate(PROMPTS):
         new = answers.ids[n, -answers.real.shape[1] :][answers.real[n]]
         alone = loop.value.model([[*prompt, *new]], γ).data[0, len(prompt) - 1 : -1]
