@@ -123,7 +123,7 @@ reward_model = RewardModel(model)
 reward = fit(reward_model, mp.Chain(mp.LoRA(rank=8), mp.Probe()), args.lr[0])
 show("longer answer", np.array([[len(x) for x in answers] for _, answers, _ in test.rows]))
 low = show("reward model", test.scores(reward_model, reward))
-assert low > 0.5
+assert args.data or low > 0.5
 
 # %% [markdown]
 # ## DPO
@@ -152,7 +152,7 @@ show("more likely, before", before)
 r = dpo.beta * (after - before)
 low = show("DPO", r)
 print(f"margin: {(r[:, 0] - r[:, 1]).mean():.2f}")
-assert low > 0.5
+assert args.data or low > 0.5
 
 # %% [markdown]
 # ## What becomes likely
