@@ -17,7 +17,7 @@ from ..autograd.backend import host
 from ..autograd.ops import narrow
 from ..autograd.tensor import Tensor
 from ..model.transformer import Decoder
-from ..storage.folders import replace_folder, write_atomically
+from ..storage.folders import remove_killed_saves, replace_folder, write_atomically
 from ..storage.json import CheckpointError, parse_json, read_bytes
 from ..training.interrupt import interruptible
 from ..training.parallel import shard_rows
@@ -308,11 +308,13 @@ class PPO:
     def save(self, folder: str | Path) -> None:
         """Save the training in `folder`, for `resume`; an earlier save stays until it is whole."""
         state = {"config": asdict(self.config), "beta": self.beta, "history": self.history}
-        with replace_folder(Path(folder), FILE, *self.trainers) as new:
+        folder = Path(folder).resolve()
+        remove_killed_saves(folder)
+        with replace_folder(folder, FILE, *self.trainers) as new:
             for name, trainer in self.trainers.items():
                 trainer.save(new / name)
             write_atomically(new / FILE, json.dumps(state).encode())
-        self.saved = Path(folder).resolve()
+        self.saved = folder
 
     def resume(self, folder: str | Path) -> None:
         """Continue from a saved training; this PPO must be created like the saved one.

@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from minipeft.feedback import ppo as module
 from minipeft.storage.json import CheckpointError
+from minipeft.training.interrupt import Interrupted
 from tests.feedback.test_ppo import GROUP, count_even, made, state
+from tests.support.trainings import HERE, ROOT
 
 STEPS = 3
 OPTIONS = {"kl_target": 0.05, "epochs": 1}
@@ -124,6 +129,44 @@ def test_a_save_that_fails_leaves_the_earlier_one(saved, monkeypatch, whole):
     again.resume(saved)
     assert again.t == 2 and fit(again) == whole
     assert os.listdir(saved.parent) == ["a"]
+
+
+def test_a_signal_ends_the_step_and_saves_it(tmp_path, whole):
+    loop, before = made(**OPTIONS), signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupted(rng):
+        signal.raise_signal(signal.SIGINT)
+        return prompts(rng)
+
+    with pytest.raises(Interrupted) as caught:
+        loop.fit(interrupted, STEPS, progress=False, folder=tmp_path / "a")
+    signal.signal(signal.SIGINT, before)
+    assert caught.value.folder == tmp_path / "a" and loop.t == 1
+    again = made(**OPTIONS)
+    again.resume(tmp_path / "a")
+    assert again.history == loop.history and fit(again) == whole
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from minipeft.feedback import ppo
+from tests.feedback.test_saved import OPTIONS, made
+loop = made(**OPTIONS)
+loop.resume(Path(sys.argv[1]))
+loop.history.append(loop.history[-1])
+ppo.write_atomically = lambda path, content: os.kill(os.getpid(), signal.SIGKILL)
+loop.save(Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_during_a_save_leaves_the_earlier_one(saved, whole):
+    done = subprocess.run([sys.executable, "-c", KILLED, saved], cwd=ROOT, env=HERE)
+    assert done.returncode == -signal.SIGKILL
+    loop = made(**OPTIONS)
+    loop.resume(saved)
+    assert loop.t == 2 and fit(loop, folder=saved) == whole
+    assert os.listdir(saved.parent) == ["a"]  # nothing of the killed save is left
 
 
 def test_statistics_are_of_each_step(whole):

@@ -64,6 +64,17 @@ FAULTS = {
             ("biases[0].data -= r.mean()", "biases[0].data += r.mean()"),
         ],
     },
+    "feedback/comparisons.py": {
+        "feedback/test_pairs.py": [
+            (
+                "for prompt, answers, _ in rows for answer in answers",
+                "for answers, prompt, _ in rows for answer in prompt",
+            ),
+            ("        if len(sizes) != 1:\n", "        if False:\n"),
+            ("if not all(len(prompt) and all(map(len, answers))", "if not all(len(prompt)"),
+            ("model.scores(ids, adaptation, mask=mask)", "model.scores(ids, adaptation)"),
+        ],
+    },
     "feedback/dpo.py": {
         RANKING: [
             ("log_p - log_ref.data", "log_p"),
@@ -144,6 +155,7 @@ FAULTS = {
             ),
             ('if state.get("config") != asdict(self.config):', "if False:"),
             ("self.saved != Path(folder).resolve():", "False:"),
+            ("or self.t == steps or interrupted):", "or self.t == steps):"),
             ("FILE, *self.trainers) as new", "FILE) as new"),
         ],
         "feedback/test_exact.py -k 'bandit'": [
