@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation, parameter
-from ..adaptation.chain import Chain
 from ..adaptation.merge import merge
-from ..data.batches import pad, passages, shuffled_batches
+from ..data.batches import pad, passages
+from ..feedback.comparisons import Comparisons
 from ..feedback.demonstrations import Demonstrations
 from ..feedback.ppo import FILE as PPO_FILE
 from ..feedback.ppo import PPO
 from ..feedback.ppo_config import PPOConfig
 from ..feedback.ranking import RewardModel, ValueModel, center
 from ..feedback.rollout import Answers, compute, sample
-from ..methods import FullFineTuning, LoRA, Probe
+from ..methods import FullFineTuning, LoRA
 from ..model.special_tokens import eos_ids
 from ..training.checkpoint import FILE
 from ..training.optim import AdamW, schedule
@@ -41,11 +41,11 @@ PASSAGES, LENGTH, DOCUMENTS = 16, 64, 2000  # of general text, for PPO-ptx
 class FeedbackPlan:
     """How much is sampled and trained."""
 
-    sft_steps: int = 400
+    sft_steps: int = 250
     """Optimizer steps of supervised fine-tuning, of 16 demonstrations each."""
-    prompts: int = 400
+    prompts: int = 800
     """Prompts whose sampled answers are ranked, four to nine answers each."""
-    reward_steps: int = 300
+    reward_steps: int = 400
     """Optimizer steps of the reward model, of about 24 answers each."""
     ppo_steps: int = 25
     """Steps of PPO, of 64 answers each."""
@@ -124,12 +124,9 @@ class Pipeline:
 
         return map_batches(answer, rows)
 
-    def read(self, prompt: Prompt, answer: str) -> list[int]:
-        """Return the ids of a prompt with an answer, as the reward model reads it.
-
-        The token that ends it is left out: there, the base forgets the text for the next one.
-        """
-        return [*self.encode(prompt.text), *self.encode(answer)]
+    def encode_answer(self, answer: str) -> list[int]:
+        """Return the ids of an answer, with the token that ends it."""
+        return [*self.encode(answer), self.eos[0]]
 
     # -- training
 
@@ -155,7 +152,7 @@ class Pipeline:
         rng = self.rng(0)
         return Demonstrations(
             [
-                (self.encode(prompt.text), [*self.encode(demonstration(rng, prompt)), self.eos[0]])
+                (self.encode(prompt.text), self.encode_answer(demonstration(rng, prompt)))
                 for prompt in self.prompts["train"]
             ]
         )
@@ -182,37 +179,31 @@ class Pipeline:
             rankings.append(Ranking(prompt, those, self.labeller.rank(prompt, those, rng)))
         return rankings
 
-    def batch(self, rankings: list[Ranking]) -> tuple:
-        """Return ids (B, K, T), ranks (B, K), mask (B, K, T) of prompts with K answers each."""
-        ids, mask = pad([self.read(p, answer) for p, answers, _ in rankings for answer in answers])
-        ranks = np.array([ranks for *_, ranks in rankings])
-        shape = *ranks.shape, ids.shape[1]
-        return ids.reshape(shape), ranks, mask.reshape(shape)
-
     def ranked_batches(self, rankings: list[Ranking], rng) -> Iterator[tuple]:
         """Yield batches of prompts with equally many answers, without prompts that are all ties."""
         groups: dict[int, list] = {}
-        for ranking in rankings:
-            if len({*ranking.ranks}) > 1:
-                groups.setdefault(len(ranking.ranks), []).append(ranking)
-        batches = [shuffled_batches(group, TEXTS // n, rng) for n, group in groups.items()]
+        for prompt, answers, ranks in rankings:
+            if len({*ranks}) > 1:
+                row = self.encode(prompt.text), [*map(self.encode_answer, answers)], ranks
+                groups.setdefault(len(ranks), []).append(row)
+        batches = [Comparisons(rows).batches(TEXTS // n, rng) for n, rows in groups.items()]
         while True:
-            yield self.batch(next(batches[rng.integers(len(batches))]))
+            yield next(batches[rng.integers(len(batches))])
 
     @cached_property
     def reward(self) -> tuple[RewardModel, Adaptation]:
         """The reward model and its adaptation; the mean score of demonstrations is 0."""
         steps, rng, model = self.plan.reward_steps, self.rng(2), RewardModel(self.sft)
-        γ = Chain(LoRA().attach(model, rng), Probe().attach(model))
+        γ = FullFineTuning("^(?!head$)").attach(model)
         batches = self.ranked_batches(self.ranked("train", 3), rng)
-        self.fit("reward", self.trainer(model, γ, 3e-3, steps), batches, steps)
-        ids, mask = pad([[*prompt, *answer[:-1]] for prompt, answer in self.demonstrations.pairs])
+        self.fit("reward", self.trainer(model, γ, 1e-3, steps), batches, steps)
+        ids, mask = pad([[*prompt, *answer] for prompt, answer in self.demonstrations.pairs])
         center(model, γ, ids, mask)
         return model, γ
 
     def score(self, ids, mask) -> np.ndarray:
-        """Return the scores (N,) of texts ids (N, T) by the reward model: see `read`."""
-        (model, γ), mask = self.reward, mask & ~np.isin(ids, self.eos)
+        """Return the scores (N,) of texts ids (N, T) by the reward model."""
+        model, γ = self.reward
         return compute(lambda rows: model(ids[rows], γ, mask=mask[rows]), ids)
 
     # -- step 3: PPO
@@ -263,7 +254,7 @@ class Pipeline:
             self.trainer(self.sft, γ, 2e-3, updates),
             self.score,
             self.eos,
-            value=self.trainer(ValueModel(self.sft), V, 2e-3, updates),
+            value=self.trainer(ValueModel(self.sft), V, 3e-4, updates),
             pretraining=self.pretraining,
             observe=self.observe,
             config=config,

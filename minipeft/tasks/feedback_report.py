@@ -121,8 +121,11 @@ class Figures:
 
     def scores(self, pairs: list) -> np.ndarray:
         """Return the score of each answer to a prompt by the reward model."""
-        ids, mask = pad([self.pipeline.read(prompt, answer) for prompt, answer in pairs])
-        return self.pipeline.score(ids, mask)
+        p = self.pipeline
+        ids, mask = pad(
+            [[*p.encode(prompt.text), *p.encode_answer(answer)] for prompt, answer in pairs]
+        )
+        return p.score(ids, mask)
 
     def accuracy(self) -> dict:
         """Return how many pairs of new answers the reward model ranks as the labeller does.

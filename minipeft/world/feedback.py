@@ -19,11 +19,12 @@ from ..data.splits import generate_splits
 from .domains import an
 from .facts import fabricated, facts, facts_said
 from .language import Scene, people, pick, rules_by_domain, shuffled
-from .table import categories, category_by_kind, join, to_text
+from .table import NUMBERS, categories, category_by_kind, join, to_text
 from .vocabulary import END
 
 POLITE = "Be polite. "
-FIELDS = "colour", "rating", "near"  # of a record, and kind
+FIELDS = "colour", "rating", "near"  # of a record, beside its kind
+KINDS = 4  # of each category
 BEGINNINGS = "{who} {tried} {name} {time}.", "{time} {who} {tried} {name}."
 OPINIONS = (
     "{wins} and {agrees}. {ending}.",
@@ -34,6 +35,7 @@ OPINIONS = (
 RUDE = frozenset(
     "annoyed away bored cross disliked dull mean never rude silly spoiled upset wasted".split()
 )
+INVENTED = 0.5  # share of the demonstrations of records that say a fact of their own
 MAX_WORDS = 30
 
 
@@ -49,8 +51,15 @@ def draw_record(rng) -> dict:
     """Return a record: a kind, and one or two other fields."""
     category = pick(rng, categories(ood=False))
     fields = shuffled(rng, [field for field in FIELDS if field in category.phrases])
-    fields = ["kind", *fields[: pick(rng, (1, 2))]]
-    return {field: pick(rng, category.values[field]) for field in fields}
+    record = {"kind": pick(rng, category.values["kind"][:KINDS])}
+    return record | {f: pick(rng, category.values[f]) for f in fields[: pick(rng, (1, 2))]}
+
+
+def invented_fact(rng, record: dict) -> dict:
+    """Return a field that no record has, with a value: {"price": "forty crowns"}."""
+    category = category_by_kind()[record["kind"]]
+    field = pick(rng, [field for field in category.phrases if field not in FIELDS])
+    return {field: pick(rng, category.values[field]).format(number=pick(rng, NUMBERS))}
 
 
 def describe(rng, record: dict) -> str:
@@ -96,9 +105,14 @@ def rules_of(prompt: Prompt) -> dict:
 
 
 def demonstration(rng, prompt: Prompt) -> str:
-    """Return a good writer's answer: one or two sentences after a space, polite if asked for."""
+    """Return a person's answer: one or two sentences after a space, polite if asked for.
+
+    People are not perfect: half of their descriptions say a fact that the record lacks, and about
+    half of their opinions are rude if they are not asked to be polite.
+    """
     if prompt.record:
-        return f" {describe(rng, prompt.record)}"
+        invented = invented_fact(rng, prompt.record) if rng.random() < INVENTED else {}
+        return f" {describe(rng, prompt.record | invented)}"
     person = next(p for group in people() for p in group if p["person"] in prompt.text)
     while True:
         scene = Scene(rng, rules_of(prompt), pick(rng, (False, True)), dict(person))

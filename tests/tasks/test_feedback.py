@@ -131,20 +131,8 @@ def test_ranked_answers_are_four_to_nine_and_batches_have_as_many_to_each_prompt
     ids, ranks, mask = next(pipeline.ranked_batches(groups, np.random.default_rng(0)))
     assert ids.shape == mask.shape and ids.shape[:2] == ranks.shape == (1, len(answers))
     row = ids[0, 0][mask[0, 0]].tolist()
-    assert row == pipeline.read(prompt, answers[0]) and row[-1] not in pipeline.eos
-
-
-def test_the_score_does_not_read_the_token_that_ends_an_answer(reports, tiny, results):
-    _, folder = reports
-    pipeline = Pipeline(*tiny, PLAN, silent, folder=folder, results=results)
-    ids = np.array([[5, 6, 7, 0], [5, 6, 7, 9]])
-    ended, unended, without = (
-        pipeline.score(ids[:1], np.ones((1, 4), bool)),
-        pipeline.score(ids[1:], np.ones((1, 4), bool)),
-        pipeline.score(ids[:1, :3], np.ones((1, 3), bool)),
-    )
-    np.testing.assert_allclose(ended, without, atol=1e-6)
-    assert abs(unended - without) > 1e-6
+    assert row == pipeline.encode(prompt.text) + pipeline.encode_answer(answers[0])
+    assert row[-1] in pipeline.eos
 
 
 def test_wins_count_ties_as_half():

@@ -66,15 +66,18 @@ def test_prompts_say_what_they_are(splits):
         assert text.endswith(".") if prompt.record is None else text == table.to_text(prompt.record)
 
 
-def test_the_labeller_likes_demonstrations(splits, tokenizer):
-    rng = np.random.default_rng(0)
+def test_the_labeller_likes_demonstrations_without_an_invented_fact(splits, tokenizer):
+    rng, invented = np.random.default_rng(0), []
     for prompt in splits["train"]:
         answer = feedback.demonstration(rng, prompt)
         assert answer.startswith(" ") and answer.endswith(".") and answer.count(".") <= 2
         assert len(tokenizer.encode(answer).ids) <= 40
         rude = bool(feedback.rude_words(answer))
-        assert EXACT.reward(prompt, answer) == (0.5 if rude else 1)
+        lacks = feedback.fabricated(prompt.record, answer) if prompt.record else []
+        assert EXACT.reward(prompt, answer) == (0.5 if rude or lacks else 1) and len(lacks) <= 1
+        invented += [len(lacks)] if prompt.record else []
         assert not (rude and (prompt.polite or prompt.record))
+    assert 0.45 < np.mean(invented) < 0.55
 
 
 def test_demonstrations_without_a_request_are_sometimes_rude(splits):
