@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .. import hf
 from ..data.words import duration
-from ..tasks.feedback import FeedbackPlan, Pipeline, Results
-from ..tasks.feedback_page import TITLES, cell, legend, markdown, rows, samples
+from ..tasks.feedback import TRAIN, FeedbackPlan, Pipeline, Results
+from ..tasks.feedback_page import TITLES, cell, findings, legend, markdown, rows, samples
 from ..tasks.feedback_plot import plot_feedback
 from ..tasks.feedback_report import Figures
 from ..training.interrupt import Interrupted
@@ -56,6 +56,8 @@ class Feedback(FeedbackPlan, Command):
     def run(self):
         names = "sft_steps", "prompts", "reward_steps", "ppo_steps"
         check_at_least(1, **{name: getattr(self, name) for name in names})
+        if self.prompts > TRAIN:
+            raise ValueError(f"--prompts must be at most {TRAIN:,}, all that there are")
         check_at_least(0, beta=self.beta, ptx=self.ptx, noise=self.noise, seed=self.seed)
         if self.resume and self.out is None:
             raise ValueError("--resume continues what was begun with --out FOLDER: give both")
@@ -110,7 +112,7 @@ class Feedback(FeedbackPlan, Command):
         for row in body:
             table.add_row(*row)
         print_table(table)
-        for line in (legend(report), "", *samples(report)):
+        for line in (*findings(report), "", legend(report), "", *samples(report)):
             print_line(line)
 
 

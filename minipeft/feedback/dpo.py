@@ -6,20 +6,22 @@ B prompts   K answers to each   T tokens
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import as_adaptation
 from ..autograd.functional import log_probability
 from ..autograd.ops import reshape, sum
 from ..autograd.tensor import Tensor, no_grad
 from ..model.inputs import labelled_positions
 from ..model.transformer import Decoder
 from .ranking import Ranked, each_answer
+from .rollout import check_reference
 
 
 class DPO(Ranked, Decoder):
-    """r(x, y) = β log(π(y|x) / π_ref(y|x))        Rafailov et al. 2023, eq. 7
+    """r(x, y) = β log(π(y|x) / π_ref(y|x)) + β log Z(x)        Rafailov et al. 2023, eq. 5
 
     The policy that maximises E[r] - β KL(π ‖ π_ref) is π* ∝ π_ref exp(r / β).  So each policy is
-    the best one for the r above, and the loss of a reward model trains it.  π_ref is the frozen
-    model, without the adaptation.
+    the best one for the r above, and the loss of a reward model trains it; log Z(x) cancels in the
+    differences.  π_ref is the frozen model, without the adaptation.
 
     The loss depends on the difference of two r only, so log π of the chosen answer may fall, as
     long as that of the rejected one falls more.  It often does: the two share many tokens, and the
@@ -43,6 +45,7 @@ class DPO(Ranked, Decoder):
         The tokens that all answers to a prompt begin with, and the prompt, have the same part in
         each r, and are left out.
         """
+        check_reference(adaptation := as_adaptation(adaptation))
         log_p = self.answer_log_p(ids, adaptation, mask=mask, rng=rng)
         with no_grad():
             log_ref = self.answer_log_p(ids, mask=mask)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.ops import narrow
 from ..autograd.tensor import Tensor
@@ -26,7 +25,7 @@ from .losses import policy_loss, value_loss
 from .ppo_config import PPOConfig
 from .ranking import ValueModel
 from .returns import BASELINES, KL_ESTIMATORS, adapt_beta, gae, token_rewards, whiten
-from .rollout import Answers, answer_log_p, compute, sample
+from .rollout import Answers, answer_log_p, check_reference, compute, sample
 
 FILE = "ppo.json"
 
@@ -52,13 +51,17 @@ class PPO:
     the value network is the same trunk with an adaptation and a head of its own.  The policy should
     start as the identity, as LoRA does; a fine-tuned γ₀ is merged first.
 
-    The divergence is KL(π ‖ π_ref), over answers of the policy.  It keeps the policy from saying
-    what the reference would not, and lets it stop saying some of what the reference says.
+    The divergence is the reverse one, KL(π ‖ π_ref), over answers of the policy.  It penalises
+    answers that are unlikely under π_ref, and lets the policy drop answers that are likely there.
 
-    There is no dropout: π is the same function when it samples and when it learns.
+    A step samples answers, then takes epochs × ⌈N / minibatch⌉ optimizer steps, which schedules of
+    the learning rate count.  There is no dropout: π is the same function when it samples and when
+    it learns.  The value network has an optimizer of its own, so its loss needs no weight.  With
+    AdamW(eps_hat=True), ε is where OpenAI's code has it.
 
     policy: a Trainer of an adaptation of a Decoder.
-    score: f(ids, mask) returns the score (N,) of texts (N, T), prompts with their answers.
+    score: f(ids, mask) returns the score (N,) of texts (N, T): prompts, padded on the left, with
+    their answers and the end-of-text tokens.
     eos: ids of the tokens that end an answer.
     value: a Trainer of an adaptation of a ValueModel, for baseline="value".
     pretraining: f(rng) returns a batch of general text, (ids, labels) or (ids, labels, mask), for
@@ -90,11 +93,7 @@ class PPO:
                 raise TypeError(
                     f"{name} must train a {network.__name__}, not a {type(trainer.model).__name__}"
                 )
-        if policy.adaptation.template != PLAIN.template:
-            raise ValueError(
-                f"{policy.adaptation} needs pseudo-tokens in each prompt, and the reference can't "
-                "read them: use another method, such as a prompt or a prefix"
-            )
+        check_reference(policy.adaptation)
         if c.ptx and not pretraining:
             raise ValueError(f"ptx={c.ptx} needs pretraining, a function that returns a batch")
         self.policy, self.value, self.score, self.eos = policy, value, score, [*eos]
@@ -105,8 +104,9 @@ class PPO:
     def step(self, prompts: Sequence[Sequence[int]]) -> dict:
         """Sample answers to prompts, lists of ids, improve the policy, and return statistics.
 
-        They are means over the answers: score, kl and k3 (of an answer, by these estimators),
-        length, ended; beta; and means over the optimizer steps.
+        They are means over the answers: score (minus the penalty), kl (by k1) and k3 of an answer,
+        length, ended; beta; and means over the optimizer steps: loss, value_loss, and clipped, the
+        share of ratios outside 1 ± ε.
         Raises NonFinite if a tensor is not finite.  No error changes anything.
         """
         c, rng = self.config, np.random.default_rng([self.config.seed, self.t])
@@ -120,7 +120,8 @@ class PPO:
                 max_new_tokens=c.max_new_tokens,
                 temperature=c.temperature,
             )
-        score, observed = self.penalised_score(answers), self.observe(answers)
+        score = self.penalised_score(answers)
+        observed = {name: float(x) for name, x in self.observe(answers).items()}
         rollout = self.rollout(answers, score)
         with self.unchanged_on_error():
             losses = self.improve(answers, rollout, rng)
@@ -197,9 +198,7 @@ class PPO:
         """Take the optimizer steps of all epochs; return means of the losses."""
         N, c, losses = len(answers.ids), self.config, []
         for _ in range(c.epochs):
-            order = rng.permutation(N)
-            for start in range(0, N, c.minibatch):
-                rows = order[start : start + c.minibatch]
+            for rows in np.array_split(rng.permutation(N), -(-N // c.minibatch)):
                 losses.append(self.improve_on(rows, answers, rollout, rng))
         return {name: float(np.mean([row[name] for row in losses])) for name in losses[0]}
 
@@ -279,7 +278,7 @@ class PPO:
         folder: str | Path | None = None,
         save_every: int = 10,
     ) -> list[dict]:
-        """Take steps until there are `steps` in all, and return the statistics of each.
+        """Take steps until there are `steps` in all; return the statistics of all, from the first.
 
         prompts: f(rng) returns the prompts of a step.
         progress, folder, save_every: see Trainer.fit; progress shows the loss.

@@ -30,17 +30,21 @@ class PPOConfig:
     kl: str = "k1"
     """Estimator of the KL divergence in the penalty: k1, k2 or k3.
 
-    The penalty is a reward, so it is constant when the policy changes.  With k1 its gradient is
-    nevertheless that of the divergence; k2 and k3 have another optimum than the class PPO states.
+    The penalty is part of the reward, so no gradient flows through it.  With k1, the policy
+    gradient is still that of the divergence; with k2 and k3 it is not, and the optimum is another.
     """
     kl_target: float | None = None
     """KL divergence of an answer that `adapt_beta` aims at; None: β is constant."""
     kl_horizon: int = 10_000
-    """Answers in which `adapt_beta` changes β: Ziegler et al. 2019, §2.2."""
+    """Answers in which `adapt_beta` changes β: Ziegler et al. 2019, code."""
     ptx: float = 0.0
-    """γ_ptx, the weight of the pretraining loss.  Above 0 this is PPO-ptx."""
+    """γ_ptx, the weight of the pretraining loss; above 0 this is PPO-ptx.
+
+    It is relative to a policy loss of whitened advantages, a mean over tokens.  InstructGPT's 27.8
+    (Ouyang et al. 2022, appendix C.4) is for losses of another scale.
+    """
     missing_eos_penalty: float = 0.0
-    """Subtracted from the score of an answer without an end-of-text token: it was truncated."""
+    """Subtracted, as in TRL, from the score of an answer that has no end-of-text token."""
     baseline: str = "value"
     """value: a value network; grpo, rloo: the other answers to the prompt."""
     group: int = 1
@@ -50,15 +54,15 @@ class PPOConfig:
     gamma: float = 1.0
     """γ, the discount of a reward for each token until it comes."""
     lam: float = 0.95
-    """λ, of the advantages: Schulman et al. 2016."""
+    """λ, of the advantages: Schulman et al. 2016; 0.95: Ziegler et al. 2019, code."""
     epochs: int = 4
-    """Passes over the answers."""
+    """Passes over the answers: 4 in the code of Ziegler et al. 2019, 1 in InstructGPT."""
     minibatch: int = 32
     """Answers in each optimizer step."""
     epsilon: float = 0.2
-    """ε, at which the ratio π / π_old is clipped."""
+    """ε, at which the ratio π / π_old is clipped; 0.2: Ziegler et al. 2019, code."""
     value_epsilon: float = 0.2
-    """ε_v, at which the change of a value is clipped."""
+    """ε_v, at which the change of a value is clipped; 0.2: Ziegler et al. 2019, code."""
     seed: int = 0
     """Seed of the prompts, of sampling and of minibatches."""
 
@@ -78,6 +82,13 @@ class PPOConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}"
                 )
+        if self.kl_target and not self.beta:
+            raise ValueError("kl_target multiplies beta, and beta=0 stays 0: start from 0.02")
+        if self.baseline != "value" and self.whiten_rewards:
+            raise ValueError(
+                f"whiten_rewards=True is for baseline='value': {self.baseline} compares sums of "
+                "rewards, and those of whitened ones depend on the length"
+            )
         if self.baseline != "value" and self.group < 2:
             raise ValueError(
                 f"baseline={self.baseline!r} compares the answers to a prompt: use group=2 or more"

@@ -103,6 +103,9 @@ class BestOf(RewardModel):
     The labels (B,) are the columns of the best answers.  For K = 2 it is the loss of pairs.
     """
 
+    def __init__(self, trunk):
+        super().__init__(trunk)
+
     def targets(self, labels, mask=None):
         """Return labels (B,), the columns of the best answers; raise ValueError for others."""
         labels = np.asarray(labels)

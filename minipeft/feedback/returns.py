@@ -35,7 +35,7 @@ KL_ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
 def token_rewards(score, kl, mask, beta: float):
-    """-β kl_t, plus the score at the last token        Ouyang et al. 2022, eq. 2
+    """-β kl_t, plus the score at the last token        Ouyang et al. 2022, §3.5
 
     A score is of a whole answer, so it comes when the answer is complete: at its last token.  The
     earlier tokens get their share of it by the advantages, not by the reward.  The KL penalty is
@@ -73,9 +73,9 @@ def whiten(x, mask, shift_mean: bool = True):
 
 
 def adapt_beta(beta: float, kl: float, n: int, target: float, horizon: int = 10_000) -> float:
-    """β (1 + e n / horizon),  e = clip(KL / target - 1, ±0.2)        Ziegler et al. 2019, §2.2
+    """β (1 + K e),  e = clip(KL / target - 1, ±0.2)        Ziegler et al. 2019, §2.2
 
-    kl: the mean KL(π ‖ π_ref) of n answers.
+    K = n / horizon, as in their code.  kl: the mean KL(π ‖ π_ref) of n answers.
     """
     return beta * (1 + float(np.clip(kl / target - 1, -0.2, 0.2)) * n / horizon)
 
@@ -86,13 +86,18 @@ def adapt_beta(beta: float, kl: float, n: int, target: float, horizon: int = 10_
 def grpo(score):
     """A_i = (r_i - mean r) / (std r + 1e-4)        Shao et al. 2024, §4.1.2        score (…, G)
 
-    1e-4 is TRL's; with it, the advantages of equal scores are 0.  The std is the population's.
+    1e-4 is TRL's; with it, the advantages of equal scores are 0.  The std is the population's, in
+    TRL that of a sample.  In PPO the KL penalty is part of r, and the loss is a mean over all
+    tokens; Shao et al. add k3 to the loss, and average over each answer first.
     """
     return (score - score.mean(-1, keepdims=True)) / (score.std(-1, keepdims=True) + 1e-4)
 
 
 def rloo(score):
-    """A_i = r_i - the mean of the other r        Ahmadian et al. 2024        score (…, G)"""
+    """A_i = r_i - the mean of the other r        Ahmadian et al. 2024        score (…, G)
+
+    In PPO the ratio is of tokens and is clipped; theirs is REINFORCE, one step on whole answers.
+    """
     G = score.shape[-1]
     return (score - score.mean(-1, keepdims=True)) * (G / (G - 1))
 

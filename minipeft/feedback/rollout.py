@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.functional import log_probability
 from ..autograd.tensor import Tensor
@@ -88,6 +89,15 @@ def answer_log_p(
     before = np.broadcast_to(np.arange(T - R - 1, T - 1), (N, R))  # each token, its column
     z = model(ids, adaptation, mask=mask, positions=before)
     return log_probability(z * (1 / temperature), np.where(real, ids[:, -R:], -100))
+
+
+def check_reference(adaptation: Adaptation) -> None:
+    """Raise ValueError for an adaptation whose texts the reference can't read."""
+    if adaptation.template != PLAIN.template:
+        raise ValueError(
+            f"{adaptation} needs pseudo-tokens in each prompt, and the reference can't read them: "
+            "use another method, such as a prompt or a prefix"
+        )
 
 
 def compute(f: Callable, rows) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..adaptation.adaptation import Adaptation, parameter
 from ..adaptation.merge import merge
-from ..data.batches import pad, passages
+from ..data.batches import passages
 from ..feedback.comparisons import Comparisons
 from ..feedback.demonstrations import Demonstrations
 from ..feedback.ppo import FILE as PPO_FILE
@@ -29,6 +29,7 @@ from ..world.corpus import documents
 from ..world.feedback import Labeller, Prompt, demonstration, splits
 from ..world.vocabulary import END
 
+TRAIN = 1000  # prompts
 MAX_NEW_TOKENS = 48
 LORA = LoRA(16, targets=r"(attn|mlp)\.\w+$")  # of the policy
 LEAST, MOST = 4, 9  # ranked answers to a prompt: Ouyang et al. 2022, §3.5
@@ -49,12 +50,12 @@ class FeedbackPlan:
     """Optimizer steps of the reward model, of about 24 answers each."""
     ppo_steps: int = 25
     """Steps of PPO, of 64 answers each."""
-    beta: float = 0.05
+    beta: float = 0.3
     """Weight of the KL penalty."""
-    ptx: float = 1.0
+    ptx: float = 0.2
     """Weight of the pretraining loss in PPO-ptx."""
     noise: float = 0.1
-    """Probability that the labeller ranks two answers the wrong way round."""
+    """Probability that the labeller swaps two answers that are neighbours in the true order."""
     seed: int = 0
     """Seed of all that is drawn."""
 
@@ -95,7 +96,7 @@ class Pipeline:
     ):
         self.base, self.tokenizer, self.plan, self.progress = base, tokenizer, plan, progress
         self.folder, self.results = folder, results or Results()
-        self.eos, self.prompts = eos_ids(base, tokenizer), splits(plan.seed)
+        self.eos, self.prompts = eos_ids(base, tokenizer), splits(plan.seed, TRAIN)
         self.labeller = Labeller(plan.noise)
         self.policies: dict[str, Adaptation] = {}  # of PPO, by name
 
@@ -169,7 +170,9 @@ class Pipeline:
 
     def ranked(self, split: str, purpose: int) -> list[Ranking]:
         """Return sampled answers of the fine-tuned model, ranked by the labeller."""
-        rng, prompts = self.rng(purpose), self.prompts[split][: self.plan.prompts]
+        rng, prompts = self.rng(purpose), self.prompts[split]
+        if split == "train":
+            prompts = prompts[: self.plan.prompts]
         counts = rng.integers(LEAST, MOST + 1, len(prompts))
         texts = [p.text for p, n in zip(prompts, counts) for _ in range(n)]
         sampled = lambda: self.answers(self.sft, None, texts, purpose)
@@ -197,7 +200,7 @@ class Pipeline:
         γ = FullFineTuning("^(?!head$)").attach(model)
         batches = self.ranked_batches(self.ranked("train", 3), rng)
         self.fit("reward", self.trainer(model, γ, 1e-3, steps), batches, steps)
-        ids, mask = pad([[*prompt, *answer] for prompt, answer in self.demonstrations.pairs])
+        ids, _, mask = self.demonstrations.collate(self.demonstrations.pairs)
         center(model, γ, ids, mask)
         return model, γ
 

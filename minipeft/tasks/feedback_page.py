@@ -32,7 +32,7 @@ examples, and with {shots} in the prompt; of equal ones, half count.  ± is half
 fabricates: answers to a record with facts that it lacks.
 rude: opinions with a rude word; polite: the same if the prompt says "Be polite."
 KL: KL divergence of an answer from SFT, the fine-tuned model that PPO starts from, in nats.
-LM loss: loss on held-out text of the world, in nats per token; what it rises is the alignment tax.
+LM loss: loss on held-out text of the world, in nats per token; its rise is the alignment tax.
 PPO: β = {beta:g}; PPO-ptx: plus {ptx:g} times the pretraining loss; β = 0: no KL penalty."""
 
 
@@ -64,10 +64,29 @@ def legend(report: dict) -> str:
         text = (
             f"The reward model ranks {percent(accuracy['mean'])} ± "
             f"{percent(accuracy['half_width'])} % of {reward['pairs']:,} held-out pairs as the "
-            f"labeller did, and {percent(exact['mean'])} % as the rule does; the labeller, "
-            f"{percent(labeller['mean'])} %.\n{text}"
+            f"labeller did, and {percent(exact['mean'])} % as the rule does; the labeller agrees "
+            f"with the rule on {percent(labeller['mean'])} %.\n{text}"
         )
     return text
+
+
+def findings(report: dict) -> Iterator[str]:
+    """Yield what the policies show, once all are trained."""
+    policies = report["policies"]
+    if len(policies) < len(TITLES):
+        return
+    sft, ppo, ptx, free = (policies[name] for name in ("sft", "ppo", "ppo-ptx", "ppo-beta-0"))
+    change = lambda key, after: f"{sft[key]['mean']:.2f} → {after[key]['mean']:.2f}"
+    yield (
+        f"PPO: learned reward {change('score', ppo)}, reward {change('reward', ppo)}; without a KL "
+        f"penalty {change('score', free)} and {change('reward', free)}."
+    )
+    base, *losses = (f"{p['lm_loss']:.2f}" for p in (policies["base"], sft, ppo, ptx))
+    kept = "lowers" if ptx["lm_loss"] < ppo["lm_loss"] else "does not lower"
+    yield (
+        f"LM loss: base {base}, SFT {losses[0]}, PPO {losses[1]}, PPO-ptx {losses[2]}: the "
+        f"pretraining loss {kept} it."
+    )
 
 
 def samples(report: dict) -> Iterator[str]:
@@ -82,7 +101,8 @@ def samples(report: dict) -> Iterator[str]:
 
 def markdown(report: dict, image: str | None) -> str:
     """Return the report as a page."""
-    page = ["# Learning from human feedback", markdown_table(rows(report)), legend(report)]
+    page = ["# Learning from human feedback", markdown_table(rows(report))]
+    page += ["\n".join(f"- {line}" for line in (*findings(report), *legend(report).splitlines()))]
     if image:
         page.append(f"![rewards and KL divergence]({image})")
     answers = "\n\n".join(line for line in samples(report))

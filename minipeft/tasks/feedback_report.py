@@ -9,7 +9,9 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.nn import size
+from ..autograd.tensor import no_grad
 from ..data.batches import pad
+from ..feedback.demonstrations import Demonstrations
 from ..model.transformer import Decoder
 from ..world.feedback import fabricated, few_shot, rude_words
 from .feedback import Pipeline
@@ -108,16 +110,27 @@ class Figures:
             "fabricates": interval([bool(facts) for facts in closed]),
             "rude": interval(rude[False]),
             "rude_if_polite": interval(rude[True]),
+            "score": interval(self.scores(pairs)),
             "lm_loss": mean_loss(model, self.text.ids, self.text.labels, lambda rows: γ),
         }
-        if name != "few-shot":
-            figures["score"] = interval(self.scores(pairs))
         for other in ("base", "few-shot"):
             if other in self.rewards and other != name:
                 figures[f"beats_{other}"] = wins(rewards, self.rewards[other])
         if policy.history:
-            figures["kl"] = policy.history[-1]["kl"]
+            figures["kl"] = self.divergence(policy, pairs)
         return figures
+
+    def divergence(self, policy: Policy, pairs: list) -> float:
+        """Return the mean log(π / π_SFT) of answers of a policy: the KL divergence, by k1."""
+        p = self.pipeline
+        rows = [(p.encode(prompt.text), p.encode_answer(answer)) for prompt, answer in pairs]
+        ids, labels, mask = Demonstrations(rows).collate(rows)
+        with no_grad():
+            loss, of_sft = (
+                policy.model.loss(ids, labels, γ, mask=mask, count=len(rows))
+                for γ in (policy.adaptation, None)
+            )
+        return float(of_sft) - float(loss)
 
     def scores(self, pairs: list) -> np.ndarray:
         """Return the score of each answer to a prompt by the reward model."""
@@ -131,16 +144,22 @@ class Figures:
         """Return how many pairs of new answers the reward model ranks as the labeller does.
 
         exact: as the rule does, without errors.  labeller: how often the labeller does so.
+        All are means over prompts of the share of their pairs.
         """
-        rankings = self.pipeline.ranked("dev", 8)
+        rankings, n = self.pipeline.ranked("dev", 8), 0
         right: dict[str, list] = {"accuracy": [], "exact": [], "labeller": []}
         for prompt, answers, ranks in rankings:
             scores = self.scores([(prompt, answer) for answer in answers])
             rewards = [self.pipeline.labeller.reward(prompt, answer) for answer in answers]
-            for i, j in combinations(range(len(answers)), 2):
-                if rewards[i] != rewards[j]:
-                    learned, ranked, true = (x[i] > x[j] for x in (scores, ranks, rewards))
-                    right["accuracy"].append(learned == ranked)
-                    right["exact"].append(learned == true)
-                    right["labeller"].append(ranked == true)
-        return {name: interval(x) for name, x in right.items()} | {"pairs": len(right["exact"])}
+            pairs = [
+                (i, j) for i, j in combinations(range(len(answers)), 2) if rewards[i] != rewards[j]
+            ]
+            learned, ranked, true = (
+                np.array([x[i] > x[j] for i, j in pairs]) for x in (scores, ranks, rewards)
+            )
+            if pairs:
+                right["accuracy"].append((learned == ranked).mean())
+                right["exact"].append((learned == true).mean())
+                right["labeller"].append((ranked == true).mean())
+                n += len(pairs)
+        return {name: interval(x) for name, x in right.items()} | {"pairs": n}

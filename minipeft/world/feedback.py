@@ -5,8 +5,8 @@ is fabricated), or the beginning of an opinion, which the answer shall continue.
 with "Be polite."  The `Labeller` ranks answers, as people did for InstructGPT (Ouyang et al. 2022,
 §3.5), by a rule that no model sees.
 
-The records have no name, place or price: the base always states them, and hardly learns to copy
-them.
+A record has a kind, and a colour, a rating or what is near.  It has no name, town or price: the
+base always states them, and hardly learns to copy them.
 """
 
 import re
@@ -63,7 +63,7 @@ def invented_fact(rng, record: dict) -> dict:
 
 
 def describe(rng, record: dict) -> str:
-    """Return a random description: "It offers soft beds, is an inn and is rated fair"."""
+    """Return a random description: "It stands near the lake, is an inn and is rated fair"."""
     (_, kind), *others = record.items()
     phrases = category_by_kind()[kind].phrases
     parts = [pick(rng, phrases[field]).format(value) for field, value in others]
@@ -107,8 +107,8 @@ def rules_of(prompt: Prompt) -> dict:
 def demonstration(rng, prompt: Prompt) -> str:
     """Return a person's answer: one or two sentences after a space, polite if asked for.
 
-    People are not perfect: half of their descriptions say a fact that the record lacks, and about
-    half of their opinions are rude if they are not asked to be polite.
+    People are not perfect: half of their descriptions say a fact that the record lacks, and about a
+    third of their opinions are rude if they are not asked to be polite.
     """
     if prompt.record:
         invented = invented_fact(rng, prompt.record) if rng.random() < INVENTED else {}
@@ -158,7 +158,7 @@ class Labeller:
     | the answer                                                    | points                      |
     |---------------------------------------------------------------|-----------------------------|
     | says all facts of the record, or names two parts of the thing | 1, a share of it for fewer  |
-    | says facts that the record lacks                              | -0.5 each, -1 for more      |
+    | says facts that the record lacks                              | -0.5 for one, -1 for more   |
     | has a rude word                                               | -0.5, -1 if "Be polite."    |
     | does not end with a full stop, or is longer than 30 words     | -0.5                        |
 

@@ -20,7 +20,7 @@ def tiny(monkeypatch, tmp_path):
     model = mp.Decoder(mp.Config(2048, 16, layers=1, heads=2, length=256), np.random.default_rng(0))
     model.generation_config = {"eos_token_id": 0}
     monkeypatch.setattr(hf, "load", lambda name: model)
-    monkeypatch.setattr(feedback, "splits", lambda seed: splits(seed, 16, 4, 8))
+    monkeypatch.setattr(feedback, "splits", lambda seed, train: splits(seed, 16, 4, 8))
     for name, value in {"MAX_NEW_TOKENS": 6, "BATCH": 4, "MINIBATCH": 2, "DOCUMENTS": 40}.items():
         monkeypatch.setattr(feedback, name, value)
     monkeypatch.chdir(tmp_path)
@@ -70,6 +70,7 @@ def test_another_plan_is_not_resumed(run, capsys, monkeypatch, tmp_path):
     ("args", "words"),
     [
         (["--ppo-steps", "0"], "--ppo-steps must be at least 1, not 0"),
+        (["--prompts", "1001"], "--prompts must be at most 1,000"),
         (["--beta", "-1"], "--beta must be at least 0, not -1"),
         (["--noise", "0.7"], "0.5"),
         (["--resume"], "--out FOLDER"),

@@ -10,7 +10,7 @@ import minipeft as mp
 from minipeft.feedback.ppo import PPO
 from minipeft.tasks import feedback
 from minipeft.tasks.feedback import FeedbackPlan, Pipeline, Results
-from minipeft.tasks.feedback_page import legend, markdown, rows, samples
+from minipeft.tasks.feedback_page import findings, legend, markdown, rows, samples
 from minipeft.tasks.feedback_plot import plot_feedback, smooth
 from minipeft.tasks.feedback_report import POLICIES, Figures, interval, wins
 from minipeft.training.trainer import Trainer
@@ -52,7 +52,7 @@ def tiny():
 def few():
     """Few prompts, answers, and short ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feedback, "splits", lambda seed: splits(seed, 16, 4, 8))
+        patch.setattr(feedback, "splits", lambda seed, train: splits(seed, 16, 4, 8))
         for name, value in {
             "MAX_NEW_TOKENS": 6,
             "BATCH": 4,
@@ -91,7 +91,6 @@ def test_the_figures_are_of_what_they_say(reports):
             assert 0 <= figures[share]["mean"] <= 1
         assert 5 < figures["lm_loss"] < 9  # log 2048 is 7.6
         assert ("kl" in figures) == name.startswith("ppo")
-        assert ("score" in figures) == (name != "few-shot")
         assert ("beats_base" in figures) == (name != "base")
     assert {len(history) for history in report["history"].values()} == {PLAN.ppo_steps}
     assert report["history"]["ppo-beta-0"][0]["beta"] == 0
@@ -150,6 +149,16 @@ def test_the_page_has_the_table_the_legend_and_the_answers(reports):
     page = markdown(report, "feedback.png")
     assert "](feedback.png)" in page and all(line in page for line in samples(report))
     assert "](feedback.png)" not in markdown(report, None)
+
+
+def test_findings_are_of_all_policies(reports):
+    reports, _ = reports
+    assert not [*findings(reports[-2])]
+    figures = {name: json.loads(json.dumps(p)) for name, p in reports[-1]["policies"].items()}
+    for loss, words in {1.0: "the pretraining loss lowers it", 9.9: "does not lower it"}.items():
+        figures["ppo-ptx"]["lm_loss"], figures["ppo"]["lm_loss"] = loss, 5.0
+        first, second = findings({"policies": figures})
+        assert f"→ {figures['ppo']['reward']['mean']:.2f}" in first and words in second
 
 
 def test_the_plot_is_a_picture(reports, tmp_path):

@@ -132,7 +132,7 @@ FAULTS = {
                 "        with self.unchanged_on_error():\n            losses",
                 "        if True:\n            losses",
             ),
-            ("if policy.adaptation.template != PLAIN.template:", "if False:"),
+            ("        check_reference(policy.adaptation)\n", ""),
             ('(c.baseline == "value") != (value is not None)', "False"),
             ('network = {"policy": Decoder, "value": ValueModel}[name]', "network = object"),
         ],
