@@ -99,7 +99,7 @@ print(f"{len(pairs) - len(train.rows) - len(test.rows)} pairs are too long for t
 #
 # The reward of an answer is read from the last hidden state of the frozen trunk, by a head that
 # starts at zero; a LoRA changes how the trunk reads. An accuracy of 50 % is chance. The interval
-# says how far from the truth that of a finite test may be.
+# is Wilson's, of 95 %.
 
 
 # %%
@@ -157,8 +157,8 @@ assert args.data or low > 0.5
 # %% [markdown]
 # ## What becomes likely
 #
-# The loss knows only the difference of the two. That of the rejected answers falls, and the chosen
-# ones, which have many of their words, may fall with them.
+# The loss knows only the difference of the two. The log-probability of the rejected answers falls,
+# and that of the chosen ones, which have many of their words, may fall with it.
 
 # %%
 for i, name in enumerate(("chosen", "rejected")):

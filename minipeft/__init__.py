@@ -7,6 +7,7 @@ from .adaptation.each import Each
 from .adaptation.merge import fold, merge
 from .adaptation.method import PLAIN, Method, stack
 from .autograd.tensor import Tensor, grad, no_grad
+from .feedback.comparisons import Comparisons
 from .feedback.demonstrations import Demonstrations
 from .feedback.dpo import DPO
 from .feedback.ppo import PPO
@@ -85,6 +86,7 @@ __all__ = [
     "Chain",
     "CheckpointError",
     "Classifier",
+    "Comparisons",
     "Config",
     "DPO",
     "Decoder",

@@ -16,7 +16,7 @@ class Demonstrations:
     any adaptation: the loss is the usual one of a language model.
 
     pairs: lists of ids, (prompt, answer); the answer ends with an end-of-text token.
-    answer_only: whether the loss is that of the answer, or that of the prompt, too.
+    answer_only: whether the tokens of prompts have the label -100; Ouyang et al. do not say.
     """
 
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]]

@@ -37,11 +37,11 @@ class Rollout(NamedTuple):
     log_ref: np.ndarray  # log π_ref
     V: np.ndarray  # values before each token; 0 without a value network
     A: np.ndarray  # advantages
-    R: np.ndarray  # returns
+    returns: np.ndarray
 
-    def of(self, rows, R: int) -> "Rollout":
-        """Return the first R columns of some rows."""
-        return Rollout(*(x[rows, :R] for x in self))
+    def of(self, rows, length: int) -> "Rollout":
+        """Return the first `length` columns of some rows."""
+        return Rollout(*(x[rows, :length] for x in self))
 
 
 class PPO:
@@ -227,7 +227,9 @@ class PPO:
         def squared_error(i, γ, s):
             part = answers.of(rows[i])
             V, old = self.values(part, γ), rollout.of(rows[i], part.real.shape[1])
-            return value_loss(V, old.V, old.R, part.real, epsilon=c.value_epsilon, count=count)
+            return value_loss(
+                V, old.V, old.returns, part.real, epsilon=c.value_epsilon, count=count
+            )
 
         stats = {"loss": self.policy.update(loss, shards["policy"])}
         stats["clipped"] = sum(clipped) / count

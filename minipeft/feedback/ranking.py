@@ -25,8 +25,8 @@ class Ranked(Module):
     ranks (B, K): any numbers, higher is better; two equal ones are a tie, which is no pair.
 
     All pairs of answers to one prompt are in one batch, and each answer is read once: K forward
-    passes for K (K - 1) / 2 pairs.  Were the pairs shuffled over the batches, each answer would be
-    learned K - 1 times an epoch, and overfitted.
+    passes for K (K - 1) / 2 pairs.  Pairs shuffled over batches would use each answer in K - 1
+    updates an epoch, and the model would overfit.
     """
 
     margin: float

@@ -48,7 +48,7 @@ class FeedbackPlan:
     """Prompts whose sampled answers are ranked, four to nine answers each."""
     reward_steps: int = 400
     """Optimizer steps of the reward model, of about 24 answers each."""
-    ppo_steps: int = 25
+    ppo_steps: int = 20
     """Steps of PPO, of 64 answers each."""
     beta: float = 0.3
     """Weight of the KL penalty."""
