@@ -109,6 +109,7 @@ class Feedback(FeedbackPlan, Command):
     def show(self, report):
         titles, *body = rows(report)
         table = make_table(titles[0], *(f">{title.replace(' ', chr(10))}" for title in titles[1:]))
+        table.padding = (0, 1, 0, 0)
         for row in body:
             table.add_row(*row)
         print_table(table)

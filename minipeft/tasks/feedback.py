@@ -44,11 +44,11 @@ class FeedbackPlan:
 
     sft_steps: int = 250
     """Optimizer steps of supervised fine-tuning, of 16 demonstrations each."""
-    prompts: int = 800
+    prompts: int = 700
     """Prompts whose sampled answers are ranked, four to nine answers each."""
-    reward_steps: int = 400
+    reward_steps: int = 350
     """Optimizer steps of the reward model, of about 24 answers each."""
-    ppo_steps: int = 20
+    ppo_steps: int = 16
     """Steps of PPO, of 64 answers each."""
     beta: float = 0.3
     """Weight of the KL penalty."""

@@ -50,7 +50,7 @@ def cell(value, share: bool) -> str:
     if not isinstance(value, dict):
         return f"{value:.2f}"
     mean = value["mean"]
-    return f"{100 * mean:.0f} ± {100 * value['half_width']:.0f}" if share else f"{mean:.2f}"
+    return f"{100 * mean:.0f}±{100 * value['half_width']:.0f}" if share else f"{mean:.2f}"
 
 
 def legend(report: dict) -> str:
