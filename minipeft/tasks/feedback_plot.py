@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from .feedback_page import TITLES
 from .plot import INK, decorate, draw, look
 
 REWARDS = {"reward": ("the labeller's rule", "-"), "score": ("reward model", ":")}
@@ -12,7 +13,7 @@ REWARDS = {"reward": ("the labeller's rule", "-"), "score": ("reward model", ":"
 def plot_feedback(report: dict, path, ink: str = INK, paper: str = "white") -> None:
     """Save a picture of the runs of PPO in a report: see `draw`."""
     panels: dict = {
-        "kl": partial(plot_rewards, report=report, x="kl", xlabel="KL from the fine-tuned model"),
+        "kl": partial(plot_rewards, report=report, x="kl", xlabel="KL divergence from SFT, nats"),
         "steps": partial(plot_rewards, report=report, x="step", xlabel="step of PPO"),
     }
     draw(panels, [["kl", "steps"]], 4.2, path, ink, paper)
@@ -28,10 +29,11 @@ def plot_rewards(axes, report: dict, x: str, xlabel: str) -> None:
                 columns[x],
                 columns[reward],
                 **look(i) | {"marker": "", "ls": style},
-                label=f"{name}, {source}",
+                label=f"{TITLES[name]}, {source}",
             )
-    axes.legend(frameon=False, fontsize=8)
-    decorate(axes, f"Reward and {xlabel}", xlabel=xlabel, ylabel="reward")
+    if x == "kl":
+        axes.legend(frameon=False, fontsize=8)
+    decorate(axes, f"Reward by {xlabel.split(',')[0]}", xlabel=xlabel, ylabel="reward")
 
 
 def smooth(x: list[float], window: int = 5) -> np.ndarray:
