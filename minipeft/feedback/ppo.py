@@ -45,7 +45,7 @@ class Rollout(NamedTuple):
 
 
 class PPO:
-    """Maximise E[score - β KL(π ‖ π_ref)] + γ_ptx E[log π(x)]        Ouyang et al. 2022, eq. 2
+    """max_π E[score - β KL(π ‖ π_ref)] + γ_ptx E[log π(x)]        Ouyang et al. 2022, eq. 2
 
     There is one frozen model: the policy π is model(ids, γ), the reference π_ref is model(ids), and
     the value network is the same trunk with an adaptation and a head of its own.  The policy should
