@@ -250,23 +250,23 @@ def cross_entropy(z, target, count):
 
     z (..., V): logits.  target (...): classes, as an array on the host; negative: no label.
     """
-    _, log_p, dz = labelled(z, target)
-    return np.asarray(-log_p.sum() / count, z.dtype, like=z), lambda g: dz(-g / count)
+    _, losses, dz = labelled(z, target)
+    return np.asarray(losses.sum() / count, z.dtype, like=z), lambda g: dz(g / count)
 
 
 @op
 def log_probability(z, target):
     """Return log softmax(z)[target], of the shape of target, and 0 where target is negative."""
-    rows, log_p, dz = labelled(z, target)
+    rows, losses, dz = labelled(z, target)
     y = zeros(target.size, like=z)
-    y[rows] = log_p
-    return y.reshape(target.shape), lambda g: dz(g.reshape(-1)[rows][:, None])
+    y[rows] = -losses
+    return y.reshape(target.shape), lambda g: dz(-g.reshape(-1)[rows][:, None])
 
 
 def labelled(z, target):
-    """Return the N rows of z (..., V) with a target, log softmax(z)[target] there, and its vjp.
+    """Return the N rows of z (..., V) with a target, -log softmax(z)[target] there, and its vjp.
 
-    The vjp takes g, (N, 1) or one number, and returns g (1[target] - softmax(z)).
+    The vjp takes g, (N, 1) or one number, and returns g (softmax(z) - 1[target]).
     """
     rows = np.flatnonzero(target >= 0)
     rows, y = (np.asarray(i, like=z) for i in (rows, target.reshape(-1)[rows]))
@@ -279,12 +279,12 @@ def labelled(z, target):
     def dz(g):
         p = e / total
         p[at] -= 1
-        p *= -g
+        p *= g
         d = zeros(shape, like=p)
         flat(d)[rows] = p
         return d
 
-    return rows, z_real[at] - np.log(total[:, 0]), dz
+    return rows, np.log(total[:, 0]) - z_real[at], dz
 
 
 # -- elementwise, of losses -----------------------------------------------------

@@ -44,7 +44,7 @@ class StoredResults(Results):
 
 @dataclass
 class Feedback(FeedbackPlan, Command):
-    """Learn from human feedback on the built-in world: demonstrations, a reward model, PPO."""
+    """Learn from human feedback on the built-in world, from demonstrations to PPO."""
 
     out: optional(Path, "FOLDER") = None
     """Folder for feedback.json, report.md, the policies and, with matplotlib, feedback.png."""
