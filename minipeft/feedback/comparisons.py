@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..data.batches import pad, shuffled_batches
+from ..data.batches import shuffled_batches
+from .demonstrations import pad_pairs
 from .ranking import Ranked
 from .rollout import compute
 
@@ -35,12 +36,12 @@ class Comparisons:
 
         Raises ValueError for an empty prompt or answer, and for different K.
         """
-        if not all(len(prompt) and all(map(len, answers)) for prompt, answers, _ in rows):
-            raise ValueError("a prompt or an answer is empty: give each at least one token")
         sizes = {len(part) for _, *parts in rows for part in parts}
         if len(sizes) != 1:
             raise ValueError(f"prompts have {sorted(sizes)} answers or ranks: give K to each")
-        ids, mask = pad([[*prompt, *answer] for prompt, answers, _ in rows for answer in answers])
+        ids, mask = pad_pairs(
+            [(prompt, answer) for prompt, answers, _ in rows for answer in answers]
+        )
         ranks, shape = np.array([ranks for *_, ranks in rows]), (len(rows), *sizes, ids.shape[1])
         return ids.reshape(shape), ranks, mask.reshape(shape)
 

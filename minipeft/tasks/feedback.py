@@ -13,7 +13,7 @@ from ..adaptation.adaptation import Adaptation, parameter
 from ..adaptation.merge import merge
 from ..data.batches import passages
 from ..feedback.comparisons import Comparisons
-from ..feedback.demonstrations import Demonstrations
+from ..feedback.demonstrations import Demonstrations, pad_pairs
 from ..feedback.ppo import FILE as PPO_FILE
 from ..feedback.ppo import PPO
 from ..feedback.ppo_config import PPOConfig
@@ -149,7 +149,7 @@ class Pipeline:
 
     @cached_property
     def demonstrations(self) -> Demonstrations:
-        """Prompts with the answers of a good writer."""
+        """Prompts with the answers of people, who are not perfect: see `demonstration`."""
         rng = self.rng(0)
         return Demonstrations(
             [
@@ -200,8 +200,7 @@ class Pipeline:
         γ = FullFineTuning("^(?!head$)").attach(model)
         batches = self.ranked_batches(self.ranked("train", 3), rng)
         self.fit("reward", self.trainer(model, γ, 1e-3, steps), batches, steps)
-        ids, _, mask = self.demonstrations.collate(self.demonstrations.pairs)
-        center(model, γ, ids, mask)
+        center(model, γ, *pad_pairs(self.demonstrations.pairs))
         return model, γ
 
     def score(self, ids, mask) -> np.ndarray:

@@ -10,8 +10,7 @@ from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.nn import size
 from ..autograd.tensor import no_grad
-from ..data.batches import pad
-from ..feedback.demonstrations import Demonstrations
+from ..feedback.demonstrations import Demonstrations, pad_pairs
 from ..model.transformer import Decoder
 from ..world.feedback import fabricated, few_shot, rude_words
 from .feedback import Pipeline
@@ -135,10 +134,8 @@ class Figures:
     def scores(self, pairs: list) -> np.ndarray:
         """Return the score of each answer to a prompt by the reward model."""
         p = self.pipeline
-        ids, mask = pad(
-            [[*p.encode(prompt.text), *p.encode_answer(answer)] for prompt, answer in pairs]
-        )
-        return p.score(ids, mask)
+        rows = [(p.encode(prompt.text), p.encode_answer(answer)) for prompt, answer in pairs]
+        return p.score(*pad_pairs(rows))
 
     def accuracy(self) -> dict:
         """Return how many pairs of new answers the reward model ranks as the labeller does.
