@@ -1,5 +1,5 @@
 """Run the command line: python -m minipeft."""
 
-from .cli import main
+from .commands.cli import main
 
 main()

@@ -65,7 +65,7 @@ def examples(tmp_path):
 @pytest.fixture
 def run():
     """run("layers", "--json"): the exit code of a command."""
-    from minipeft import cli
+    from minipeft.commands import cli
 
     def code(*args):
         with pytest.raises(SystemExit) as stop:

@@ -49,7 +49,7 @@ def run_python(source, **options):
 def test_a_closed_pipe_is_quiet(args):
     read, write = os.pipe()
     os.close(read)
-    process = run_python(f"from minipeft.cli import main; main({args})", stdout=write)
+    process = run_python(f"from minipeft.commands.cli import main; main({args})", stdout=write)
     os.close(write)
     assert process.returncode == 141 and not process.stderr
 
@@ -62,7 +62,7 @@ def step_and_stop(self, **batch):
     if self.t == 2: os.kill(os.getpid(), signal.{name})
     return step(self, **batch)
 Trainer.step, sys.argv = step_and_stop, {args}
-from minipeft.cli import main
+from minipeft.commands.cli import main
 main()
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import minipeft as mp
-from minipeft.cli import COMMANDS
+from minipeft.commands.cli import COMMANDS
 from minipeft.commands.config import read_config
 from minipeft.equations import EQUATIONS
 

@@ -11,8 +11,7 @@ import shutil
 import pytest
 
 import minipeft as mp
-from minipeft import cli
-from minipeft.commands import compare
+from minipeft.commands import cli, compare
 from minipeft.tasks.classify import Classify
 from minipeft.tasks.tag import Tag
 from minipeft.tasks.write import Imitate

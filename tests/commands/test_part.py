@@ -27,7 +27,7 @@ def slow_step(self, *batch, **more):
     if self.t == 2: print("training", flush=True), time.sleep({seconds})
     return step(self, *batch, **more)
 Trainer.step, sys.argv = slow_step, {args}
-from minipeft.cli import main
+from minipeft.commands.cli import main
 main()
 """
 

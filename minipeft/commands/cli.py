@@ -14,27 +14,27 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from . import __version__
-from .commands.common import Command, did_you_mean, discard, print_note
-from .commands.compare import Compare
-from .commands.config import read_config
-from .commands.convert import Convert
-from .commands.evaluate import Evaluate
-from .commands.feedback import Feedback
-from .commands.generate import Generate
-from .commands.info import Info
-from .commands.layers import Layers
-from .commands.methods import Methods
-from .commands.pretrain import Pretrain
-from .commands.train import Train
-from .commands.verify import Verify
-from .data.files import DataError
-from .hf import CheckpointError
-from .methods import METHODS, method
-from .training.interrupt import Interrupted
-from .training.lbfgs import NotConverged
-from .training.parallel import keep_memory
-from .training.trainer import NonFinite
+from .. import __version__
+from ..data.files import DataError
+from ..hf import CheckpointError
+from ..methods import METHODS, method
+from ..training.interrupt import Interrupted
+from ..training.lbfgs import NotConverged
+from ..training.parallel import keep_memory
+from ..training.trainer import NonFinite
+from .common import Command, did_you_mean, discard, print_note
+from .compare import Compare
+from .config import read_config
+from .convert import Convert
+from .evaluate import Evaluate
+from .feedback import Feedback
+from .generate import Generate
+from .info import Info
+from .layers import Layers
+from .methods import Methods
+from .pretrain import Pretrain
+from .train import Train
+from .verify import Verify
 
 COMMANDS = {
     "compare": Compare,
