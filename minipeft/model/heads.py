@@ -73,6 +73,8 @@ class Head(Module):
     def __init__(self, score, config):
         self.score, self.config = score, config
 
+    outputs = property(lambda self: self.score.W.shape[1])  # number of classes
+
     def __call__(self, features, adaptation: Adaptation | None = None, *, mask=None, rng=None):
         """Return logits (B, C) of features (B, 1, D)."""
         features = np.asarray(features, like=self.score.reference_array)
@@ -113,7 +115,7 @@ class Head(Module):
 
     def targets(self, labels, mask=None):
         """Return the class of each text, (B,); raise ValueError if labels are not such classes."""
-        labels, C = np.asarray(labels), self.score.W.shape[1]
+        labels, C = np.asarray(labels), self.outputs
         if C == 1:
             raise ValueError("a loss needs at least two classes; regression is not supported")
         if labels.dtype.kind not in "iu" or not labels.size:

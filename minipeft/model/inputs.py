@@ -146,3 +146,14 @@ def labelled_positions(targets):
         return None, targets
     positions = np.sort(np.argsort(targets < 0, axis=1, kind="stable")[:, :R], axis=1)
     return positions, np.take_along_axis(targets, positions, 1)
+
+
+def virtual_positions(model, adaptation: Adaptation) -> int:
+    """Return how many positions of the model the adaptation takes: its prompt, and its prefix.
+
+    A prefix takes positions if those of a text start after it.
+    """
+    B, resolved = adaptation.users or 1, adaptation.resolve()
+    prompt = resolved.prepended(model.tokens, B)
+    prefix = resolved.prepended(model.blocks[0].attn, B)
+    return (prompt.real.shape[1] if prompt else 0) + (int(prefix.shift[0]) if prefix else 0)

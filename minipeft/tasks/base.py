@@ -15,6 +15,7 @@ from ..data.metrics import accuracy
 from ..methods import METHODS, FullFineTuning, Probe
 from ..methods.template import IGNORED, Layout
 from ..model.heads import has_pooler
+from ..model.inputs import virtual_positions
 from ..training.parallel import map_batches
 
 
@@ -23,11 +24,7 @@ def extra_positions(model, adaptation: Adaptation, layout: Layout) -> int:
 
     They are of its prompt, its prefix, if the positions of a text start after it, and its template.
     """
-    B, resolved = adaptation.users or 1, adaptation.resolve()
-    prompt = resolved.prepended(model.tokens, B)
-    prefix = resolved.prepended(model.blocks[0].attn, B)
-    in_front = (prompt.real.shape[1] if prompt else 0) + (int(prefix.shift[0]) if prefix else 0)
-    return in_front + len(layout([]))
+    return virtual_positions(model, adaptation) + len(layout([]))
 
 
 class Task:

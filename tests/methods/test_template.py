@@ -49,7 +49,7 @@ def test_a_slip_in_filling_is_one_clear_error():
     for mistyped in ("[P*3] {x}", "[P] * 3 {x}", "{x}{-} [P]", "[P] {x} {y"):
         with pytest.raises(ValueError, match=r"write \[P\]\*3 and {x}, not"):
             Template(mistyped)
-    assert Template("[PAD] {x} [P]").pieces[0] == "[PAD]"
+    assert Template("[PAD] {x} [P]").pieces[0] == "[PAD] "
     assert Template("[P] {x} x (x)").fill(Named(), 20, x=[7]) == [PSEUDO, 7, 3, 4]
     with pytest.raises(ValueError, match="takes a, b; got x"):
         Layout("[P] {a} {b}", Words(), MODEL)

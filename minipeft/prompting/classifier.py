@@ -1,0 +1,198 @@
+"""Classification by a language model: the words of each class compete for the slot of a template.
+
+N texts   B texts in a batch   T tokens   W words   C classes   V vocabulary
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import as_adaptation
+from ..autograd.backend import host
+from ..autograd.functional import cross_entropy
+from ..autograd.nn import replace
+from ..autograd.ops import matmul
+from ..autograd.tensor import Tensor
+from ..data.batches import pad
+from ..methods.segments import SLOT, continuation
+from ..methods.template import Template
+from ..model.heads import Head
+from ..model.inputs import check_mask, check_targets, virtual_positions
+from ..training.parallel import map_batches
+from .slots import slot_of
+from .verbalizer import Verbalizer
+
+
+class PromptClassifier(Head):
+    """p(y | x) of a language model that reads x in a template        Liu et al. 2021c, §2.2
+
+    PromptClassifier(model, "{x} All in all I [MASK] it.", {"bad": "disliked", "good": "liked"})
+    .predict(["The plot was thin."]) is ["bad"].  Nothing is trained; an adaptation of the model may
+    be, by a Trainer with batches from `collate`.
+
+    verbalizer: a Verbalizer, or the words of each class.  tokenizer: None: that of the model.
+    examples: (text, class) pairs that are read before each text; see `with_examples`.
+
+    A decoder scores each word and, with "product" and "normalized", what follows the slot, so a
+    whole text: f_fill(x', z).  With "first" and "mean" it reads up to the slot only.  An encoder
+    reads mask tokens in the slot, as many as a word has tokens.  The decoder of an encoder–decoder
+    writes the word.
+    """
+
+    def __init__(
+        self,
+        model,
+        template: str | Template,
+        verbalizer: Mapping[Hashable, str | Sequence[str]] | Verbalizer,
+        tokenizer=None,
+    ):
+        self.template = Template(template) if isinstance(template, str) else template
+        if self.template.shape is None:
+            raise ValueError(
+                f"template={self.template.text!r} has no slot for the answer: write [MASK], as in "
+                "'{x} All in all I [MASK] it.'"
+            )
+        vars(self).update(vars(model))
+        self.tokenizer = tokenizer or model.tokenizer
+        if self.tokenizer is None:
+            raise ValueError("the model has no tokenizer: give PromptClassifier(…, tokenizer=…)")
+        self.model, self.slot = model, slot_of(model, self.tokenizer, self.template.shape)
+        self.verbalizer = (
+            verbalizer if isinstance(verbalizer, Verbalizer) else Verbalizer(verbalizer)
+        )
+        encode = lambda word: continuation(self.tokenizer, self.template.space + word)
+        self.words = [encode(word) for word in self.verbalizer.all_words]  # token ids
+        self.check_words()
+        self.examples: list = []  # segments of each, the first one is the oldest
+        self.instruction = ""
+
+    classes = property(lambda self: self.verbalizer.classes)
+    outputs = property(lambda self: len(self.verbalizer.words))
+
+    def check_words(self):
+        """Raise ValueError for a word without tokens, and for two that are scored as one."""
+        known, first = {}, self.verbalizer.tokens == "first"
+        for word, ids in zip(self.verbalizer.all_words, self.words):
+            if not ids:
+                raise ValueError(f"the word {word!r} has no tokens")
+            other = known.setdefault(ids[0] if first else tuple(ids), word)
+            if other != word:
+                hint = ": use tokens='product'" if first else ""
+                raise ValueError(
+                    f"the words {other!r} and {word!r} have the same "
+                    f"{'first token' if first else 'tokens'}, and no score tells them apart{hint}"
+                )
+
+    def with_examples(
+        self, examples: Iterable, instruction: str = "", separator: str = "\n\n"
+    ) -> "PromptClassifier":
+        """Return a copy that reads an instruction, and examples in context, before each text.
+
+        examples: (text, class), the one next to the text last; a class stands as its first word.
+        If there is too little room, the oldest examples are left out whole.
+        Brown et al. 2020, §2
+        """
+        words = {y: self.template.space + words[0] for y, words in self.verbalizer.words.items()}
+        segments = []
+        for text, label in examples:
+            if label not in words:
+                raise ValueError(
+                    f"an example has the class {label!r}; the classes are {self.classes}"
+                )
+            *parts, last = self.template.segments(text, words[label])
+            segments.append([*parts, last, separator])
+        return replace(self, examples=segments, instruction=instruction and instruction + separator)
+
+    # -- texts
+
+    def room(self, adaptation: Adaptation | None = None) -> int:
+        """Return how many ids a row may have, with the adaptation and the longest word."""
+        taken = virtual_positions(self.model, as_adaptation(adaptation))
+        return self.config.length - taken - max(map(len, self.words)) + 1
+
+    def encode(self, text, room: int | None = None) -> list[int]:
+        """Return the token ids of examples and a text in the template, with SLOT at the slot.
+
+        text: a text, a pair for {text_a} and {text_b}, or {name: text}.
+        room: the number of ids, at most: the oldest examples are left out until the text fits, and
+        then its end.  Raises ValueError if the template alone does not fit.
+        """
+        for oldest in range(len(self.examples) + 1):
+            kept = [part for example in self.examples[oldest:] for part in example]
+            before = [self.instruction, *kept]
+            ids = self.template.encode(self.tokenizer, text, before=before)
+            if room is None or len(ids) <= room:
+                return ids
+        return self.template.encode(self.tokenizer, text, room, before=[self.instruction])
+
+    def collate(self, texts: Iterable, labels: Iterable, room: int | None = None) -> tuple:
+        """Return a batch (ids, labels, mask) of texts and their classes, for `loss`."""
+        ids, mask = pad([self.encode(text, room) for text in texts])
+        return ids, np.array([self.classes.index(y) for y in labels]), mask
+
+    # -- scores
+
+    def scores(self, rows: list, adaptation: Adaptation, rng=None) -> Tensor:
+        """Return the scores (B, W) of the words, for rows of token ids with SLOT."""
+        tokens = self.verbalizer.tokens
+        if tokens in ("product", "normalized"):
+            log_p = self.slot.log_p(rows, self.words, adaptation, rng)
+            if tokens == "product":
+                return log_p
+            lengths = [len(word) for word in self.words]
+            return log_p * np.asarray([1 / n for n in lengths], log_p.dtype, like=log_p.data)
+        z = self.slot.logits(rows, adaptation, rng)
+        return matmul(z, np.asarray(self.first_or_mean(z.shape[1]), z.dtype, like=z.data))
+
+    def first_or_mean(self, V: int) -> np.ndarray:
+        """Return A (V, W), so that z A are logits of the words: of first tokens, or means."""
+        A = np.zeros((V, len(self.words)))
+        for w, ids in enumerate(self.words):
+            ids = ids[:1] if self.verbalizer.tokens == "first" else ids
+            np.add.at(A[:, w], ids, 1 / len(ids))
+        return A
+
+    def __call__(self, ids, adaptation: Adaptation | None = None, *, mask=None, rng=None) -> Tensor:
+        """Return log p(y | x), (B, C), for ids (B, T) with one SLOT in each row; see `states`."""
+        ids = np.asarray(ids)
+        if ids.ndim != 2 or ((ids == SLOT).sum(1) != 1).any():
+            raise ValueError(
+                f"each row of ids must have one slot, the id {SLOT}: use `encode` or `collate`"
+            )
+        rows = [row[real].tolist() for row, real in zip(ids, check_mask(mask, ids.shape))]
+        return self.verbalizer.class_log_p(self.scores(rows, as_adaptation(adaptation), rng))
+
+    def loss_at(
+        self, ids, targets, /, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
+    ):
+        """Return the mean of -log p(y | x), for classes (B,) that `targets` returned."""
+        log_p = self(ids, adaptation, mask=mask, rng=rng)
+        check_targets(targets, log_p.shape[:1])
+        return cross_entropy(log_p, targets, count or len(targets))
+
+    # -- predictions
+
+    def log_probabilities(
+        self,
+        texts: Sequence,
+        adaptation: Adaptation | None = None,
+        size: int = 16,
+        progress: Callable = iter,
+    ) -> np.ndarray:
+        """Return log p(y | x), (N, C), an array.  size, progress: see `map_batches`."""
+        adaptation = as_adaptation(adaptation)
+        room = self.room(adaptation)
+        rows = [self.encode(text, room) for text in texts]
+
+        def read(indices):
+            ids, mask = pad([rows[i] for i in indices])
+            return list(host(self(ids, adaptation, mask=mask).data))
+
+        return np.array(map_batches(read, rows, size, progress))
+
+    def predict(self, texts: Sequence, adaptation: Adaptation | None = None, **options) -> list:
+        """Return the most likely class of each text; see `log_probabilities`."""
+        return [
+            self.classes[c] for c in self.log_probabilities(texts, adaptation, **options).argmax(1)
+        ]

@@ -1,0 +1,146 @@
+"""How a language model reads the slot of a template, and scores the words that may stand in it.
+
+B texts   T tokens   W words   V vocabulary
+"""
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..autograd.functional import log_probability
+from ..autograd.ops import concat, index, reshape, sum
+from ..autograd.tensor import Tensor
+from ..data.batches import pad
+from ..methods.segments import SLOT, mask_id
+from ..methods.template import IGNORED
+from ..model.bert import MaskedLM
+from ..model.encoder_decoder import EncoderDecoder
+from ..model.inputs import labelled_positions
+from ..model.transformer import Decoder
+from .verbalizer import log_softmax
+
+SENTINEL = "<extra_id_0>"  # T5's encoder reads it in place of a span of words
+
+
+class Slot:
+    """Slot of rows of token ids with one SLOT each, for a model and a template of this shape."""
+
+    def __init__(self, model, tokenizer, shape: str):
+        self.model, self.tokenizer, self.shape = model, tokenizer, shape
+
+    def logits(self, rows: list, adaptation: Adaptation, rng=None) -> Tensor:
+        """Return the logits (B, V) of the first token in the slot."""
+        raise NotImplementedError
+
+    def spell(self, rows: list, words: list, adaptation: Adaptation, rng=None) -> Tensor:
+        """Return log p (B, W) of words, lists of token ids, token by token."""
+        raise NotImplementedError
+
+    def log_p(self, rows: list, words: list, adaptation: Adaptation, rng=None) -> Tensor:
+        """Return log p (B, W) of words, lists of token ids, in the slot of each row."""
+        if all(len(word) == 1 for word in words) and self.is_last(rows):
+            log_p = log_softmax(self.logits(rows, adaptation, rng))
+            return index(log_p, (slice(None), np.array([i for (i,) in words])))
+        return self.spell(rows, words, adaptation, rng)
+
+    def is_last(self, rows: list) -> bool:
+        """Return whether nothing after the slot counts for the score of a word."""
+        return True
+
+
+class DecoderSlot(Slot):
+    """The tokens before the slot predict the word, and with the word what follows the slot."""
+
+    def logits(self, rows, adaptation, rng=None):
+        ids, mask = pad([row[: row.index(SLOT)] for row in rows])
+        ends = mask.sum(1)[:, None] - 1
+        z = self.model(ids, adaptation, mask=mask, positions=ends, rng=rng)
+        return reshape(z, (len(rows), z.shape[-1]))
+
+    def is_last(self, rows):
+        return all(row[-1] == SLOT for row in rows)
+
+    def spell(self, rows, words, adaptation, rng=None):
+        texts, labels = [], []
+        for row in rows:
+            front, back = row[: row.index(SLOT)], row[row.index(SLOT) + 1 :]
+            texts += [front + word + back for word in words]
+            labels += [[IGNORED] * len(front) + word + back for word in words]
+        ids, mask = pad(texts)
+        targets = self.model.targets(pad(labels, IGNORED)[0], mask)
+        positions, targets = labelled_positions(targets)
+        each = adaptation.of(np.repeat(np.arange(len(rows)), len(words)))
+        z = self.model(ids, each, mask=mask, positions=positions, rng=rng)
+        return reshape(sum(log_probability(z, targets), axis=1), (len(rows), len(words)))
+
+
+class EncoderSlot(Slot):
+    """Mask tokens are in the slot, as many as the word has tokens, each predicted by itself."""
+
+    def masked(self, rows, n, adaptation, rng):
+        """Return the logits (B, n, V) of the n mask tokens in the slot."""
+        mask_token, starts = [mask_id(self.tokenizer)] * n, [row.index(SLOT) for row in rows]
+        ids, mask = pad([row[:i] + mask_token + row[i + 1 :] for row, i in zip(rows, starts)])
+        positions = np.array(starts)[:, None] + np.arange(n)
+        return self.model(ids, adaptation, mask=mask, positions=positions, rng=rng)
+
+    def logits(self, rows, adaptation, rng=None):
+        z = self.masked(rows, 1, adaptation, rng)
+        return reshape(z, (len(rows), z.shape[-1]))
+
+    def spell(self, rows, words, adaptation, rng=None):
+        lengths = [len(word) for word in words]
+        z = {n: self.masked(rows, n, adaptation, rng) for n in {*lengths}}
+        targets = [np.tile(word, (len(rows), 1)) for word in words]
+        log_p = [sum(log_probability(z[n], y), axis=1) for n, y in zip(lengths, targets)]
+        return concat(*(reshape(column, (len(rows), 1)) for column in log_p), axis=1)
+
+
+class EncoderDecoderSlot(Slot):
+    """The encoder reads the template, and the decoder writes the word.
+
+    A slot that is not at the end is T5's sentinel, which the decoder writes before the word:
+    Raffel et al. 2020, §3.1.4.
+    """
+
+    def __init__(self, model, tokenizer, shape):
+        super().__init__(model, tokenizer, shape)
+        self.begin = [] if shape == "prefix" else [tokenizer.token_to_id(SENTINEL)]
+        if self.begin == [None]:
+            raise ValueError(
+                f"the tokenizer has no {SENTINEL}, which an encoder–decoder needs for a slot "
+                "inside a template: write [MASK] at the end"
+            )
+
+    def read(self, rows, words, adaptation, rng):
+        """Return the logits (B W, R, V) of the tokens of words, and the targets (B W, R)."""
+        texts = [[i for id in row for i in (self.begin if id == SLOT else [id])] for row in rows]
+        ids, mask = pad([text for text in texts for _ in words])
+        labels = pad([self.begin + word for word in words] * len(rows), IGNORED)[0]
+        targets = np.where(np.arange(labels.shape[1]) < len(self.begin), IGNORED, labels)
+        positions, targets = labelled_positions(targets)
+        each = adaptation.of(np.repeat(np.arange(len(rows)), len(words)))
+        decoder_ids = self.model.shift_right(labels)
+        z = self.model(ids, each, mask=mask, decoder_ids=decoder_ids, positions=positions, rng=rng)
+        return z, targets
+
+    def logits(self, rows, adaptation, rng=None):
+        z, _ = self.read(rows, [[0]], adaptation, rng)  # any word: it is not read
+        return reshape(z, (len(rows), z.shape[-1]))
+
+    def spell(self, rows, words, adaptation, rng=None):
+        log_p = log_probability(*self.read(rows, words, adaptation, rng))
+        return reshape(sum(log_p, axis=1), (len(rows), len(words)))
+
+
+SLOTS = {Decoder: DecoderSlot, MaskedLM: EncoderSlot, EncoderDecoder: EncoderDecoderSlot}
+
+
+def slot_of(model, tokenizer, shape: str) -> Slot:
+    """Return the slot of a language model; raise TypeError for another network."""
+    for network, slot in SLOTS.items():
+        if isinstance(model, network):
+            return slot(model, tokenizer, shape)
+    raise TypeError(
+        "a template with a slot needs a language model: a decoder, a masked language model or an "
+        f"encoder–decoder; got {type(model).__name__}"
+    )
