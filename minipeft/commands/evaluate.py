@@ -10,12 +10,12 @@ from rich.markup import escape
 from .. import hf
 from ..data.files import DataError, read_examples, read_prose
 from ..data.labels import match_classes
+from ..data.text_metrics import exact_match
 from ..data.words import count
 from ..methods.template import Layout
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier
 from ..tasks.classify import Classify
-from ..tasks.write import exact_match
 from . import evaluation
 from .classifiers import load_classifier
 from .common import (

@@ -1,16 +1,72 @@
-"""Metrics of predictions: accuracy and its interval, F1 of entities, BLEU."""
+"""Metrics of predicted classes and tags, and intervals of metrics."""
 
-import re
 from collections import Counter
-from math import exp, log, sqrt
+from collections.abc import Callable
+from math import sqrt
+
+import numpy as np
 
 from .words import count
 
 
 def accuracy(predictions: list, labels: list) -> float:
-    """Return the share of predictions that equal their label."""
+    """Return the share of predictions that equal their label; of first answers, this is P@1."""
     check_lengths(predictions, labels)
     return sum(p == t for p, t in zip(predictions, labels)) / len(labels)
+
+
+def f1(common: int, predicted: int, true: int, empty: float = 1.0) -> float:
+    """2 P R / (P + R) = 2 common / (predicted + true),  P = common/predicted, R = common/true
+
+    Return `empty` if nothing is predicted and nothing true.
+    """
+    return 2 * common / (predicted + true) if predicted + true else empty
+
+
+def macro_f1(predictions: list, labels: list) -> float:
+    """Return the mean of the F1 of each class that is predicted or true."""
+    check_lengths(predictions, labels)
+    right = Counter(p for p, t in zip(predictions, labels) if p == t)
+    predicted, true = Counter(predictions), Counter(labels)
+    classes = predicted | true
+    return sum(f1(right[c], predicted[c], true[c]) for c in classes) / len(classes)
+
+
+def matthews_correlation(predictions: list, labels: list) -> float:
+    """(c s - Σ p_k t_k) / √((s² - Σ p_k²) (s² - Σ t_k²))        Gorodkin 2004
+
+    c of s predictions are right; class k is predicted p_k times and true t_k times.  With two
+    classes this is the coefficient of Matthews 1975.  It is 0 if all predictions or all labels are
+    equal.
+    """
+    check_lengths(predictions, labels)
+    s, c = len(labels), sum(p == t for p, t in zip(predictions, labels))
+    p, t = Counter(predictions), Counter(labels)
+    products = lambda a, b: sum(a[k] * b[k] for k in a)
+    scale = (s**2 - products(p, p)) * (s**2 - products(t, t))
+    return (c * s - products(p, t)) / sqrt(scale) if scale else 0.0
+
+
+def bootstrap(
+    metric: Callable, *columns: list, rng: np.random.Generator, draws: int = 1000
+) -> tuple[float, float]:
+    """Return the 95 % interval of metric(*columns) over examples drawn with replacement.
+
+    Each column has one entry for each example, such as a prediction or a label.  The interval is of
+    percentiles: Efron 1979.  Two systems are compared on the same draws, paired: Koehn 2004.
+
+        gain = lambda a, b, labels: accuracy(a, labels) - accuracy(b, labels)
+        bootstrap(gain, predictions, predictions_of_another, labels, rng=rng)
+    """
+    for column in columns:
+        check_lengths(column, columns[-1])
+    n = len(columns[-1])
+    values = [
+        metric(*([column[i] for i in chosen] for column in columns))
+        for chosen in rng.integers(0, n, (draws, n))
+    ]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -48,47 +104,12 @@ def span_f1(predictions: list, labels: list) -> float:
     none was predicted.
     """
     check_lengths(predictions, labels)
-    right = wrong = 0
-    for predicted, true in zip(predictions, labels):
-        check_lengths(predicted, true)
-        right += len(spans(predicted) & spans(true))
-        wrong += len(spans(predicted) ^ spans(true))
-    return 2 * right / (2 * right + wrong) if right + wrong else 1.0
-
-
-def words(text: str) -> list:
-    """Return the words and the punctuation marks of a text."""
-    return re.findall(r"\w+|[^\w\s]", text)
-
-
-def ngrams(tokens: list, n: int) -> Counter:
-    """Return how often each sequence of n tokens occurs."""
-    return Counter(zip(*(tokens[i:] for i in range(n))))
-
-
-def bleu(hypotheses: list, references: list) -> float:
-    """exp(min(0, 1 - r/c) + Σₙ log pₙ / 4), n = 1…4        Papineni et al. 2002, §2.3
-
-    `references` has a list of texts for each hypothesis.  pₙ is the share of n-grams of all
-    hypotheses that occur in a reference; each counts at most as often as in the reference that has
-    it most often.  c is the length of all hypotheses, and r that of the references closest to each
-    in length (of two, the shorter).  There is no smoothing: the score is 0 if some pₙ is.
-    """
-    check_lengths(hypotheses, references)
-    matched, total, c, r = Counter(), Counter(), 0, 0
-    for hypothesis, texts in zip(hypotheses, references):
-        tokens, others = words(hypothesis), list(map(words, texts))
-        c += len(tokens)
-        r += min((abs(len(other) - len(tokens)), len(other)) for other in others)[1]
-        for n in range(1, 5):
-            most = Counter()
-            for other in others:
-                most |= ngrams(other, n)
-            matched[n] += (ngrams(tokens, n) & most).total()
-            total[n] += ngrams(tokens, n).total()
-    if not all(matched[n] for n in range(1, 5)):
-        return 0.0
-    return exp(min(0, 1 - r / c) + sum(log(matched[n] / total[n]) for n in range(1, 5)) / 4)
+    sizes = np.zeros(3, int)  # of entities that are right, predicted, true
+    for tags, true_tags in zip(predictions, labels):
+        check_lengths(tags, true_tags)
+        predicted, true = spans(tags), spans(true_tags)
+        sizes += len(predicted & true), len(predicted), len(true)
+    return f1(*sizes.tolist())
 
 
 def check_lengths(predictions, labels):

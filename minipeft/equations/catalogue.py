@@ -9,6 +9,7 @@ from . import (
     encoder_decoder,
     feedback,
     llama,
+    metrics,
     prefix,
     prefix_use,
     pretraining,
@@ -37,6 +38,7 @@ SECTIONS = (
     encoder_decoder,
     pretraining,
     feedback,
+    metrics,
 )
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]
 OPEN = [  # not verified, and why

@@ -60,6 +60,7 @@ CORRECTIONS = {
         f"{ADAPTATION}, §11.2.3.4",
         "ROUGE-L counts matching subsequences of length L",
         "ROUGE-L uses the longest common subsequence (Lin 2004)",
+        "ME-2",
     ),
     "X9": Correction(
         f"{ADAPTATION}, §11.2.3.5",

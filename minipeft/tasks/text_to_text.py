@@ -3,11 +3,12 @@
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..data.batches import pad
+from ..data.text_metrics import exact_match
 from ..methods.template import IGNORED
 from ..model.encoder_decoder import EncoderDecoder
 from ..training.parallel import map_batches
 from .base import Task
-from .write import Write, exact_match
+from .write import Write
 
 
 def joined(text, names: tuple = ("first", "second")) -> str:

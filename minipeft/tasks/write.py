@@ -7,7 +7,7 @@ import numpy as np
 from ..adaptation.method import PLAIN, stack
 from ..data.batches import pad
 from ..data.files import DataError
-from ..data.metrics import accuracy, bleu
+from ..data.text_metrics import bleu, exact_match
 from ..methods import METHODS, Probe
 from ..methods.template import IGNORED
 from ..model.generate import generate
@@ -85,11 +85,6 @@ class Write(Task):
 
     def constant_prediction(self, references):
         return self.most_frequent
-
-
-def exact_match(predictions: list, references: list) -> float:
-    """Return the share of predictions that equal the one reference."""
-    return accuracy(predictions, [reference for (reference,) in references])
 
 
 class Imitate(Write):

@@ -10,8 +10,8 @@ from functools import cache, partial
 
 import numpy as np
 
-from ..data.metrics import bleu
 from ..data.splits import generate_splits
+from ..data.text_metrics import bleu
 from .domains import an, domains, names, read_rules
 from .language import pick, shuffled
 

@@ -1,66 +1,62 @@
 """Metrics against their definitions, written literally."""
 
-import math
-
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipeft.data.metrics import accuracy, bleu, span_f1, spans, wilson
-
-SENTENCES = st.lists(st.sampled_from("a b c d .".split()), max_size=9).map(" ".join)
-CORPUS = st.lists(
-    st.tuples(SENTENCES, st.lists(SENTENCES, min_size=1, max_size=3)), min_size=1, max_size=3
+from minipeft.data.metrics import (
+    accuracy,
+    bootstrap,
+    macro_f1,
+    matthews_correlation,
+    span_f1,
+    spans,
+    wilson,
 )
+
 TAGS = st.lists(st.sampled_from("O B-X I-X B-Y I-Y noun".split()), max_size=8)
-
-
-def slow_bleu(hypotheses, references):
-    log_score = 0.0
-    for n in (1, 2, 3, 4):
-        matched = total = 0
-        for hypothesis, texts in zip(hypotheses, references):
-            grams, *lists = (
-                [tuple(t.split()[i : i + n]) for i in range(len(t.split()) - n + 1)]
-                for t in (hypothesis, *texts)
-            )
-            total += len(grams)
-            for gram in set(grams):
-                matched += min(grams.count(gram), max(other.count(gram) for other in lists))
-        if matched == 0:
-            return 0.0
-        log_score += 0.25 * math.log(matched / total)
-    c = r = 0
-    for hypothesis, texts in zip(hypotheses, references):
-        length = len(hypothesis.split())
-        lengths = sorted(len(text.split()) for text in texts)
-        c += length
-        r += min(lengths, key=lambda other: abs(other - length))
-    return math.exp(log_score) * (1 if c > r else math.exp(1 - r / c))
-
-
-@given(CORPUS)
-def test_bleu_equals_its_definition(corpus):
-    hypotheses, references = map(list, zip(*corpus))
-    assert bleu(hypotheses, references) == pytest.approx(slow_bleu(hypotheses, references))
-
-
-def test_bleu_clips_counts_and_penalises_brevity():
-    references = ["the cat sat on the mat."]
-    assert bleu(["the cat sat on the mat ."], [references]) == 1
-    assert bleu(["the the the the the the the"], [references]) == 0
-    short = bleu(["the cat sat on"], [references])
-    assert short == pytest.approx(math.exp(1 - 7 / 4))
-    # of two references equally close in length, the shorter one counts
-    assert bleu(["the cat sat on"], [references + ["the cat sat"]]) == 1
-    doubled = "the cat sat on the mat. the cat sat on the mat."
-    for texts in (references, references * 2):  # a word counts as often as in one reference
-        clipped = (7 * 6 * 5 * 4 / (14 * 13 * 12 * 11)) ** 0.25
-        assert bleu([doubled], [texts]) == pytest.approx(clipped)
 
 
 def test_accuracy_is_the_share_of_right_predictions():
     assert accuracy([1, 0, 1, 1], [1, 1, 1, 0]) == 0.5
+
+
+def test_macro_f1_counts_each_class_that_is_predicted_or_true_once():
+    assert macro_f1(["a", "a", "b", "c"], ["a", "b", "b", "b"]) == (2 / 3 + 1 / 2 + 0) / 3
+
+
+def test_matthews_correlation_is_1_of_right_and_minus_1_of_opposite_answers():
+    labels = [0, 1, 1, 0, 0]
+    assert matthews_correlation(labels, labels) == 1
+    assert matthews_correlation([1 - y for y in labels], labels) == pytest.approx(-1)
+    assert matthews_correlation([0] * 5, labels) == matthews_correlation(labels, [1] * 5) == 0
+
+
+def test_a_bootstrap_interval_covers_the_mean_as_often_as_it_says():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        right = (rng.random(60) < 0.7).astype(int).tolist()
+        low, high = bootstrap(accuracy, right, [1] * 60, rng=rng, draws=200)
+        covered += low <= 0.7 <= high
+    assert 0.9 <= covered / 200 <= 0.98
+
+
+def test_systems_that_err_together_are_compared_more_precisely_in_pairs():
+    rng = np.random.default_rng(0)
+    a = np.arange(200) % 2
+    b = a + (np.arange(200) % 24 == 0)  # b is right where a is, and 9 times more
+    labels = np.ones(200, int)
+    gain = lambda a, b, labels: accuracy(b, labels) - accuracy(a, labels)
+    low, high = bootstrap(gain, a, b, labels, rng=rng)
+    assert 0 < low <= (b - a).mean() <= high < 0.1
+    alone = [bootstrap(accuracy, x, labels, rng=rng) for x in (a, b)]
+    assert alone[0][1] > alone[1][0]  # these two intervals overlap
+
+
+def test_a_bootstrap_needs_one_entry_for_each_example():
+    with pytest.raises(ValueError, match="got 2 predictions for 3 labels"):
+        bootstrap(accuracy, [1, 0], [1, 0, 1], rng=np.random.default_rng(0))
 
 
 def slow_spans(tags):
@@ -100,7 +96,11 @@ def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
     assert span_f1([p for p, _ in pairs], [t for _, t in pairs]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("score", [accuracy, span_f1, bleu])
+def test_tags_without_entities_are_right_if_none_was_predicted():
+    assert span_f1([["O"]], [["O"]]) == 1 and span_f1([["B-X"]], [["O"]]) == 0
+
+
+@pytest.mark.parametrize("score", [accuracy, macro_f1, matthews_correlation, span_f1])
 @pytest.mark.parametrize("lists", [([["O"]], [["O"], ["O"]]), ([], [])])
 def test_there_must_be_one_prediction_for_each_label(score, lists):
     with pytest.raises(ValueError, match="give one prediction for each label"):

@@ -30,6 +30,7 @@ REQUIRED = """
     ED-1 ED-2 ED-3 PF-12
     PLM-1 PLM-2 PLM-3 PLM-4
     RL-1 RL-2 RL-3 RL-4 RL-5 RL-6 RL-7 RL-8 RL-9 RL-10
+    ME-1 ME-2 ME-3 ME-4 ME-5 ME-6
 """.split()
 
 every = pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.id)

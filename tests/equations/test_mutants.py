@@ -20,6 +20,7 @@ from minipeft.methods.encoded import Encoded
 from minipeft.methods.template import Layout
 from minipeft.model import blocks, encoder_decoder, ensemble, heads, positions
 from minipeft.training import optim
+from tests.support.mutants import PROMPTING, mutant
 
 ATTENTION = "minipeft.model.blocks.attention", "minipeft.equations.attention.attention"
 ATTENTION_MASK = "minipeft.adaptation.forward.attention_mask"
@@ -136,17 +137,6 @@ def unclipped(log_p, old, A, mask, *, epsilon=0.2):
 def scaled_mean(x, mask, shift_mean=True):
     scale = np.sqrt(x[mask].var() + 1e-8)
     return (x - x[mask].mean() * shift_mean) / scale
-
-
-@dataclasses.dataclass
-class Mutant:
-    noticed_by: str  # ids of equations
-    mutated: object  # in place of each of `places`
-    places: tuple  # paths | (class, name) | (dict, key)
-
-
-def mutant(noticed_by, mutated, *places):
-    return Mutant(noticed_by, mutated, places)
 
 
 MUTANTS = {
@@ -346,7 +336,7 @@ MUTANTS = {
         ),
         ATTENTION_MASK,
     ),
-}
+} | PROMPTING
 
 
 def until_it_fails(equation):

@@ -32,6 +32,7 @@ from tests.tools.faults import (
     heads,
     hf,
     methods,
+    metrics,
     model,
     training,
 )
@@ -50,6 +51,7 @@ PLANTED = {
     "equations": equations.FAULTS,
     "hf": hf.FAULTS,
     "feedback": feedback.FAULTS,
+    "data": metrics.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it

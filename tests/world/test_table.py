@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minipeft.data.metrics import bleu
+from minipeft.data.text_metrics import bleu
 from minipeft.world import table
 
 
