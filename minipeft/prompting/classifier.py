@@ -143,9 +143,9 @@ class PromptClassifier(Head):
             lengths = [len(word) for word in self.words]
             return log_p * np.asarray([1 / n for n in lengths], log_p.dtype, like=log_p.data)
         z = self.slot.logits(rows, adaptation, rng)
-        return matmul(z, np.asarray(self.first_or_mean(z.shape[1]), z.dtype, like=z.data))
+        return matmul(z, np.asarray(self.token_weights(z.shape[1]), z.dtype, like=z.data))
 
-    def first_or_mean(self, V: int) -> np.ndarray:
+    def token_weights(self, V: int) -> np.ndarray:
         """Return A (V, W), so that z A are logits of the words: of first tokens, or means."""
         A = np.zeros((V, len(self.words)))
         for w, ids in enumerate(self.words):

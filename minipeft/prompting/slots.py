@@ -6,6 +6,7 @@ B texts   T tokens   W words   V vocabulary
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..adaptation.cache import Cache
 from ..autograd.functional import log_probability
 from ..autograd.ops import concat, index, reshape, sum
 from ..autograd.tensor import Tensor
@@ -18,6 +19,7 @@ from ..model.inputs import labelled_positions
 from ..model.transformer import Decoder
 from .verbalizer import log_softmax
 
+SHARED = 16  # tokens: a shorter beginning is not worth a forward pass of its own
 SENTINEL = "<extra_id_0>"  # T5's encoder reads it in place of a span of words
 
 
@@ -48,29 +50,55 @@ class Slot:
 
 
 class DecoderSlot(Slot):
-    """The tokens before the slot predict the word, and with the word what follows the slot."""
+    """The tokens before the slot predict the word, and with the word what follows the slot.
+
+    A beginning that all rows share, such as examples in context, is read once.
+    """
 
     def logits(self, rows, adaptation, rng=None):
-        ids, mask = pad([row[: row.index(SLOT)] for row in rows])
-        ends = mask.sum(1)[:, None] - 1
-        z = self.model(ids, adaptation, mask=mask, positions=ends, rng=rng)
+        fronts = [row[: row.index(SLOT)] for row in rows]
+        shared, texts = divide(fronts, adaptation, rng)
+        positions = np.array([[len(text) - 1] for text in texts])
+        z = self.read(shared, *pad(texts), positions, adaptation, rng)
         return reshape(z, (len(rows), z.shape[-1]))
 
     def is_last(self, rows):
         return all(row[-1] == SLOT for row in rows)
 
     def spell(self, rows, words, adaptation, rng=None):
+        shared, fronts = divide([row[: row.index(SLOT)] for row in rows], adaptation, rng)
         texts, labels = [], []
-        for row in rows:
-            front, back = row[: row.index(SLOT)], row[row.index(SLOT) + 1 :]
+        for row, front in zip(rows, fronts):
+            back = row[row.index(SLOT) + 1 :]
             texts += [front + word + back for word in words]
             labels += [[IGNORED] * len(front) + word + back for word in words]
         ids, mask = pad(texts)
-        targets = self.model.targets(pad(labels, IGNORED)[0], mask)
-        positions, targets = labelled_positions(targets)
+        positions, targets = labelled_positions(self.model.targets(pad(labels, IGNORED)[0], mask))
         each = adaptation.of(np.repeat(np.arange(len(rows)), len(words)))
-        z = self.model(ids, each, mask=mask, positions=positions, rng=rng)
+        z = self.read(shared, ids, mask, positions, each, rng)
         return reshape(sum(log_probability(z, targets), axis=1), (len(rows), len(words)))
+
+    def read(self, shared, ids, mask, positions, adaptation, rng):
+        """Return the logits (B, R, V) at positions (B, R) of ids (B, T), which follow `shared`."""
+        if not shared:
+            return self.model(ids, adaptation, mask=mask, positions=positions, rng=rng)
+        one, cache = Cache(adaptation.of([0])), Cache(adaptation)
+        self.model([shared], cache=one)
+        cache.fill(one, len(ids))
+        return self.model(ids, mask=mask, positions=positions, cache=cache)
+
+
+def divide(fronts: list, adaptation: Adaptation, rng) -> tuple[list[int], list]:
+    """Return the ids that all rows begin with, and the others of each row, at least one.
+
+    Nothing counts as shared if it is short, or if rows have adaptations or dropout of their own.
+    """
+    if rng is not None or not adaptation.shared:
+        return [], fronts
+    first, last = min(fronts), max(fronts)  # in alphabetical order: all others lie between
+    n = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
+    n = min(n, *(len(front) - 1 for front in fronts), len(first) - 1)
+    return (first[:n], [front[n:] for front in fronts]) if n >= SHARED else ([], fronts)
 
 
 class EncoderSlot(Slot):

@@ -59,11 +59,17 @@ class Verbalizer:
         counts = [len(words) for words in self.words.values()]
         return np.repeat(np.eye(len(counts)), counts, axis=0)
 
+    @property
+    def weights(self) -> np.ndarray:
+        """M (W, C): the mean over the words of each class is s M."""
+        return self.membership / self.membership.sum(0)
+
     def class_log_p(self, scores: Tensor) -> Tensor:
         """Return log p(y | x), (N, C), for scores (N, W) of the words."""
-        M = np.asarray(self.membership, scores.dtype, like=scores.data)
+        M = self.weights if self.combine == "mean" else self.membership
+        M = np.asarray(M, scores.dtype, like=scores.data)
         if self.combine == "mean":
-            return log_softmax(matmul(scores, M / M.sum(0)))
+            return log_softmax(matmul(scores, M))
         parts = [scores.data[:, column > 0] for column in self.membership.T]
         most = np.stack([part.max(1) for part in parts], 1)  # (N, C), so that exp can't underflow
         return log_softmax(log(matmul(exp(scores - most @ M.T), M)) + most)
@@ -73,3 +79,16 @@ def log_softmax(z: Tensor) -> Tensor:
     """Return log softmax(z) along the last axis."""
     z = z - z.data.max(-1, keepdims=True)
     return z - log(sum(exp(z), axis=-1, keepdims=True))
+
+
+def numbered(options: Mapping[Hashable, str]) -> tuple[str, Verbalizer]:
+    """Return the options as a numbered list, and a verbalizer of their numbers.
+
+    >>> text, verbalizer = numbered({"bad": "disliked it", "good": "liked it"})
+    >>> text
+    '1. disliked it 2. liked it'
+    >>> verbalizer.words
+    {'bad': ('1',), 'good': ('2',)}
+    """
+    text = " ".join(f"{i}. {option}" for i, option in enumerate(options.values(), 1))
+    return text, Verbalizer({y: str(i) for i, y in enumerate(options, 1)})

@@ -1,0 +1,74 @@
+"""Search for label words: the words that a language model itself writes into the slot.
+
+N texts   V vocabulary   C classes
+"""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import as_adaptation
+from ..autograd.backend import host
+from ..methods.segments import continuation
+from ..training.parallel import map_batches
+from .classifier import PromptClassifier
+from .verbalizer import Verbalizer, log_softmax
+
+MOST = 10_000  # assignments of a word to each class that are tried
+
+
+def find_words(
+    prompted: PromptClassifier, examples: Sequence[tuple], adaptation: Adaptation | None = None
+) -> Verbalizer:
+    """Return the words, one for each class, that are right most often on (text, class) examples.
+
+    The candidates of class y are the k words of one token with the largest
+    Σ_{x of class y} log p(w | x); of all assignments of candidates to classes the one with the
+    highest accuracy is taken, and of equal ones the likeliest.  k is the largest number with at
+    most MOST assignments.  The words of `prompted` are not used.        Gao et al. 2021, §5.1
+
+    Raises ValueError if a class has no example.
+    """
+    labels = np.array([prompted.classes.index(y) for _, y in examples])
+    C = len(prompted.classes)
+    if lacking := [y for c, y in enumerate(prompted.classes) if c not in labels]:
+        raise ValueError(f"no example of the class {lacking[0]!r}: give at least one of each class")
+    log_p = slot_log_p(prompted, [text for text, _ in examples], as_adaptation(adaptation))
+    ids = whole_words(prompted)
+    scores = np.stack([log_p[labels == c][:, ids].sum(0) for c in range(C)])  # (C, words)
+    k = max(k for k in range(1, len(ids) + 1) if k == 1 or k**C <= MOST)
+    candidates = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+    def fit(words):
+        right = (log_p[:, ids[list(words)]].argmax(1) == labels).sum()
+        return right, scores[range(C), words].sum()
+
+    best = max((words for words in product(*candidates) if len({*words}) == C), key=fit)
+    found = [prompted.tokenizer.decode([int(ids[w])]).strip() for w in best]
+    return Verbalizer(dict(zip(prompted.classes, found)))
+
+
+def slot_log_p(prompted: PromptClassifier, texts: Sequence, adaptation: Adaptation) -> np.ndarray:
+    """Return log p (N, V) of the first token in the slot."""
+    rows = [prompted.encode(text, prompted.room(adaptation)) for text in texts]
+
+    def read(indices):
+        z = prompted.slot.logits([rows[i] for i in indices], adaptation)
+        return list(host(log_softmax(z).data))
+
+    return np.array(map_batches(read, rows))
+
+
+def whole_words(prompted: PromptClassifier) -> np.ndarray:
+    """Return the ids of tokens that are a word of letters in the place of the slot."""
+    tokenizer, space, V = prompted.tokenizer, prompted.template.space, prompted.config.vocabulary
+    texts = {i: tokenizer.decode([i]).strip() for i in range(min(V, tokenizer.get_vocab_size()))}
+    return np.array(
+        [
+            i
+            for i, text in texts.items()
+            if text.isalpha() and continuation(tokenizer, space + text) == [i]
+        ]
+    )
