@@ -105,9 +105,7 @@ class Task:
         """Return {split: encoded examples}; texts are truncated if they leave too little room."""
         longest = min(max(self.lengths), self.room(adaptation))
         if longest not in self.encoded:
-            self.tokenizer.enable_truncation(longest)  # an encoder's [SEP] is kept
-            texts = {split: self.encode(pairs) for split, pairs in self.splits.items()}
-            self.tokenizer.no_truncation()
+            texts = {split: self.encode(pairs, longest) for split, pairs in self.splits.items()}
             self.encoded[longest] = texts
         return self.encoded[longest]
 
@@ -116,9 +114,12 @@ class Task:
         room = self.room(adaptation)
         return sum(length > room for length in self.lengths)
 
-    def encode(self, pairs: list) -> list[tuple]:
-        """Return (ids, label, token types) of each (text, label)."""
+    def encode(self, pairs: list, room: int | None = None) -> list[tuple]:
+        """Return (ids, label, token types) of each (text, label); room: the most ids of a text."""
+        if room:
+            self.tokenizer.enable_truncation(room)  # an encoder's [SEP] is kept
         encodings = self.tokenizer.encode_batch([self.as_input(text) for text, _ in pairs])
+        self.tokenizer.no_truncation()
         typed = self.base.config.token_types > 1
         return [
             (e.ids, self.encode_label(e, label), e.type_ids if typed else None)
