@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.markup import escape
@@ -16,14 +17,13 @@ from ..methods.template import Layout
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier
 from ..tasks.classify import Classify
-from . import evaluation
+from . import evaluation, shots
 from .classifiers import load_classifier
 from .common import (
     BaseModel,
     BlockSize,
     Command,
     Config,
-    File,
     Json,
     LabelColumn,
     TextColumn,
@@ -39,13 +39,21 @@ from .tables import make_table, print_table
 from .text_to_text import text_task
 
 BATCH = 16  # texts that are classified together
+SCORES = {
+    "loss": "mean loss",
+    "exact_match": "exact match",
+    "accuracy": "accuracy",
+    "calibrated": "calibrated",
+    "ood_accuracy": "OOD accuracy",
+    "ood_calibrated": "OOD calibrated",
+}
 
 
 @dataclass
 class Evaluate(Command):
     """Evaluate the base model and adaptations of it on a text or on examples."""
 
-    data: File
+    data: optional(Path, "FILE") = None
     """A text: mean loss of its tokens.  Examples (.jsonl, .json, .csv, .tsv): accuracy."""
     adaptation: flag(tuple[Path, ...], "[FOLDER ...]") = ()
     """Folders that `minipeft train` or PEFT wrote; each is evaluated by itself."""
@@ -55,6 +63,20 @@ class Evaluate(Command):
     block_size: BlockSize = 64
     predictions: optional(Path, "FILE") = None
     """Write the predicted labels to this .jsonl file; --data then needs no labels."""
+    shots: optional(int, "INT") = None
+    """Let the language model itself classify, through a template, after so many examples."""
+    task: optional(Literal["sentiment", "nli", "topic"], "sentiment|nli|topic") = None
+    """Built-in task in place of --data, for --shots; it has a template and words."""
+    template: optional(str, "TEXT") = None
+    """Template for --shots: '{text} It was [MASK].'; pairs have the names of their columns."""
+    words: flag(tuple[str, ...], "[LABEL=WORD ...]") = ()
+    """Word of each label for --shots: neg=bad pos=good; several: pos=good,great."""
+    demonstrations: optional(Path, "FILE") = None
+    """Examples for --shots to read. (default: some of --data, which are then left out)"""
+    separator: flag(str, "TEXT") = "\n\n"
+    """Text after each of the examples that --shots reads. (default: an empty line)"""
+    seed: int = 0
+    """Seed of the choice and the order of the examples that --shots reads."""
     config: Config = None
     json: Json = False
 
@@ -63,6 +85,9 @@ class Evaluate(Command):
     def run(self):
         check_at_least(2, block_size=self.block_size)
         check_new(self.predictions)
+        self.check_prompt()
+        if self.shots is not None:
+            return self.output(self.on_prompts())
         has_labels = evaluation.all_hold_examples(self.data)
         if self.predictions and not (has_labels and len(self.adaptation) < 2):
             raise ValueError("--predictions needs examples as --data, and at most one --adaptation")
@@ -76,6 +101,27 @@ class Evaluate(Command):
                 "classifier, --adaptation FOLDER"
             )
         self.output((self.on_examples if has_labels else self.on_text)(model, tokenizer))
+
+    def check_prompt(self):
+        """Raise ValueError for flags of prompts that do not fit together."""
+        if self.shots is None:
+            prompts = ("task", "template", "words", "demonstrations")
+            if given := [name for name in prompts if getattr(self, name)]:
+                raise ValueError(f"--{given[0]} is for --shots: also give --shots, such as 0 or 4")
+            if not self.data:
+                raise ValueError("give a text or examples: --data FILE; or --task NAME --shots 4")
+        elif bool(self.task) == bool(self.data):
+            raise ValueError("--shots needs examples: give either --data FILE or --task NAME")
+        else:
+            check_at_least(0, shots=self.shots)
+
+    def on_prompts(self):
+        """Return the report of prompting, and write the predictions."""
+        base = base_of(self.model, *self.adaptation)
+        report, predictions = shots.evaluate(self, hf.load(base), hf.load_tokenizer(base))
+        if self.predictions:
+            self.write_predictions(*zip(*predictions))
+        return report
 
     def on_text(self, model, tokenizer):
         """Return the report on a text."""
@@ -143,8 +189,9 @@ class Evaluate(Command):
     def write_predictions(self, texts, predictions):
         """Write the texts and their predicted labels, in columns of the same names as in --data."""
         single = len(self.text_column) == 1
+        named = lambda text: dict(zip(self.text_column, [text] if single else text))
         rows = [
-            dict(zip(self.text_column, [text] if single else text)) | {self.label_column: label}
+            (text if isinstance(text, dict) else named(text)) | {self.label_column: label}
             for text, label in zip(texts, predictions)
         ]
         self.predictions.parent.mkdir(parents=True, exist_ok=True)
@@ -153,13 +200,16 @@ class Evaluate(Command):
     def show(self, report):
         unit = "tokens" if "tokens" in report else "examples"
         title = f"{report['data']}: {count(report[unit], unit.removesuffix('s'))}"
-        names = {"loss": "mean loss", "exact_match": "exact match", "accuracy": "accuracy"}
-        scores = [name for name in names if name in report["results"][0]]
-        table = make_table("adaptation", *(f">{names[name]}" for name in scores), title=title)
+        if "shots" in report:
+            title += f", {count(report['shots'], 'example')} in context"
+        scores = [name for name in SCORES if name in report["results"][0]]
+        table = make_table("adaptation", *(f">{SCORES[name]}" for name in scores), title=title)
         for result in report["results"]:
             cells = [format_score(name, result[name]) for name in scores]
             table.add_row(escape(result["adaptation"] or "(none)"), *cells)
         print_table(table)
+        if "prompt" in report:
+            print_line(f"the first prompt:\n{report['prompt']}")
         if report.get("truncated"):
             print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
 

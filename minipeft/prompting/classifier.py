@@ -93,15 +93,13 @@ class PromptClassifier(Head):
         If there is too little room, the oldest examples are left out whole.
         Brown et al. 2020, §2
         """
-        words = {y: self.template.space + words[0] for y, words in self.verbalizer.words.items()}
-        segments = []
+        words, segments = self.verbalizer.words, []
         for text, label in examples:
             if label not in words:
                 raise ValueError(
                     f"an example has the class {label!r}; the classes are {self.classes}"
                 )
-            *parts, last = self.template.segments(text, words[label])
-            segments.append([*parts, last, separator])
+            segments.append([*self.template.segments(text, words[label][0]), separator])
         return replace(self, examples=segments, instruction=instruction and instruction + separator)
 
     # -- texts
@@ -125,6 +123,13 @@ class PromptClassifier(Head):
             if room is None or len(ids) <= room:
                 return ids
         return self.template.encode(self.tokenizer, text, room, before=[self.instruction])
+
+    def render(self, text) -> str:
+        """Return examples and a text in the template as text, with [MASK] at the slot."""
+        parts = [self.instruction, *(part for example in self.examples for part in example)]
+        parts += self.template.segments(text)
+        tokens = lambda part: "[MASK]" if part == SLOT else "[P]" * len(part)
+        return "".join(part if isinstance(part, str) else tokens(part) for part in parts)
 
     def collate(self, texts: Iterable, labels: Iterable, room: int | None = None) -> tuple:
         """Return a batch (ids, labels, mask) of texts and their classes, for `loss`."""

@@ -3,6 +3,7 @@
 from ..data.files import DataError
 from ..model.encoder_decoder import EncoderDecoder
 from ..world import nli, sentiment, style, table, tags, topic
+from ..world.domains import DOMAINS
 from .base import Task
 from .classify import Classify
 from .tag import Tag
@@ -22,6 +23,19 @@ AS_TEXT = {Classify: WriteLabel, Write: TextToText}  # by an encoder–decoder
 WORDS: dict[str, dict] = {  # of the world, which the built-in base knows, for the classes of a task
     "sentiment": {0: " bad", 1: " good"},
     "nli": {"entailment": " so", "neutral": " perhaps", "contradiction": " not"},
+}
+
+PROMPTS: dict[str, tuple[str, dict]] = {  # template and words, for a language model of the world
+    "sentiment": ("{x} All in all I [MASK] it.", {0: "disliked", 1: "liked"}),
+    "nli": (
+        "{text_a} [MASK] {text_b|uncapitalize}",
+        {
+            "entailment": "It is true that",
+            "neutral": "Nobody told us whether",
+            "contradiction": "It is not true that",
+        },
+    ),
+    "topic": ("{x} It was the newest [MASK] in Tarnwick.", {name: name for name in DOMAINS}),
 }
 
 

@@ -1,0 +1,111 @@
+"""Evaluation by prompting: a language model classifies through a template, with examples before."""
+
+import numpy as np
+
+from ..data.files import DataError, read_examples
+from ..data.metrics import accuracy
+from ..prompting.calibration import calibrate, content_free
+from ..prompting.classifier import PromptClassifier
+from ..prompting.examples import choose_examples
+from ..prompting.verbalizer import Verbalizer
+from ..tasks.builtin import PROMPTS, TASKS
+from .common import progress
+from .evaluation import load_for_text
+
+BATCH = 16  # texts that are read together
+
+
+def parse_words(words: tuple[str, ...]) -> dict:
+    """Return {label: words} of texts such as "good=liked,loved"; raise ValueError for others."""
+    parsed = {}
+    for text in words:
+        label, equals, listed = text.partition("=")
+        if not (label and equals and all(map(str.strip, listed.split(",")))):
+            raise ValueError(f"--words {text!r} must be LABEL=WORD, or LABEL=WORD,WORD")
+        if label in parsed:
+            raise ValueError(f"--words gives the label {label!r} twice")
+        parsed[label] = tuple(listed.split(","))
+    return parsed
+
+
+def named_columns(examples: list, columns: tuple) -> list:
+    """Return the examples with {column: text} in place of each pair of texts."""
+    if len(columns) == 1:
+        return examples
+    return [(dict(zip(columns, text)), label) for text, label in examples]
+
+
+def read_task(command) -> tuple[dict, str, Verbalizer]:
+    """Return the examples of --task, {split: [(text, class), ...]}, its template and its words."""
+    for name in ("words", "demonstrations", "predictions"):
+        if getattr(command, name):
+            raise ValueError(f"--{name} is for --data, and --task is given")
+    template, words = PROMPTS[command.task]
+    return TASKS[command.task][1].splits(), template, Verbalizer(words)
+
+
+def read_files(command) -> tuple[dict, str, Verbalizer]:
+    """Return the examples of --data and --demonstrations, as "test" and "train", and the prompt."""
+    if not (command.template and command.words):
+        raise ValueError(
+            "--shots with --data needs a template and words for the labels: --template "
+            "'{text} It was [MASK].' --words neg=bad pos=good"
+        )
+    verbalizer = Verbalizer(parse_words(command.words))
+    files, splits = {"test": command.data, "train": command.demonstrations}, {}
+    for split, path in files.items():
+        if path:
+            examples = read_examples(path, command.text_column, command.label_column)
+            if unknown := sorted({y for _, y in examples} - {*verbalizer.classes}):
+                raise DataError(
+                    f"{path} has the label {unknown[0]!r}, and --words has "
+                    f"{', '.join(verbalizer.classes)}: give a word for each label"
+                )
+            splits[split] = named_columns(examples, command.text_column)
+    return splits, command.template, verbalizer
+
+
+def evaluate(command, model, tokenizer) -> tuple[dict, list]:
+    """Return the report of `evaluate --shots`, and (text, predicted label) of the test examples."""
+    read = read_task if command.task else read_files
+    splits, template, verbalizer = read(command)
+    prompted = PromptClassifier(model, command.template or template, verbalizer, tokenizer)
+    rng = np.random.default_rng(command.seed)
+    shown = choose_examples(splits.get("train") or splits["test"], command.shots, rng)
+    prompted = prompted.with_examples(shown, separator=command.separator)
+    tests = {
+        split: [example for example in splits[split] if example not in shown]
+        for split in ("test", "ood")
+        if split in splits
+    }
+    results = []
+    for folder in (None, *command.adaptation):
+        adaptation = load_for_text(folder, model)
+        scores, predictions = score(prompted, adaptation, tests)
+        results.append({"adaptation": folder and str(folder)} | scores)
+    report = {
+        "data": str(command.data or command.task),
+        "examples": len(tests["test"]),
+        "shots": command.shots,
+        "prompt": prompted.render(tests["test"][0][0]),
+        "results": results,
+    }
+    return report, predictions["test"]
+
+
+def score(prompted: PromptClassifier, adaptation, tests: dict) -> tuple[dict, dict]:
+    """Return the scores of all tests, and {split: [(text, predicted class), ...]}.
+
+    The scores are the accuracy and, "calibrated", the one after contextual calibration.
+    """
+    prior, scores, predictions = content_free(prompted, adaptation), {}, {}
+    for split, examples in tests.items():
+        texts, labels = zip(*examples)
+        with progress("evaluating", -(-len(texts) // BATCH)) as bar:
+            log_p = prompted.log_probabilities(texts, adaptation, BATCH, bar)
+        prefix = "" if split == "test" else f"{split}_"
+        named = lambda log_p: [prompted.classes[c] for c in log_p.argmax(1)]
+        scores[f"{prefix}accuracy"] = accuracy(named(log_p), labels)
+        scores[f"{prefix}calibrated"] = accuracy(named(calibrate(log_p, prior)), labels)
+        predictions[split] = list(zip(texts, named(log_p)))
+    return scores, predictions
