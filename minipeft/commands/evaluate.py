@@ -72,11 +72,11 @@ class Evaluate(Command):
     words: flag(tuple[str, ...], "[LABEL=WORD ...]") = ()
     """Word of each label for --shots: neg=bad pos=good; several: pos=good,great."""
     demonstrations: optional(Path, "FILE") = None
-    """Examples for --shots to read. (default: some of --data, which are then left out)"""
+    """File that examples in context are drawn from. (default: --data, without these)"""
     separator: flag(str, "TEXT") = "\n\n"
-    """Text after each of the examples that --shots reads. (default: an empty line)"""
+    """Text after each example in context. (default: an empty line)"""
     seed: int = 0
-    """Seed of the choice and the order of the examples that --shots reads."""
+    """Seed of the choice and the order of the examples in context."""
     config: Config = None
     json: Json = False
 
