@@ -15,6 +15,7 @@ from . import (
     pretraining,
     probing,
     prompt,
+    prompting,
     ptuning,
     ptuning2,
     unified,
@@ -37,6 +38,7 @@ SECTIONS = (
     llama,
     encoder_decoder,
     pretraining,
+    prompting,
     feedback,
     metrics,
 )

@@ -22,7 +22,7 @@ FILTERS: dict[str, Callable[[str], str]] = {  # what may follow the name of a te
 
 
 class Template:
-    """Template("[P]*3 {x} All in all I [MASK] it.")        Liu et al. 2021a, §3; 2021c, §2.2
+    """Template("[P]*3 {x} All in all I [MASK] it.")        Liu et al. 2021c, §2.2
 
     {x} is a text; any name may be in the braces.  {x|lower} is the text in small letters; FILTERS
     has the names of such filters.  {x|whole} is never truncated.

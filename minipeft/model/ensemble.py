@@ -48,9 +48,16 @@ def majority_vote(p) -> np.ndarray:
     return np.where(votes == votes.max(-1, keepdims=True), logs, -np.inf).argmax(-1)
 
 
-def mean_probability(p) -> np.ndarray:
-    """Return 1/N Σ_n p_n(c), (B, C), for p (N, B, C)."""
-    return check_probabilities(p).mean(0)
+def mean_probability(p, weights=None) -> np.ndarray:
+    """Return Σ_n w_n p_n(c) / Σ_n w_n, (B, C), for p (N, B, C); weights (N,): None: all equal."""
+    p = check_probabilities(p)
+    weights = np.ones(len(p)) if weights is None else np.asarray(weights, float)
+    if weights.shape != p.shape[:1] or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise ValueError(
+            f"weights must be (N,), finite, not negative and not all 0, for p {p.shape}; got "
+            f"{weights}"
+        )
+    return np.average(p, axis=0, weights=weights)
 
 
 def check_probabilities(p):

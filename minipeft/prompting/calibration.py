@@ -8,14 +8,14 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from .classifier import PromptClassifier
 
-CONTENT_FREE = "N/A", "", "[MASK]"  # Zhao et al. 2021, §4
+CONTENT_FREE = "N/A", "", "[MASK]"  # Zhao et al. 2021, §5
 
 
 def calibrate(log_p: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
     """log q(y | x) = log p(y | x) - log p₀(y) - log Z(x)
 
     Return log q (N, C), for log p (N, C) and log p₀ (C,), of `content_free` or `domain`.  The class
-    of the largest q is that of Zhao et al. 2021, eq. 1, softmax(W p + b) with W = diag(p₀)⁻¹ and
+    of the largest q is that of Zhao et al. 2021, §5, softmax(W p + b) with W = diag(p₀)⁻¹ and
     b = 0; q is normalized as probabilities are, so a factor of p₀ changes nothing.
     Raises ValueError for other shapes, and for numbers that are not finite.
     """
@@ -35,7 +35,7 @@ def calibrate(log_p: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
 def content_free(prompted: PromptClassifier, adaptation: Adaptation | None = None) -> np.ndarray:
     """Return log p₀ (C,), of the mean of p(y | x) over texts x without content: CONTENT_FREE
 
-    Of several texts, such as a pair, each is the same.        Zhao et al. 2021, §4
+    Of several texts, such as a pair, each is the same.        Zhao et al. 2021, §5
     """
     texts = [dict.fromkeys(prompted.template.names, text) for text in CONTENT_FREE]
     return np.log(np.exp(prompted.log_probabilities(texts, adaptation)).mean(0))
@@ -45,7 +45,7 @@ def domain(prompted: PromptClassifier, text="", adaptation: Adaptation | None = 
     """Return log p(y | domain) (C,), of a text that every text of the task has in common
 
     With `calibrate` it is the pointwise mutual information of text and class:
-    log p(y | x) / p(y | domain).        Holtzman et al. 2021, eq. 3
+    log p(y | x) / p(y | domain).        Holtzman et al. 2021
     """
     texts = dict.fromkeys(prompted.template.names, text)
     return prompted.log_probabilities([texts], adaptation)[0]

@@ -38,7 +38,7 @@ def prototypes(
 
     Return a classifier with the head W_y = 2 c_y, b_y = -‖c_y‖², which is the same.  h is the state
     at the slot.  examples: (text, class) pairs of every class.
-    Snell et al. 2017, eq. 1 and 8; Cui et al. 2022 train such prototypes
+    Snell et al. 2017, §2.4; Cui et al. 2022 train such prototypes for prompts
     """
     texts, labels = zip(*examples)
     if lacking := [y for y in prompted.classes if y not in labels]:

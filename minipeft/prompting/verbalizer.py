@@ -27,7 +27,7 @@ class Verbalizer:
     "mean": the mean of the logits of its tokens, all at the slot: Ding et al. 2022
     combine: how the words of a class are combined:
     "sum": p(y | x) = Σ_{w ∈ V_y} exp s(w) / Σ_w exp s(w).  A class with more words gets more.
-    "mean": p(y | x) ∝ exp(mean of s(w) over V_y): Schick & Schütze 2021, eq. 1
+    "mean": p(y | x) ∝ exp(mean of s(w) over V_y): Schick & Schütze 2021, code
     """
 
     words: Mapping[Hashable, str | Sequence[str]]

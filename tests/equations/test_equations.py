@@ -29,6 +29,7 @@ REQUIRED = """
     LL-1 LL-2 LL-3 LL-4 LL-5 LL-6
     ED-1 ED-2 ED-3 PF-12
     PLM-1 PLM-2 PLM-3 PLM-4
+    VB-1 VB-2 VB-3 VB-4 VB-5 IC-1 EN-1
     RL-1 RL-2 RL-3 RL-4 RL-5 RL-6 RL-7 RL-8 RL-9 RL-10
     ME-1 ME-2 ME-3 ME-4 ME-5 ME-6
 """.split()

@@ -5,6 +5,10 @@ import dataclasses
 import numpy as np
 
 from minipeft.data import metrics, text_metrics
+from minipeft.model import ensemble
+from minipeft.prompting import calibration, slots
+from minipeft.prompting.classifier import PromptClassifier
+from minipeft.prompting.verbalizer import Verbalizer
 
 
 @dataclasses.dataclass
@@ -36,7 +40,47 @@ def unpaired(metric, *columns, rng, draws, bootstrap=metrics.bootstrap):
     return bootstrap(rolled, *columns, rng=rng, draws=draws)
 
 
+def mean_of_logs(prompted, adaptation=None):
+    texts = [dict.fromkeys(prompted.template.names, text) for text in calibration.CONTENT_FREE]
+    return prompted.log_probabilities(texts, adaptation).mean(0)
+
+
+def reversed_examples(self, examples, *args, classify=PromptClassifier.with_examples, **options):
+    return classify(self, [*examples][::-1], *args, **options)
+
+
+def of_first_tokens(self, V):
+    A = np.zeros((V, len(self.words)))
+    A[[ids[0] for ids in self.words], range(len(self.words))] = 1
+    return A
+
+
 PROMPTING = {
+    "what follows the slot is not scored": mutant(
+        "VB-1", lambda self, rows: True, (slots.DecoderSlot, "is_last")
+    ),
+    "the mean of the probabilities": mutant(
+        "VB-2",
+        property(lambda self, M=Verbalizer.membership.fget: M(self) / M(self).sum(0)),
+        (Verbalizer, "membership"),
+    ),
+    "the mean of the logarithms": mutant(
+        "VB-3", mean_of_logs, "minipeft.equations.prompting.content_free"
+    ),
+    "no domain": mutant(
+        "VB-4",
+        lambda prompted, text="", γ=None, domain=calibration.domain: domain(prompted, "", γ),
+        "minipeft.equations.prompting.domain",
+    ),
+    "the first token in place of the mean": mutant(
+        "VB-5", of_first_tokens, (PromptClassifier, "token_weights")
+    ),
+    "examples reversed": mutant("IC-1", reversed_examples, (PromptClassifier, "with_examples")),
+    "a plain mean": mutant(
+        "EN-1",
+        lambda p, weights=None: ensemble.mean_probability(p),
+        "minipeft.equations.prompting.mean_probability",
+    ),
     "BLEU as a mean over texts": mutant("ME-1", mean_of_texts, (text_metrics, "bleu")),
     "a common substring": mutant(
         "ME-2",
