@@ -52,6 +52,7 @@ from .tasks.probing import (
     control_labels,
     every_layer,
     pool_states,
+    train_hidden_probes,
     train_probes,
 )
 from .training.optim import AdamW, schedule
@@ -150,5 +151,6 @@ __all__ = [
     "save",
     "schedule",
     "stack",
+    "train_hidden_probes",
     "train_probes",
 ]

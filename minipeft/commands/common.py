@@ -59,9 +59,10 @@ TextColumn = flag(
 )
 LabelColumn = flag(str, "NAME", "Column of the labels in --data. (default: label)")
 Pool = optional(
-    Literal["last", "mean", "first", "cls"],
-    "last|mean|first|cls",
-    "Hidden state of a text that a new head reads; cls: first, after the encoder's pooler. "
+    Literal["last", "mean", "first", "cls", "attention"],
+    "last|mean|first|cls|attention",
+    "Hidden state of a text that a new head reads; cls: first, after the encoder's pooler; "
+    "attention: a weighted mean, by a trained query. "
     "(default: what 1_Pooling in the model's folder says; without it, compare takes the best on "
     "dev, and train takes last for a decoder, cls for an encoder)",
 )

@@ -101,6 +101,8 @@ class Compare(Plan, Command):
     (default, for a built-in base: held-out text of the built-in world)"""
     words: optional(str, "TEXT") = None
     """Text that prompts and prefixes start from. (default: random words)"""
+    hidden: optional(int, "INT") = None
+    """Width of a hidden layer of the probe, which is then trained. (default: a linear probe)"""
     methods: flag(tuple[str, ...], "[METHOD ...]") = ()
     """Names of methods, or `all`. (default: one method of each kind)"""
     budget: optional(float, "SECONDS") = None
@@ -132,6 +134,7 @@ class Compare(Plan, Command):
         check_at_least(1, batch_size=self.batch_size)
         check_at_least(1, budget=1 if self.budget is None else self.budget)
         check_at_least(0, pilot_steps=self.pilot_steps or 0)
+        check_at_least(1, hidden=1 if self.hidden is None else self.hidden)
         if self.lrs is not None:
             check_lr(*self.lrs, name="lrs")
         if self.long and self.budget:
@@ -163,7 +166,8 @@ class Compare(Plan, Command):
             comparison.runs = StoredRuns(part)
             earlier = begin(part, self.settings(comparison, methods))
         done = {result["method"] for result in earlier.get("results", ())}
-        trained = [name for name in methods if name not in done and name != PROBE]
+        left = [name for name in methods if name not in done]
+        trained = [n for n in left if not comparison.task.is_solved(comparison.plan.method(n))]
         if trained:
             comparison.rehearse(trained, REHEARSAL)
             comparison.plan = self.fitted_plan(comparison, trained)
@@ -196,6 +200,8 @@ class Compare(Plan, Command):
         from_words = [name for name in METHODS if "words" in METHODS[name].__dataclass_fields__]
         if self.words is not None and {*methods}.isdisjoint(from_words):
             raise ValueError(f"--words is for {', '.join(from_words)}, and none is compared")
+        if self.hidden is not None and PROBE not in methods:
+            raise ValueError(f"--hidden is for {PROBE}, which is not compared")
         return methods
 
     def make_comparison(self) -> Comparison:

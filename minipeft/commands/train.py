@@ -55,7 +55,7 @@ from .text_to_text import text_task
 from .work import empty, keep_settings, resumable_part
 
 MOST = 320  # passages of the held-out tenth of a text that are evaluated
-OF_STEPS = (  # flags without a meaning for a probe, which is solved at once
+OF_STEPS = (  # flags without a meaning for a linear probe, which is solved
     *("steps", "batch_size", "lr", "lr_scheduler", "warmup_steps", "micro_batches"),
     *("save_steps", "patience", "resume"),
 )
@@ -108,8 +108,8 @@ class Train(Command):
     data: File
     """A text (.txt, .md), or examples with labels (.jsonl, .json, .csv, .tsv)."""
     out: Folder
-    """Folder for the adaptation, metrics.jsonl and, for examples, labels.json.  A probe is solved
-    at once: it has no steps, and no metrics.jsonl."""
+    """Folder for the adaptation, metrics.jsonl and, for examples, labels.json.  A linear probe is
+    solved: it has no steps, and no metrics.jsonl."""
     dev: Dev = None
     test: Test = None
     model: Model = None
@@ -192,9 +192,10 @@ class Train(Command):
             check_lr(self.lr)
         default = {f.name: f.default for f in fields(self)}
         given = [name for name in OF_STEPS if getattr(self, name) != default[name]]
-        if given and isinstance(self.method, Probe):
+        is_linear = isinstance(self.method, Probe) and self.method.hidden is None
+        if given and is_linear and self.pool != "attention":
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(f"a probe is solved at once, without steps: leave out {flags}")
+            raise ValueError(f"a linear probe is solved, without steps: leave out {flags}")
 
     def fit(self, job: Job, part: Path):
         """Train, with checkpoints and metrics.jsonl in the folder `part`."""
@@ -283,7 +284,7 @@ class Train(Command):
         facts = {"truncated": task.truncated(adaptation), "pool": task.pool}
         job = Job(network, adaptation, batches, evaluate, baseline, ["dev", *task.tests], facts)
         job.classes = task.classes
-        if isinstance(self.method, Probe):
+        if task.is_solved(self.method):
             job.solve = lambda: task.solve(adaptation)
         return job
 

@@ -1,4 +1,4 @@
-"""Linear probes and pooling: Alain & Bengio 2016; Devlin et al. 2019."""
+"""Probes and pooling: Alain & Bengio 2016; Devlin et al. 2019; Yang et al. 2016."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ..autograd.tensor import grad
 from ..methods import Probe, PromptTuning
 from ..model.bert import BertConfig, Encoder
 from ..model.heads import Classifier, Head
-from .draw import columns
+from .draw import columns, flat
 from .entry import EXACT, Differs, equation
 from .literal import attn_op, bert, causal_attn, embed, hidden_states, pooler, softmax
 
@@ -29,6 +29,17 @@ def masked_mean(H, m):
 def probe(W, h):
     """p(y | x) = softmax(W · pool(h))"""
     return softmax(W @ h)
+
+
+def feed_forward_probe(V, a, W, b, h):
+    """p(y | x) = softmax(W relu(V · pool(h) + a) + b)"""
+    return softmax(W @ np.maximum(V @ h + a, 0) + b)
+
+
+def attention_pool(q, H):
+    """Σ a_t h_t,  a_t = exp(h_t · q) / Σ exp(h_s · q)"""
+    scores = [np.exp((h @ q).item()) for h in H.T]
+    return sum(s * H[:, [t]] for t, s in enumerate(scores)) / sum(scores)
 
 
 def hessian(W, hs):
@@ -147,3 +158,45 @@ def order_of_words(draw):
             yield literal_rolled, features
             has_order = attend is causal_attn or positions == "learned"
             yield Differs(literal, features) if has_order else (literal, features)
+
+
+@equation("PB-5")
+def hidden_layer(draw):
+    """p(y | x) = softmax(W relu(V · pool(h) + a) + b), in place of the head; h is computed once
+    Adaptation chapter, §11.2.1.4, "a shallow feed-forward head"; Hewitt & Liang 2019, MLP-1"""
+    model, texts, H = draw.model(), [draw.words() for _ in range(4)], draw.size(2, 6)
+    θ, (ids, mask), labels = columns(model), draw.padded(texts), draw.rng.integers(0, 3, 4)
+    classifier = Classifier(model, 3, "mean")
+    γ = draw.adaptation(Probe(hidden=H), classifier)
+    ((V, a, W, b),) = columns(γ)
+    hs = [mean(hidden_states(θ, embed(θ, x))) for x in texts]
+    ps = np.hstack([feed_forward_probe(V, a, W, b, h) for h in hs])
+    yield ps, softmax(classifier(ids, γ, mask=mask).data.T)
+    loss = classifier.loss(ids, labels, γ, mask=mask)
+    yield -np.log(ps[labels, range(4)]).mean(), loss.data
+    features = classifier.features(ids, mask=mask)[0].data
+    head_loss = Head(classifier.score, model.config).loss(features, labels, γ)
+    yield loss.data, head_loss.data, EXACT
+    gradients = [flat(grad(l, γ.parameters())) for l in (loss, head_loss)]
+    yield *gradients, EXACT
+    head = columns(classifier.score).W
+    yield Differs(np.hstack([probe(head, h) for h in hs]), ps)  # the head that it replaces
+
+
+@equation("PB-6")
+def attention_pooling(draw):
+    """pool(h) = Σ a_t h_t,  a = softmax(h · q) over the text without padding; q = 0: the mean
+    Yang et al. 2016, eq. 6 and 7, with u = h"""
+    model, texts = draw.model(), [draw.words(shortest=2) for _ in range(3)]
+    θ, (ids, mask) = columns(model), draw.padded(texts)
+    classifier = Classifier(model, 3, "attention")
+    γ = draw.adaptation(Probe(), classifier)
+    (W,), (q,) = columns(γ)
+    Hs = [hidden_states(θ, embed(θ, x)) for x in texts]
+    pooled = [attention_pool(q.T, H) for H in Hs]
+    yield pooled, columns(classifier.features(ids, γ, mask=mask)[0])
+    ps = np.hstack([probe(W, h) for h in pooled])
+    yield ps, softmax(classifier(ids, γ, mask=mask).data.T)
+    yield [mean(H) for H in Hs], columns(classifier.features(ids, mask=mask)[0])
+    H = columns(model.states(ids, mask=mask)[0])
+    yield Differs([attention_pool(q.T, H_i) for H_i in H], pooled)  # of the padding

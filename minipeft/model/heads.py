@@ -11,7 +11,7 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.cache import Cache
 from ..adaptation.method import as_adaptation
-from ..autograd.functional import cross_entropy
+from ..autograd.functional import attention, cross_entropy
 from ..autograd.nn import Linear, Module
 from ..autograd.ops import matmul, reshape, transpose
 from ..autograd.tensor import Tensor
@@ -26,7 +26,7 @@ from .inputs import (
 )
 from .transformer import Transformer
 
-NO_TRUNK = "head", "transform", "pooler", "score"  # attributes of a model outside its trunk
+NO_TRUNK = "head", "transform", "pooler", "query", "score"  # attributes outside the trunk
 
 # A pool returns the positions (B, R) that it reads, and the weights (B, 1, R) of their states in
 # the pooled state.  mask (B, T): False at padding.
@@ -48,7 +48,8 @@ def mean(mask):
     return np.broadcast_to(np.arange(T), (B, T)), (mask / mask.sum(1, keepdims=True))[:, None]
 
 
-POOLS = {"last": last, "mean": mean, "cls": first, "first": first}
+# attention starts at the mean, and its query changes the weights: see Query
+POOLS = {"last": last, "mean": mean, "cls": first, "first": first, "attention": mean}
 
 
 def check_pool(pool: str) -> None:
@@ -241,12 +242,37 @@ class NoPooler(Module):
         return x
 
 
+class Query(Linear):
+    """Σ a_t h_t,  a = softmax(h q)        Yang et al. 2016, eq. 6 and 7, with u = h
+
+    The softmax is over the real tokens.  q (D, 1) starts at 0, where the sum is their mean, and is
+    trained with the head.
+    """
+
+    def __init__(self, c):
+        super().__init__(c.width, 1, np.random.default_rng(0), std=0.0, bias=False)
+
+    def pooled(self, h, weights, forward):
+        """Return the sum (B, 1, D) of hidden states h (B, T, D); weights are 0 at padding."""
+        scores, h = (reshape(x, (len(x), 1, 1, *x.shape[1:])) for x in (forward(self, h), h))
+        one = Tensor(np.ones((1,) * 5, h.dtype, like=h.data))
+        pooled = attention(one, scores, h, masked=weights[:, None, None] == 0)
+        return reshape(pooled, (h.shape[0], 1, h.shape[-1]))
+
+
+class NoQuery(Module):
+    """Null object in place of a query: the weights are those of the pool"""
+
+    def pooled(self, h, weights, forward):
+        return matmul(weights, h)
+
+
 class Classifier(Headed):
     """softmax(W pool(h)): classes of texts
 
     pool: the hidden state that W reads: of the "last" real token, the "mean" of all real tokens, of
     the "first" real token, such as [CLS], or "cls", the same after the pooler of an encoder, a part
-    of the frozen model.
+    of the frozen model.  "attention": a mean whose weights a trained Query computes.
 
     BERT has a pooler.  RoBERTa and DistilBERT have one in the head of a text classifier alone: for
     a new head it is new, W = I and b = 0.  PEFT trains all of that head, and only this is in its
@@ -265,9 +291,11 @@ class Classifier(Headed):
                 "pool='first': the first token of a decoder does not see the text; use 'last' or "
                 "'mean'"
             )
-        self.pool, self.pooler = pool, NoPooler()
+        self.pool, self.pooler, self.query = pool, NoPooler(), NoQuery()
         if pool == "cls":
             self.pooler = trunk.pooler if has_pooler(trunk) else self.new_pooler()
+        if pool == "attention":
+            self.query = Query(self.config).map(self.adjusted)
         self.freeze()
 
     def new_pooler(self):
@@ -290,7 +318,7 @@ class Classifier(Headed):
     def pooled(self, h, weights, forward):
         """Return pooled hidden states (B, 1, D) of h (B, R, D), with the weights of `pooling`."""
         weights = np.asarray(weights, h.dtype, like=h.data)
-        return self.pooler.pooled(matmul(weights, h), forward)
+        return self.pooler.pooled(self.query.pooled(h, weights, forward), forward)
 
     def pool_states(self, h, mask, forward):
         """Return pooled hidden states (B, 1, D) of those of all tokens, h (B, T, D)."""

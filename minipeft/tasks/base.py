@@ -159,6 +159,10 @@ class Task:
     def start_head(self, adaptation: Adaptation) -> None:
         """Let a new head start at a better place than 0, if the task knows one."""
 
+    def is_solved(self, method: Method) -> bool:
+        """Return whether a method is solved, as a linear Probe, and not trained in steps."""
+        return False
+
     def solve(self, adaptation: Adaptation) -> float:
         """Set a probe to the optimum; return its penalty."""
         raise NotImplementedError

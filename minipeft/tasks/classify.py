@@ -8,10 +8,12 @@ import numpy as np
 
 from ..adaptation.adaptation import Adaptation
 from ..autograd.backend import host
+from ..autograd.tensor import no_grad
+from ..data.batches import shuffled_batches
 from ..data.files import DataError
 from ..methods import FullFineTuning, Probe
 from ..methods.template import IGNORED
-from ..model.heads import Classifier
+from ..model.heads import Classifier, Head
 from ..training.logistic import PATH_GAP, LogisticRegression
 from ..training.parallel import Pool, map_batches
 from .base import Task
@@ -33,7 +35,8 @@ class Classify(Task):
     pool: what a new head reads, see Classifier.  None: what the base's folder asks for; else the
     usual pool of such a base, until `choose_pool`.
 
-    The trunk is frozen, so the features that a Probe reads are computed once, and it is solved.
+    The trunk is frozen, so the features that a Probe reads are computed once, unless it pools by
+    attention.  A linear Probe of such features is solved.
     """
 
     def __init__(self, *args, classes: list | None = None, pool: str | None = None, **options):
@@ -135,13 +138,31 @@ class Classify(Task):
         """Return the prediction for each example of a split, given logits (N, C)."""
         return [self.classes[c] for c in logits.argmax(1)]
 
+    @property
+    def head(self) -> Head:
+        """The head of the network alone, which reads `features`."""
+        return Head(self.network.score, self.network.config)
+
+    def has_fixed_features(self, method) -> bool:
+        """Return whether a method leaves `features` as they are: a Probe without a query."""
+        return isinstance(method, Probe) and self.pool != "attention"
+
+    def is_solved(self, method) -> bool:
+        return self.has_fixed_features(method) and method.hidden is None
+
+    def model_and_batches(self, adaptation, size, rng):
+        if not self.has_fixed_features(getattr(adaptation, "method", None)):
+            return super().model_and_batches(adaptation, size, rng)
+        x, y = self.features("train")[:, None], self.targets("train")
+        rows = shuffled_batches(range(len(y)), size, rng)
+        return self.head, ((x[i], y[i]) for i in rows)
+
     def predict(self, adaptation, split, size=64, progress=iter):
-        if not isinstance(getattr(adaptation, "method", None), Probe):
+        if not self.has_fixed_features(getattr(adaptation, "method", None)):
             return super().predict(adaptation, split, size, progress)
-        head = {name: host(p.data) for name, p in adaptation.at["score"].items()}
-        x = self.features(split, size, progress)
-        with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverged
-            return self.named(x @ head["W"] + head.get("b", 0), split)
+        x = self.features(split, size, progress)[:, None]
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # of a training that diverged
+            return self.named(host(self.head(x, adaptation).data), split)
 
     def solution(self) -> "Solution":
         """Return the solved probe of the frozen trunk; it is computed once for each pool."""
@@ -180,9 +201,10 @@ class Classify(Task):
             self.set_head(adaptation, self.solution().start)
 
     def set_head(self, adaptation: Adaptation, W: np.ndarray) -> bool:
-        """Set the trained head, if there is one, to W, with a bias as its last row."""
+        """Set the trained linear head, if there is one, to W, with a bias as its last row."""
         parts = [m for m in adaptation.leaves() if m.adapts("score")]
-        heads = [m.at["score"] for m in parts if isinstance(m.method, FullFineTuning)]
+        full = [m for m in parts if isinstance(m.method, FullFineTuning)]
+        heads = [m.at["score"] for m in full if not getattr(m.method, "hidden", None)]
         width = self.base.config.width
         for head in heads:
             for name, rows in ("W", W[:width]), ("b", W[width:]):

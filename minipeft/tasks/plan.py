@@ -28,11 +28,14 @@ class Plan:
     """Training runs at the chosen learning rate."""
     words: str | None = None
     """Text that prompts and prefixes start from; None: random words."""
+    hidden: int | None = None
+    """Width of the hidden layer of the probe; None: a linear probe."""
 
     def method(self, name: str) -> Method:
-        """Return METHODS[name], which starts from `words` if it can."""
-        has_words = self.words is not None and "words" in METHODS[name].__dataclass_fields__
-        return method(name, **{"words": self.words} if has_words else {})
+        """Return METHODS[name], with the fields `words` and `hidden` if it has them."""
+        fields = {"words": self.words, "hidden": self.hidden}
+        known = METHODS[name].__dataclass_fields__
+        return method(name, **{f: x for f, x in fields.items() if x is not None and f in known})
 
     def rates(self, name: str) -> tuple[float, ...]:
         """Return the learning rates to try for a method; if there is one, it needs no pilot.

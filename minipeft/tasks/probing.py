@@ -1,6 +1,7 @@
-"""Linear probes for each layer, with Hewitt & Liang's control task.
+"""Probes for each layer, with Hewitt & Liang's control task.
 
 Alain & Bengio 2016: a linear classifier of a layer's hidden states shows what can be read off them.
+A classifier with a hidden layer finds more, and memorises more.
 Hewitt & Liang 2019: a probe of random labels, one for each word, shows how much a probe memorises;
 the accuracy on the real labels minus that is the probe's selectivity.
 
@@ -14,12 +15,15 @@ import numpy as np
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import stack
 from ..autograd.backend import host
+from ..data.batches import shuffled_batches
 from ..methods import Probe
 from ..methods.recorder import Recorder
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Head, TokenClassifier, TokenHead, pooling
 from ..training.logistic import LogisticRegression
+from ..training.optim import AdamW, schedule
 from ..training.parallel import Pool
+from ..training.trainer import Trainer
 
 
 def every_layer(model, ids, mask=None, token_types=None) -> np.ndarray:
@@ -37,7 +41,12 @@ def every_layer(model, ids, mask=None, token_types=None) -> np.ndarray:
 
 
 def pool_states(states, mask=None, pool: str = "last") -> np.ndarray:
-    """Return features (S, B, D) of texts, pooled from states (S, B, T, D) as Classifier does."""
+    """Return features (S, B, D) of texts, pooled from states (S, B, T, D) as Classifier does.
+
+    Raises ValueError for pooling by attention, whose query is trained.
+    """
+    if pool == "attention":
+        raise ValueError("pool='attention' has a trained query: use Classifier, or pool='mean'")
     mask = np.ones(states.shape[1:3], bool) if mask is None else np.asarray(mask, bool)
     if mask.shape != states.shape[1:3]:
         raise ValueError(f"mask {mask.shape} must have the shape of the texts, {states.shape[1:3]}")
@@ -90,6 +99,24 @@ def train_probes(head: LayerHead, x, y, l2: float = 1e-2) -> Adaptation:
     pool = Pool()
     with pool.one_blas_thread():
         list(pool.map(solve, range(len(x))))
+    return probes
+
+
+def train_hidden_probes(
+    head: LayerHead, x, y, hidden: int = 32, steps: int = 500, size: int = 64, seed: int = 0
+) -> Adaptation:
+    """Return a bank of probes with a hidden layer, one for each state, for x (S, N, D) and y (N,).
+
+    AdamW takes `steps` steps on batches of `size` examples.  A probe's training does not depend on
+    the other states.
+    """
+    y, rng = head.labels_of_states(x, y), np.random.default_rng(seed)
+    probes = stack([Probe(hidden=hidden).attach(head, rng)] * len(x))
+    optimizer = AdamW(probes.parameters(), Probe.lr)
+    decay = schedule("linear", steps, steps // 10)
+    trainer = Trainer(head, probes, optimizer, schedule=decay, clip=np.inf)
+    batches = shuffled_batches(range(x.shape[1]), min(size, x.shape[1]), rng)
+    trainer.fit(((x[:, rows], y[:, rows]) for rows in batches), steps, progress=False)
     return probes
 
 

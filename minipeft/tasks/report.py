@@ -97,6 +97,8 @@ def legend_of_runs(report: dict) -> Iterator[str]:
     )
     for result in filter(solved, report["results"]):
         yield f"{result['method']}: solved exactly, with an L2 penalty of {result['l2']:.2g}."
+    if width := plan.get("hidden"):
+        yield f"probe: with a hidden layer of {width}, trained in steps."
     if report["pool"]:
         scores = ", ".join(
             f"{pool} {percent(dev)}" for pool, dev in (report["pools"] or {}).items()
@@ -119,7 +121,7 @@ def legend_of_columns(report: dict) -> Iterator[str]:
     if not all(result["converged"] for result in results):
         yield (
             "*: not converged, the dev score still rose by more than a point in the second half of "
-            "the steps, or is more than a point below that of the probe."
+            "the steps, or is more than a point below that of a linear probe."
         )
     if any(result["forgets"] for result in results):
         yield "forgets: rise of the loss on held-out general text, in nats per token."

@@ -25,7 +25,7 @@ REQUIRED = """
     AD-1 AD-2 AD-3 AD-4 AD-5 AD-6 AD-7
     LO-1 LO-2 IA-1 BF-1 LN-1
     HE-1 1.15
-    PB-1 PB-2 PB-3 PB-4
+    PB-1 PB-2 PB-3 PB-4 PB-5 PB-6
     LL-1 LL-2 LL-3 LL-4 LL-5 LL-6
     ED-1 ED-2 ED-3 PF-12
     PLM-1 PLM-2 PLM-3 PLM-4

@@ -264,6 +264,18 @@ MUTANTS = {
     "padding pooled in the mean": mutant(
         "PB-3", lambda mask: heads.mean(np.ones_like(mask)), (heads.POOLS, "mean")
     ),
+    "a probe without its hidden layer's relu": mutant(
+        "PB-5",
+        lambda self, layer, x, V, a, W, b: (x @ V + a) @ W + b,
+        (methods.Probe, "apply"),
+    ),
+    "padding pooled by attention": mutant(
+        "PB-6",
+        lambda self, h, weights, forward, pooled=heads.Query.pooled: pooled(
+            self, h, weights * 0 + 1, forward
+        ),
+        (heads.Query, "pooled"),
+    ),
     "centred norm": mutant(
         "LL-1 LL-6",
         lambda x, g, eps: functional.layer_norm(x, g, tensor.Tensor(0 * g.data), eps=eps),

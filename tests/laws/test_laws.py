@@ -28,6 +28,7 @@ from tests.support.families import (
     distinct_networks,
     fresh,
     gradients,
+    heads_too,
     methods,
     mixture,
     networks,
@@ -72,7 +73,7 @@ def from_alone(model, mix):
     return max(logits), max(grads)
 
 
-@networks
+@heads_too
 def test_a_row_of_a_mixture_is_as_if_alone(model):
     logits, grads = from_alone(model, mixture(model, users=2))
     assert logits <= 1e-12 and grads <= 1e-11
@@ -104,7 +105,7 @@ def test_a_mixture_stands_on_what_all_its_rows_share(model):
     assert apart(gradients(model, ids, labels, on_top, mask=mask, of=shared), list(sums)) <= 1e-11
 
 
-@networks
+@heads_too
 def test_rows_of_a_mixture_are_a_mixture_of_the_rows(model):
     mix = mixture(model)
     ids, _, mask = batch(model, len(METHODS), mix)
@@ -135,7 +136,7 @@ def rows_of(model, mix, ids, labels, mask):
 DISTURBED_IN = [*combinations(range(8), 4)]
 
 
-@networks
+@heads_too
 @pytest.mark.parametrize("time", range(8))
 def test_no_row_reaches_another(model, time):
     """Not even with other words, or with parameters that are not a number: the same bits.

@@ -156,6 +156,7 @@ CLASSIFIERS = {
     "mean": nudged(Classifier(decoder(ROTARY), C, pool="mean")),
     "cls": nudged(Classifier(encoder(BERT), C, pool="cls")),
 }
+ATTENTIVE = nudged(Classifier(decoder(ROTARY), C, pool="attention"))
 ENCODERS = {"bert": nudged(encoder(BERT))}
 # without kinks for differences, and with biases for BitFit
 SMOOTH = replace(T5, activation="gelu_tanh", biases=("k", "v", "up", "down"))
@@ -216,6 +217,8 @@ METHODS = {
 
 ONE_STACK = {name: model for name, model in NETWORKS.items() if name not in SEQ2SEQ}
 networks = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
+HEADS_TOO = NETWORKS | {"attention": ATTENTIVE}  # for some of the laws: its head has two layers
+heads_too = pytest.mark.parametrize("model", HEADS_TOO.values(), ids=HEADS_TOO)
 DISTINCT = ON_HOST if device.name == "fake" else NETWORKS  # the stand-in has the host's numbers
 distinct_networks = pytest.mark.parametrize("model", DISTINCT.values(), ids=DISTINCT)
 one_stack = pytest.mark.parametrize("model", ONE_STACK.values(), ids=ONE_STACK)
@@ -224,12 +227,19 @@ classifiers = pytest.mark.parametrize("model", CLASSIFIERS.values(), ids=CLASSIF
 methods = pytest.mark.parametrize("name", METHODS)
 
 
+def head_method(model):
+    """The method that trains the head: with a hidden layer for that of ATTENTIVE."""
+    return Probe(hidden=12 if getattr(model, "pool", None) == "attention" else None)
+
+
 def fresh(name, model, rng=None):
     """The method as it starts; under a head, with that."""
     rng, adaptation = rng or np.random.default_rng(0), METHODS[name]()
     if adaptation is not PLAIN:
         adaptation = adaptation.attach(model, rng)
-    return Chain(adaptation, Probe().attach(model)) if isinstance(model, Headed) else adaptation
+    if not isinstance(model, Headed):
+        return adaptation
+    return Chain(adaptation, head_method(model).attach(model, rng))
 
 
 def attached(name, model, user=0):

@@ -15,6 +15,7 @@ from minipeft.tasks.probing import (
     control_labels,
     every_layer,
     pool_states,
+    train_hidden_probes,
     train_probes,
 )
 from minipeft.training.logistic import GAP
@@ -114,23 +115,49 @@ def test_the_probe_of_each_state_is_solved_alone(model):
         assert ((g + λ * W) ** 2).sum() <= 2.1 * λ * GAP
 
 
+@pytest.mark.parametrize("hidden", [None, 5])
 @pytest.mark.parametrize("model", HEADED.values(), ids=HEADED)
-def test_training_on_features_equals_training_through_the_model(model):
+def test_training_on_features_equals_training_through_the_model(model, hidden):
     """To the same bits, with the features of the same batches."""
 
     def train(network, prepare):
-        probe = mp.Probe().attach(model)
+        probe = mp.Probe(hidden=hidden).attach(model, rng())
         trainer = mp.Trainer(network, probe, mp.AdamW(probe.parameters(), 1e-2))
         batches = [prepare(*batch(model, 6, seed=seed)) for seed in range(5)]
-        return trainer.fit(batches, 5, progress=False), probe.parameters()[0].data
+        return trainer.fit(batches, 5, progress=False), [p.data for p in probe.parameters()]
 
     def features(ids, labels, mask):
         return model.features(ids, mask=mask)[0].data, labels, mask if labels.ndim == 2 else None
 
     kind = Head if isinstance(model, mp.Classifier) else TokenHead
-    losses, W = train(model, lambda *b: b)
-    cached, W_cached = train(kind(model.score, model.config), features)
-    assert losses == cached and len(set(losses)) == 5 and np.array_equal(W, W_cached)
+    losses, ps = train(model, lambda *b: b)
+    cached, ps_cached = train(kind(model.score, model.config), features)
+    assert losses == cached and len(set(losses)) == 5
+    assert all(map(np.array_equal, ps, ps_cached)) and len(ps) == (4 if hidden else len(ps))
+
+
+def test_a_hidden_layer_separates_what_no_matrix_does():
+    """Two classes as in XOR: in state 1 as they are, in state 2 behind noise."""
+    head, draw = LayerHead(MODEL, 2), rng()
+    corners, signs = rng(1).choice([-1, 1], (2000, 2)), np.ones((S, 1, 1))
+    x, y = draw.normal(0, 0.1, (S, 2000, D)), (corners.prod(1) > 0).astype(int)
+    x[1:, :, :2] += corners
+    x[2] += draw.normal(0, 1, x[2].shape)
+    linear = train_probes(head, x[:, :1000], y[:1000])
+    hidden = train_hidden_probes(head, x[:, :1000], y[:1000], hidden=16)
+    test = x[:, 1000:] * signs, y[1000:]
+    assert np.abs(accuracy_by_layer(head, linear, *test) - 0.5).max() < 0.06
+    chance, separable, noisy = accuracy_by_layer(head, hidden, *test)
+    assert abs(chance - 0.5) < 0.06 and separable == 1 and 0.6 < noisy < 0.9
+
+
+def test_the_hidden_probe_of_a_state_is_trained_as_if_alone():
+    x, y = blobs(0, 90)
+    train = lambda x: train_hidden_probes(LayerHead(MODEL, C), x, y, hidden=4, steps=30, size=32)
+    before = [p.data for p in train(x).user(1).parameters()]
+    x[[0, 2]] *= 30
+    after = [p.data for p in train(x).user(1).parameters()]
+    assert all(np.abs(a - b).max() < 1e-10 for a, b in zip(before, after))
 
 
 # -- accuracies -----------------------------------------------------------------------
@@ -170,6 +197,7 @@ def test_control_labels_depend_on_the_name_alone(name):
 X, Y = np.zeros((S, 5, D)), np.zeros(5, int)
 ERRORS = {
     "one class": (lambda: LayerHead(MODEL, 1), "classes=1: .* at least two"),
+    "a trained query": (lambda: pool_states(X, None, "attention"), "has a trained query"),
     "one control label": (lambda: control_labels(["a"], 1), "classes=1: .* at least two"),
     "labels for each layer": ((X, np.zeros((S, 5), int)), r"labels must be \(batch,\) .* 0 to 2"),
     "too few labels": ((X, Y[:4]), r"for 4 labels .* \(3, 4, 8\).* got \(3, 5, 8\)"),
@@ -190,6 +218,7 @@ def test_wrong_arguments_raise(call, message):
     if isinstance(call, tuple):
         functions = [lambda: train_probes(head, *call)]
         functions.append(lambda: accuracy_by_layer(head, probes, *call))
+        functions.append(lambda: train_hidden_probes(head, *call))
     for function in functions:
         with pytest.raises(ValueError, match=message):
             function()

@@ -240,6 +240,7 @@ class Family:
 
     def files(self, model: Transformer, dtype) -> dict:
         """Return {file name: content} of the folder of a model: settings; arrays and metadata."""
+        self.check_pool(model)
         settings = self.settings(model)
         prefix = self.class_prefixes[settings["model_type"]]
         architecture = prefix + HEAD_SUFFIXES.get(type(model), self.lm_suffix)
@@ -277,7 +278,7 @@ class Family:
 
     def add_head_fields(self, model, settings, arrays):
         """Add what the folder of a model with a head has: names of the classes, and a bias."""
-        network, causal = type(model), model.config.causal
+        network = type(model)
         classes, bias = model.score.shape[1], f"{self.head_names[network]}.bias"
         if len(settings.get("id2label") or ()) != classes:
             settings["id2label"] = {i: f"LABEL_{i}" for i in range(classes)}
@@ -286,9 +287,13 @@ class Family:
             arrays.setdefault(bias, np.zeros(classes, "f4"))
         elif bias in arrays:
             raise CheckpointError(f"{self.name}'s classifiers have no {bias}")
-        if network is Classifier and model.pool != DEFAULT_POOL[causal]:
+
+    def check_pool(self, model) -> None:
+        """Raise CheckpointError for a Classifier with another pool than Hugging Face's class."""
+        pool = DEFAULT_POOL[model.config.causal]
+        if type(model) is Classifier and model.pool != pool:
             raise CheckpointError(
-                f"{self.name}'s classifiers have pool={DEFAULT_POOL[causal]!r}, not {model.pool!r}"
+                f"{self.name}'s classifiers have pool={pool!r}, not {model.pool!r}"
             )
 
     def head_has_bias(self, config: Config, network: type) -> bool:

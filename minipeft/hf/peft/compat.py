@@ -15,7 +15,7 @@ from ...adaptation.each import Each
 from ...adaptation.method import PLAIN, PSEUDO, Method
 from ...autograd.functional import cross_entropy
 from ...autograd.nn import Module, replace
-from ...autograd.ops import lookup, matmul, sqrt, transpose
+from ...autograd.ops import lookup, sqrt, transpose
 from ...autograd.ops import sum as sum_over
 from ...autograd.tensor import Tensor
 from ...methods import DoRA, PseudoTokens
@@ -68,8 +68,7 @@ class PeftModel:
             has_prompt = h.shape[1] > np.shape(ids)[1]
             real = inputs.real if model.causal and not has_prompt else np.ones_like(inputs.real)
             positions, weights = pooling(model.pool, real)
-            h = matmul(np.asarray(weights, h.dtype, like=h.data), lookup(h, positions))
-            h = model.pooler.pooled(h, forward)
+            h = model.pooled(lookup(h, positions), weights, forward)
         return model.logits(h, forward) if hasattr(model, "logits") else h
 
     def loss(self, ids, labels, *, mask=None, token_types=None, rng=None, count=None) -> Tensor:

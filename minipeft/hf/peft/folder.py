@@ -166,6 +166,8 @@ def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], n
     """Return configuration and arrays of PEFT's folder for `mains`, and `others` after them."""
     c, prompt = mains[0].made_for.config, peft_type in PROMPT_LEARNING
     family, task = family_of(c), TASK_TYPES.get(network)
+    if any(m.made_for.pool == "attention" for m in (*mains, *others)):
+        raise NotInPeft
     biases, full_layers, probe = check_others(peft_type, mains, others)
     in_head = probe and task == "SEQ_CLS" and family.head_pooler  # PEFT saves all of the head
     if in_head and not (full_layers and full_layers.adapts("pooler")):
@@ -211,7 +213,7 @@ def check_others(peft_type, mains, others):
     if len(mains) > 1 and peft_type != "LORA":
         raise NotInPeft
     biases, full_layers, probe = (found.get(c) for c in (BiasTuning, FullFineTuning, Probe))
-    if biases and biases.adapts("score"):
+    if probe and probe.method.hidden or biases and biases.adapts("score"):
         raise NotInPeft
     if full_layers:
         rest = [m for m in (*mains, *others) if m is not full_layers]

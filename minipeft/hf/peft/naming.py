@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from ...adaptation.patterns import matches
+from ...model.heads import Query
 from ...storage.json import CheckpointError, Settings, short_repr
 
 WITH_HEAD = {  # task types whose head PEFT trains in full: how its name may end
@@ -38,7 +39,7 @@ class PeftNames:
         self.network, self.layers = type(model), dict(model.modules())
         self.modules = {}
         for path, layer in self.layers.items():
-            if layer.tensors():
+            if layer.tensors() and not isinstance(layer, Query):  # which transformers has not
                 self.modules.setdefault(family.hf_name(path, self.network), []).append(path)
         self.head = family.head_names.get(self.network)
 
