@@ -58,7 +58,8 @@ def word_features(examples):
 #
 # A probe is p(y|h) = softmax(W h), one matrix. A stronger classifier could compute the property by
 # itself, which would say little about the layer. The probes of all layers form one bank. The loss
-# of a probe is convex, and `train_probes` solves it, with a penalty `l2` on the matrix.
+# of a probe is convex, and `train_probes` solves it, with a penalty `l2` on the matrix. Beside it
+# there is a probe with a hidden layer, softmax(W relu(V h + a) + b), which is trained in steps.
 #
 # Does a probe find a property, or does it memorise the training examples? Hewitt & Liang 2019 train
 # a second probe on a control task: random labels, one for each word (here also for each text). Its
@@ -66,21 +67,25 @@ def word_features(examples):
 
 
 # %%
-def accuracies(head, x, y):
+def accuracies(train, head, x, y):
     """{split: accuracy of each layer} of probes trained on these labels"""
-    probes = mp.train_probes(head, x["train"], y["train"])
+    probes = train(head, x["train"], y["train"])
     return {split: mp.accuracy_by_layer(head, probes, x[split], y[split]) for split in x}
 
 
-def probe_layers(title, features, splits, sizes):
-    """Print and return a table, {column: value for each layer}."""
-    data = {split: features(splits[split][:size]) for split, size in sizes.items()}
+def read(features, splits, sizes):
+    """{split: names, labels and features of so many examples}"""
+    return {split: features(splits[split][:size]) for split, size in sizes.items()}
+
+
+def probe_layers(title, data, train=mp.train_probes):
+    """Print and return a table, {column: value for each layer}, of probes that `train` returns."""
     names, labels, x = ({split: parts[i] for split, parts in data.items()} for i in range(3))
     classes = sorted(set(labels["train"]))
     y = {split: [classes.index(label) for label in labels[split]] for split in labels}
     control_y = {split: mp.control_labels(names[split], len(classes)) for split in names}
     head = mp.LayerHead(model, len(classes))
-    task, control = accuracies(head, x, y), accuracies(head, x, control_y)
+    task, control = (accuracies(train, head, x, labels) for labels in (y, control_y))
     table = {
         "test": task["test"],
         "OOD": task["ood"],
@@ -102,9 +107,8 @@ def probe_layers(title, features, splits, sizes):
 # can't be known; selectivity; and of the control task on training reviews, which can be memorised.
 
 # %%
-review = probe_layers(
-    "review", review_features, sentiment.splits(), {"train": 800, "test": 400, "ood": 400}
-)
+sizes = {"train": 800, "test": 400, "ood": 400}
+review = probe_layers("review", read(review_features, sentiment.splits(), sizes))
 assert review["test"][0] < 0.57 and (review["test"][1:] > 0.65).all()
 assert abs(review["control"] - 0.5).max() < 0.1 < review["selectivity"][1:].min()
 assert (review["OOD"][1:] > 0.6).all()
@@ -120,7 +124,8 @@ assert (review["OOD"][1:] > 0.6).all()
 # too. OOD sentences have other forms, and names that occur in no other text.
 
 # %%
-word = probe_layers("word", word_features, tags.splits(), {"train": 500, "test": 250, "ood": 250})
+words = read(word_features, tags.splits(), {"train": 500, "test": 250, "ood": 250})
+word = probe_layers("word", words)
 assert word["test"][0] < 0.92 and (word["test"][1:] > 0.97).all()
 assert abs(word["selectivity"][0]) < 0.1 < word["selectivity"][1:].min()
 assert word["OOD"][0] > word["OOD"][1:].max()
@@ -131,3 +136,13 @@ assert word["OOD"][0] > word["OOD"][1:].max()
 # "saw her". Its probe is worse at the control task, so it does not memorise more: the selectivity
 # is a quarter, not 0. But in sentences of other forms the word alone is the better guide. A weaker
 # penalty, such as l2=1e-4, lets every probe memorise more.
+#
+# ## A probe with a hidden layer
+#
+# It finds no more here: what a layer knows of a word, a matrix can read. But it memorises more
+# words, so it is less selective, which is what Hewitt & Liang 2019 found.
+
+# %%
+hidden = probe_layers("word", words, mp.train_hidden_probes)
+assert abs(hidden["test"] - word["test"])[1:].max() < 0.02
+assert (hidden["selectivity"] < word["selectivity"])[1:].all()

@@ -195,6 +195,30 @@ def test_a_probe_is_solved_without_steps(folders, tmp_path, json_of, run, capsys
     assert "pool: last, λ = " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("flags, pool", [("--hidden 8", "last"), ("--pool attention", "attention")])
+def test_a_probe_that_is_not_convex_is_trained(flags, pool, folders, tmp_path, json_of):
+    flags = *flags.split(), "--steps", 30, "--lr", 0.03, "--batch-size", 8
+    report = probe(json_of, folders / "data.jsonl", folders / "decoder", tmp_path / "a", *flags)
+    assert report["pool"] == pool and "l2" not in report and report["test_accuracy"] > 0.6
+    assert len((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()) == 30
+    γ = mp.load_adaptation(tmp_path / "a", mp.Classifier(mp.load(folders / "decoder"), 2, pool))
+    assert γ.method == mp.Probe(hidden=8 if pool == "last" else None)
+
+
+def test_compare_trains_a_hidden_probe(folders, tmp_path, json_of, run, capsys):
+    flags = "--model", folders / "decoder", "--data", folders / "data.jsonl", "--seeds", 1
+    flags += "--steps", 3, "--lrs", 0.01, "--hidden", 4, "--methods"
+    report = json_of("compare", *flags, "probe", "--out", tmp_path / "a")
+    (result,) = report["results"]
+    assert result["trained_params"] == 16 * 4 + 4 + 4 * 2 + 2 and len(result["losses"][0]) == 3
+    page = (tmp_path / "a" / "report.md").read_text()
+    assert "probe: with a hidden layer of 4, trained in steps." in page
+    assert run("compare", *flags, "lora") == 2
+    assert "--hidden is for probe, which is not compared" in capsys.readouterr().err
+    assert run("compare", "--hidden", 0) == 2
+    assert "--hidden must be at least 1" in capsys.readouterr().err
+
+
 def test_a_probe_does_not_touch_an_unfinished_training(folders, tmp_path, run, capsys):
     args = ["--model", folders / "decoder", "--data", folders / "data.jsonl"]
     (part := tmp_path / "a.part").mkdir()

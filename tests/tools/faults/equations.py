@@ -157,6 +157,8 @@ FAULTS = {
             ("    return H[:, -1:]\n", "    return H[:, :1]\n"),
             ("for t in range(len(m))) / sum(m)", "for t in range(len(m))) / len(m)"),
             ("np.diagflat(p) - p @ p.T", "np.diagflat(p)"),
+            ("np.maximum(V @ h + a, 0)", "V @ h + a"),
+            ("np.exp((h @ q).item())", "1 + (h @ q).item() ** 2"),
         ],
     },
     "equations/adaptation.py": {

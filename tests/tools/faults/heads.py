@@ -11,7 +11,10 @@ FAULTS = {
                 "return self.logits(Tensor(features), adaptation.resolve(rng))",
                 "return self.score(Tensor(features))",
             ),
-            ("return self.pooler.pooled(matmul(weights, h), forward)", "return matmul(weights, h)"),
+            (
+                "return self.pooler.pooled(self.query.pooled(h, weights, forward), forward)",
+                "return self.query.pooled(h, weights, forward)",
+            ),
         ],
         (
             "model/test_transformer.py -k '(shards or padding or types) and (last or "
@@ -57,6 +60,15 @@ FAULTS = {
             ("labels.min() < 0 or", "labels.min() < -1 or"),
             ("    check_not_empty(mask)\n", ""),
             ("        check_targets(targets, z.shape[:-1])\n        return", "        return"),
+        ],
+        "equations/test_equations.py tasks/test_hidden_probes.py -k 'PB-6 or attention'": [
+            ("forward(self, h), h))", "self(h), h))"),
+            (", masked=weights[:, None, None] == 0)", ")"),
+            ("masked=weights[:, None, None] == 0", "masked=weights[:, None, None] > 0"),
+            ("reshape(pooled, (h.shape[0], 1, h.shape[-1]))", "matmul(weights, h[:, 0, 0])"),
+            ('"attention": mean}', '"attention": last}'),
+            ("np.random.default_rng(0), std=0.0, bias=False", "np.random.default_rng(0)"),
+            ('"pooler", "query", "score"', '"pooler", "score"'),
         ],
         "model/test_transformer.py model/test_inputs.py -k span": [
             ("len(labels) != len(real) or (labels", "(labels"),

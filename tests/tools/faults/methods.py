@@ -142,7 +142,16 @@ FAULTS = {
             ("        return θ\n", "        return {}\n"),
         ],
         "model/test_transformer.py -k 'probe and last'": [
-            ('targets: str = r"^score$"', 'targets: str = r"ln$"'),
+            ('targets: str = r"^(query|score)$"', 'targets: str = r"ln$"'),
+        ],
+        "equations/test_equations.py tasks/test_hidden_probes.py -k 'PB-5 or hidden_probes'": [
+            ('r"^(query|score)$"', 'r"^score$"'),
+            ('relu(x @ θ["V"] + θ["a"])', '(x @ θ["V"] + θ["a"])'),
+            ('relu(x @ θ["V"] + θ["a"])', 'relu(x @ θ["V"])'),
+            ('@ θ["W"] + θ["b"]', '@ θ["W"]'),
+            ("rng.normal(0, (2 / D) ** 0.5, (D, H))", "0 * rng.normal(0, 1, (D, H))"),
+            ('Method.weights(self, layer) if "V" in θ else super()', "super()"),
+            ('if self.hidden and "score" in at:', "if False:"),
         ],
     },
     "methods/pseudo.py": {
