@@ -46,6 +46,8 @@ from .model.generate import generate
 from .model.heads import Classifier, Features, SpanClassifier, TokenClassifier
 from .model.special_tokens import eos_ids
 from .model.transformer import Decoder
+from .prompting.classifier import PromptClassifier
+from .prompting.verbalizer import Verbalizer
 from .tasks.probing import (
     LayerHead,
     accuracy_by_layer,

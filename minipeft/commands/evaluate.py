@@ -75,6 +75,8 @@ class Evaluate(Command):
     """File that examples in context are drawn from. (default: --data, without these)"""
     separator: flag(str, "TEXT") = "\n\n"
     """Text after each example in context. (default: an empty line)"""
+    limit: optional(int, "INT") = None
+    """Classify only so many examples with --shots, the first ones. (default: all)"""
     seed: int = 0
     """Seed of the choice and the order of the examples in context."""
     config: Config = None
@@ -105,15 +107,15 @@ class Evaluate(Command):
     def check_prompt(self):
         """Raise ValueError for flags of prompts that do not fit together."""
         if self.shots is None:
-            prompts = ("task", "template", "words", "demonstrations")
+            prompts = ("task", "template", "words", "demonstrations", "limit")
             if given := [name for name in prompts if getattr(self, name)]:
                 raise ValueError(f"--{given[0]} is for --shots: also give --shots, such as 0 or 4")
             if not self.data:
                 raise ValueError("give a text or examples: --data FILE; or --task NAME --shots 4")
         elif bool(self.task) == bool(self.data):
             raise ValueError("--shots needs examples: give either --data FILE or --task NAME")
-        else:
-            check_at_least(0, shots=self.shots)
+        check_at_least(0, shots=self.shots or 0)
+        check_at_least(1, limit=1 if self.limit is None else self.limit)
 
     def on_prompts(self):
         """Return the report of prompting, and write the predictions."""

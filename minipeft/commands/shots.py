@@ -74,10 +74,15 @@ def evaluate(command, model, tokenizer) -> tuple[dict, list]:
     shown = choose_examples(splits.get("train") or splits["test"], command.shots, rng)
     prompted = prompted.with_examples(shown, separator=command.separator)
     tests = {
-        split: [example for example in splits[split] if example not in shown]
+        split: [example for example in splits[split] if example not in shown][: command.limit]
         for split in ("test", "ood")
         if split in splits
     }
+    if empty := [split for split, examples in tests.items() if not examples]:
+        raise ValueError(
+            f"--shots {command.shots} leaves no example to classify as {empty[0]}: use fewer, or "
+            "give --demonstrations FILE"
+        )
     results = []
     for folder in (None, *command.adaptation):
         adaptation = load_for_text(folder, model)

@@ -16,6 +16,7 @@ from ..methods.template import IGNORED
 from ..model.bert import MaskedLM
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.inputs import labelled_positions
+from ..model.special_tokens import bos_id
 from ..model.transformer import Decoder
 from .verbalizer import log_softmax
 
@@ -56,17 +57,27 @@ class DecoderSlot(Slot):
     """
 
     def logits(self, rows, adaptation, rng=None):
-        fronts = [row[: row.index(SLOT)] for row in rows]
-        shared, texts = divide(fronts, adaptation, rng)
+        shared, texts = divide([*map(self.front, rows)], adaptation, rng)
         positions = np.array([[len(text) - 1] for text in texts])
         z = self.read(shared, *pad(texts), positions, adaptation, rng)
         return reshape(z, (len(rows), z.shape[-1]))
+
+    def front(self, row: list[int]) -> list[int]:
+        """Return the ids before the slot, at least one: else the token that begins a text."""
+        if ids := row[: row.index(SLOT)]:
+            return ids
+        if (bos := bos_id(self.model, self.tokenizer)) is None:
+            raise ValueError(
+                "nothing comes before the slot, and the model has no token that begins a text: "
+                "write words before [MASK]"
+            )
+        return [bos]
 
     def is_last(self, rows):
         return all(row[-1] == SLOT for row in rows)
 
     def spell(self, rows, words, adaptation, rng=None):
-        shared, fronts = divide([row[: row.index(SLOT)] for row in rows], adaptation, rng)
+        shared, fronts = divide([*map(self.front, rows)], adaptation, rng)
         texts, labels = [], []
         for row, front in zip(rows, fronts):
             back = row[row.index(SLOT) + 1 :]

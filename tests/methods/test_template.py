@@ -5,6 +5,7 @@ import pytest
 
 import minipeft as mp
 from minipeft.adaptation.method import PSEUDO
+from minipeft.methods.segments import SLOT, continuation
 from minipeft.methods.template import IGNORED, Layout, Template
 from tests.support.families import DECODERS, ENCODERS, METHODS, V, attached
 
@@ -156,3 +157,104 @@ def test_text_is_generated_behind_a_template():
     for token in new[0]:
         assert MODEL(again, pseudo).data[0, -1].argmax() == token
         again = np.hstack([again, [[token]]])
+
+
+# -- texts and the slot
+
+DECODER_WORDS = mp.load_tokenizer()
+ENCODER_WORDS = mp.load_tokenizer("encoder")
+
+
+@pytest.mark.parametrize(
+    "template, text, line, shape",
+    [
+        ("{x} The movie is [MASK]", "I love this movie.", "The movie is ___", "prefix"),
+        ("{x} Overall it was a [MASK] movie", "Fine.", "Overall it was a [z] movie", "cloze"),
+        ("{x} A photo of a [MASK]", "", "A photo of a [z]", "prefix"),
+        ("The capital of {x} is [MASK]", "Britain", "The capital of Britain is [MASK]", "prefix"),
+        ("{x}' capital is [MASK]", "Britain", "Britain' capital is [MASK]", "prefix"),
+        ("[MASK] is the capital of {x}", "Britain", "[MASK] is the capital of Britain", "cloze"),
+    ],
+)
+def test_the_lines_of_why_prompts_work(template, text, line, shape):
+    """The document writes the slot in three ways, and a template in one."""
+    filled = "".join(Template(template).segments(text, "good"))
+    line = line.replace("___", "good").replace("[z]", "good").replace("[MASK]", "good")
+    assert filled in (line, f"{text} {line}") and Template(template).shape == shape
+
+
+@pytest.mark.parametrize("tokenizer", [DECODER_WORDS, ENCODER_WORDS], ids=["gpt2", "bert"])
+def test_a_filled_template_has_the_ids_of_its_text(tokenizer):
+    template = Template("Review: {x}\n\nAll in all I [MASK] it, {y|lower}.")
+    text, answer = {"x": "The plot was thin.", "y": "I SAID"}, "disliked"
+    ids = template.encode(tokenizer, text)
+    at = ids.index(SLOT)
+    assert template.space == " " and ids.count(SLOT) == 1
+    whole = tokenizer.encode("Review: The plot was thin.\n\nAll in all I disliked it, i said.").ids
+    assert ids[:at] + continuation(tokenizer, " " + answer) + ids[at + 1 :] == whole
+
+
+def test_filters_change_a_text():
+    template = Template("{a|lower} {b|unpunctuated|upper} {c|uncapitalize} {d|capitalize}")
+    filled = template.segments({"a": "So It Is", "b": "oh!?", "c": "But NOT", "d": "me."})
+    assert "".join(filled) == "so it is OH but NOT Me."
+    with pytest.raises(ValueError, match="'loud' is none of the filters lower, upper"):
+        Template("{x|loud}")
+
+
+def test_each_text_has_a_place_and_each_place_a_text():
+    pair = Template("{text_b}? [MASK], {text_a}")
+    assert "".join(pair.segments(("one", "two"), "yes")) == "two? yes, one"
+    for template, text, message in (
+        ("{x} [MASK]", ("one", "two"), "takes x; got text_a, text_b"),
+        ("{text_a} {text_b} [MASK]", "one", "takes text_a, text_b; got the only text"),
+        ("{x} [MASK]", {"y": "one"}, "takes x; got y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Template(template).segments(text)
+    with pytest.raises(ValueError, match="more than one .MASK.: write one"):
+        Template("{x} [MASK] [MASK]")
+
+
+def test_only_texts_are_truncated_and_the_longest_first():
+    template = Template("{x} and {y} and {z|whole} are [MASK].")
+    texts = {"x": "the food was warm and the music was thin", "y": "it was", "z": "eight nine"}
+    full = template.encode(DECODER_WORDS, texts)
+    fixed = len(template.encode(DECODER_WORDS, texts | {"x": "", "y": ""}))
+    for room in range(fixed + 2, len(full) + 1):
+        ids = template.encode(DECODER_WORDS, texts, room)
+        text = DECODER_WORDS.decode([i for i in ids if i != SLOT])
+        assert len(ids) <= room and "eight nine are" in text and text.startswith("t")
+    shorter = template.encode(DECODER_WORDS, texts, len(full) - 2)
+    assert "and it was and" in DECODER_WORDS.decode([i for i in shorter if i != SLOT])
+    with pytest.raises(ValueError, match="takes .* more tokens than there is room for"):
+        template.encode(DECODER_WORDS, texts, fixed - 1)
+
+
+def test_pseudo_tokens_and_a_slot_in_one_template():
+    template = Template("[P]*2 {x} [P:was] [MASK]")
+    first, *rest = template.encode(DECODER_WORDS, "So it was")
+    assert [first, rest[0]] == [PSEUDO, PSEUDO - 1] and rest[-2:] == [PSEUDO - 2, SLOT]
+    assert rest[1:-2] == DECODER_WORDS.encode("So it was").ids
+    assert template.words == {2: "was"} and template.length == 3
+    cls, *rest, sep = template.encode(ENCODER_WORDS, "So it was")
+    assert [cls, sep] == ENCODER_WORDS.encode("").ids and rest[0] == PSEUDO
+
+
+def test_a_soft_word_starts_as_the_word():
+    model = mp.load()
+    γ = mp.PseudoTokens("{x} [P:was] [P] [P:disliked]").attach(model, np.random.default_rng(0))
+    h, W = γ.at["tokens"]["h"].data, model.tokens.W.data
+    for i, word in ((0, " was"), (2, " disliked")):
+        assert (h[i] == W[model.tokenizer.encode(word).ids].mean(0)).all()
+    with pytest.raises(ValueError, match="none can start from a word such as 'was'"):
+        mp.PTuning("{x} [P:was]")
+
+
+def test_words_without_spaces():
+    tokenizer = DECODER_WORDS  # of bytes, several for a character
+    template = Template("{x}情感:[MASK]。")
+    assert template.space == "" and template.shape == "cloze"
+    ids = template.encode(tokenizer, "很好看")
+    at = ids.index(SLOT)
+    assert tokenizer.decode(ids[:at]) == "很好看情感:" and tokenizer.decode(ids[at + 1 :]) == "。"

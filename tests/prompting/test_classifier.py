@@ -1,0 +1,183 @@
+"""A language model classifies through a template: alone = in a batch, for every method."""
+
+import numpy as np
+import pytest
+
+import minipeft as mp
+from minipeft.adaptation.method import PLAIN
+from minipeft.equations.prompting import number_tokenizer
+from minipeft.methods.segments import SLOT
+from minipeft.prompting import slots
+from minipeft.prompting.classifier import PromptClassifier
+from minipeft.prompting.verbalizer import Verbalizer
+from minipeft.training.trainer import Trainer
+from tests.support.families import BERT, DECODERS, METHODS, T5, V, attached
+
+TOKENIZER = number_tokenizer(V)
+WORDS = {"a": ("3", "4 5"), "b": "6 7 8"}
+TEXTS = ["1 2 9", "10", "5 4 3 2 1 0", "7 7"]
+wide = lambda t: mp.Tensor(4 * t.data.astype(float))  # larger numbers, in float64
+MODELS = {
+    "decoder": DECODERS["gpt2"],
+    "encoder": mp.MaskedLM(BERT, np.random.default_rng(0)).map(wide),
+    "seq2seq": mp.EncoderDecoder(T5, np.random.default_rng(0)).map(wide),
+}
+
+
+def prompted(model, template="1 {x} 2 [MASK] 4", words=WORDS, **options):
+    return PromptClassifier(model, template, Verbalizer(words, **options), TOKENIZER)
+
+
+@pytest.mark.parametrize("tokens", ["product", "first"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_text_in_a_batch_is_as_if_alone(name, tokens):
+    """Whatever is attached, padding and shared beginnings change no probability."""
+    model = MODELS["decoder"]
+    γ, classifier = attached(name, model), prompted(model, tokens=tokens)
+    if not γ.shared:
+        pytest.skip("a bank has an adaptation for each row")
+    shown = classifier.with_examples([("1 1 1 2", "a"), ("2 9 9", "b")], separator=" 0 ")
+    for one in (classifier, shown):
+        together = one.log_probabilities(TEXTS, γ)
+        alone = np.concatenate([one.log_probabilities([text], γ) for text in TEXTS])
+        assert np.abs(together - alone).max() <= 1e-12
+        assert np.abs(np.exp(together).sum(1) - 1).max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_families(name):
+    """Padding changes nothing; the words of one token are read at once, with the same result."""
+    model, template = MODELS[name], "1 {x} 2 [MASK]"
+    classifier = prompted(model, template, {"a": "3", "b": ("6", "8")})
+    together = classifier.log_probabilities(TEXTS)
+    alone = np.concatenate([classifier.log_probabilities([text]) for text in TEXTS])
+    assert np.abs(together - alone).max() <= 1e-12
+    rows = [classifier.encode(text) for text in TEXTS]
+    at_once = classifier.slot.log_p(rows, classifier.words, PLAIN).data
+    assert (
+        np.abs(at_once - classifier.slot.spell(rows, classifier.words, PLAIN).data).max() <= 1e-12
+    )
+    longer = prompted(model, template).log_probabilities(TEXTS)
+    assert longer.shape == (4, 2) and np.abs(longer - together).max() > 1e-3
+
+
+def test_a_shared_beginning_is_read_once(monkeypatch):
+    model = MODELS["decoder"]
+    shown = prompted(model).with_examples([("1 2", "a"), ("3 4", "b"), ("5", "a")], "0 0 0 0", " ")
+    once = shown.log_probabilities(TEXTS)
+    lengths = []
+    read = slots.DecoderSlot.read
+    monkeypatch.setattr(slots.DecoderSlot, "read", lambda *a: lengths.append(len(a[1])) or read(*a))
+    shown.log_probabilities(TEXTS, size=2)
+    assert min(lengths) >= slots.SHARED
+    monkeypatch.setattr(slots, "SHARED", 10**6)
+    assert np.abs(shown.log_probabilities(TEXTS) - once).max() <= 1e-12
+
+
+def test_a_trainer_trains_an_adaptation_through_a_template():
+    model, rng = MODELS["decoder"], np.random.default_rng(0)
+    classifier = prompted(model)
+    γ = mp.LoRA(2).attach(model, rng)
+    before, labels = model.weights_checksum(), ["b", "a", "a", "b"]
+    batch = classifier.collate(TEXTS, labels)
+    assert np.array_equal(batch[1], [1, 0, 0, 1]) and ((batch[0] == SLOT).sum(1) == 1).all()
+    first = float(classifier.loss(*batch[:2], γ, mask=batch[2]))
+    log_p = classifier.log_probabilities(TEXTS, γ)
+    assert abs(first + log_p[range(4), batch[1]].mean()) <= 1e-12
+    trainer = Trainer(classifier, γ, mp.AdamW(γ.parameters(), lr=3e-2))
+    for _ in range(30):
+        trainer.step(*batch[:2], mask=batch[2])
+    assert classifier.predict(TEXTS, γ) == labels
+    assert model.weights_checksum() == before
+
+
+def test_a_sentinel_is_in_a_slot_inside_a_template():
+    tokenizer = number_tokenizer(V)
+    tokenizer.add_special_tokens(["<extra_id_0>"])  # V is beyond the model's vocabulary
+    with pytest.raises(ValueError, match="needs for a slot inside a template"):
+        prompted(MODELS["seq2seq"], "1 {x} [MASK] 2", {"a": "3", "b": "4"})
+    model = mp.load("seq2seq")
+    classifier = PromptClassifier(model, "{x} I was [MASK] to go.", {"a": "glad", "b": "sorry"})
+    sentinel = model.tokenizer.token_to_id("<extra_id_0>")
+    assert classifier.slot.begin == [sentinel]
+    row = classifier.encode("It was warm.")
+    ids = np.array([[sentinel if i == SLOT else i for i in row]])
+    start = model.config.decoder_start
+    z = model(ids, decoder_ids=[[start, sentinel]]).data[0, -1]
+    words = [
+        model.tokenizer.encode(w, add_special_tokens=False).ids[0] for w in (" glad", " sorry")
+    ]
+    literal = z[words] - np.logaddexp(*z[words])
+    assert np.abs(classifier.log_probabilities(["It was warm."])[0] - literal).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda m: prompted(m, "{x} 1"), "has no slot for the answer: write .MASK."),
+        (lambda m: PromptClassifier(m, "{x} [MASK]", WORDS), "the model has no tokenizer"),
+        (lambda m: prompted(m, words={"a": "3"}), "a word for each of several classes"),
+        (lambda m: prompted(m, words={"a": "3", "b": " "}), "a word for each of several classes"),
+        (lambda m: prompted(m, words={"a": "3", "b": "3"}), "'3' is given twice"),
+        (lambda m: prompted(m, words={"a": "x", "b": "y"}), "'x' and 'y' have the same tokens"),
+        (
+            lambda m: prompted(m, words={"a": "3 4", "b": "3 5"}, tokens="first"),
+            "the same first token, and no score tells them apart: use tokens='product'",
+        ),
+        (lambda m: prompted(m, tokens="last"), "tokens='last' must be one of first, mean, product"),
+        (lambda m: prompted(m, combine="max"), "combine='max' must be one of sum, mean"),
+        (lambda m: prompted(m).with_examples([("1", "c")]), "has the class 'c'; the classes are"),
+        (lambda m: prompted(m)(np.array([[1, 2]])), "each row of ids must have one slot"),
+        (lambda m: prompted(m).loss([[1, SLOT]], [2]), "labels must be .* from 0 to 1"),
+        (lambda m: prompted(m).log_probabilities([("1", "2")]), "takes x; got text_a, text_b"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(DECODERS["gpt2"])
+
+
+def test_a_network_without_words_is_refused():
+    classifier = mp.Classifier(DECODERS["gpt2"], 2)
+    with pytest.raises(TypeError, match="needs a language model: .*; got Classifier"):
+        prompted(classifier)
+
+
+# -- examples in context
+
+
+def test_examples_are_text_in_the_template():
+    shown = prompted(MODELS["decoder"], "{x} is [MASK]").with_examples(
+        [("1 2", "a"), ("9", "b")], "Say which.", "\n"
+    )
+    assert shown.render("10") == "Say which.\n1 2 is 3\n9 is 6 7 8\n10 is [MASK]"
+    none = prompted(MODELS["decoder"], "{x} is [MASK]").with_examples([])
+    assert none.render("10") == "10 is [MASK]"
+
+
+def test_the_order_of_examples_counts_and_parameters_do_not_change():
+    model = MODELS["decoder"]
+    before = {path: t.data.copy() for path, t in model.named_parameters()}
+    examples = [("1 2", "a"), ("9", "b")]
+    one, other = (
+        prompted(model).with_examples(order, separator=" ").log_probabilities(TEXTS)
+        for order in (examples, examples[::-1])
+    )
+    assert np.abs(one - other).max() > 1e-4
+    assert all((before[path] == t.data).all() for path, t in model.named_parameters())
+
+
+def test_the_oldest_examples_are_left_out_whole():
+    model = MODELS["decoder"]
+    classifier = prompted(model, "{x} 2 [MASK]")
+    examples = [(f"{i} {i}", "a") for i in (9, 10, 11)]
+    shown = classifier.with_examples(examples, separator=" 0 ")
+    whole = shown.encode("1 1 1")
+    for room in range(3, len(whole) + 1):
+        ids = shown.encode("1 1 1", room)
+        kept = (room - 5) // 5 if room >= 5 else 0  # each takes 5 ids, as the text does
+        assert len(ids) <= room
+        if room >= 5:
+            assert ids == whole[len(whole) - 5 * (kept + 1) :]
+    assert shown.encode("1 1 1", 4) == classifier.encode("1 1")
+    assert shown.room() == model.config.length - 2  # the longest word has three tokens
