@@ -45,9 +45,8 @@ def test_predictions_are_those_of_the_classifier(base, examples, json_of, tmp_pa
         mp.load(base), "{text} is [MASK]", {"bad": "cold", "good": ("warm", "kind")}
     )
     assert [row["label"] for row in rows] == classifier.predict([row["text"] for row in rows])
-    assert report["results"][0]["accuracy"] == np.mean(
-        [r["label"] == y for r, y in zip(rows, true)]
-    )
+    right = [row["label"] == y for row, y in zip(rows, true)]
+    assert report["results"][0]["accuracy"] == np.mean(right)
 
 
 def test_pairs_have_the_names_of_their_columns(base, tmp_path, json_of):
