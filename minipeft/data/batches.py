@@ -17,6 +17,24 @@ def pad(rows: list, filler=0) -> tuple[np.ndarray, np.ndarray]:
     return ids, mask
 
 
+def pad_pairs(pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and mask (B, T) of prompts with an answer; raise ValueError for an empty one."""
+    if not all(len(prompt) and len(answer) for prompt, answer in pairs):
+        raise ValueError("a prompt or an answer is empty: give each at least one token")
+    return pad([[*prompt, *answer] for prompt, answer in pairs])
+
+
+def pad_answers(pairs, answer_only: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ids, labels and mask (B, T) of prompts with an answer; see `pad_pairs`.
+
+    answer_only: whether the tokens of prompts have the label -100.
+    """
+    ids, mask = pad_pairs(pairs)
+    columns = np.arange(ids.shape[1])
+    begins = np.array([len(prompt) * answer_only for prompt, _ in pairs])[:, None]
+    return ids, np.where(mask & (columns >= begins), ids, -100), mask
+
+
 POOL = 16  # batches sorted by length together: padding falls from 32 % of a batch to 4 %
 POOLS = 4  # at least this many pools in an epoch, so that a text meets others in the next
 

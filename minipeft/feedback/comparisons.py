@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..data.batches import shuffled_batches
-from .demonstrations import pad_pairs
+from ..data.batches import pad_pairs, shuffled_batches
 from .ranking import Ranked
 from .rollout import compute
 

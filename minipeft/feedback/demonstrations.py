@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.batches import pad, shuffled_batches
+from ..data.batches import pad_answers, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,4 @@ class Demonstrations:
 
     def collate(self, pairs) -> tuple:
         """Return ids, labels, mask (B, T) of some pairs; raise ValueError for an empty one."""
-        ids, mask = pad_pairs(pairs)
-        columns = np.arange(ids.shape[1])
-        begins = np.array([len(prompt) * self.answer_only for prompt, _ in pairs])[:, None]
-        return ids, np.where(mask & (columns >= begins), ids, -100), mask
-
-
-def pad_pairs(pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and mask (B, T) of prompts with an answer; raise ValueError for an empty one."""
-    if not all(len(prompt) and len(answer) for prompt, answer in pairs):
-        raise ValueError("a prompt or an answer is empty: give each at least one token")
-    return pad([[*prompt, *answer] for prompt, answer in pairs])
+        return pad_answers(pairs, self.answer_only)

@@ -10,9 +10,9 @@ from ..adaptation.method import as_adaptation
 from ..autograd.functional import log_probability
 from ..autograd.ops import reshape, sum
 from ..autograd.tensor import Tensor, no_grad
-from ..model.inputs import labelled_positions
+from ..model.inputs import each_answer
 from ..model.transformer import Decoder
-from .ranking import Ranked, each_answer
+from .ranking import Ranked
 from .rollout import check_reference
 
 
@@ -58,6 +58,6 @@ class DPO(Ranked, Decoder):
         tokens = np.where(real, texts, -1).reshape(B, K, T)
         shared = np.logical_and.accumulate((tokens == tokens[:, :1]).all(1), axis=1)  # (B, T)
         labels = np.where(np.repeat(shared, K, axis=0), -100, texts)
-        positions, targets = labelled_positions(Decoder.targets(self, labels, mask))
-        z = self(texts, adaptation, mask=mask, positions=positions, rng=rng)
+        targets = Decoder.targets(self, labels, mask)
+        z, targets = self.labelled_logits(texts, targets, adaptation, mask=mask, rng=rng)
         return reshape(sum(log_probability(z, targets), axis=1), (B, K))

@@ -6,13 +6,12 @@ B prompts   K answers to each   N texts   T tokens   D width
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..adaptation.method import as_adaptation
 from ..autograd.functional import cross_entropy
 from ..autograd.nn import Module
 from ..autograd.ops import reshape
 from ..autograd.tensor import Tensor
 from ..model.heads import Classifier, TokenClassifier
-from ..model.inputs import check_targets
+from ..model.inputs import check_targets, each_answer
 from .losses import pairwise_loss
 from .rollout import compute
 
@@ -56,23 +55,6 @@ class Ranked(Module):
         r = self.scores(ids, adaptation, mask=mask, rng=rng)
         check_targets(targets[:, 0, 0], r.shape)
         return pairwise_loss(r, targets[:, 0], self.margin * targets[:, 1])
-
-
-def each_answer(ids, mask, adaptation) -> tuple:
-    """Return ids and mask (B K, T) of texts (B, K, T), and the adaptation of each.
-
-    Raises ValueError for ids and a mask of other shapes.
-    """
-    ids = np.asarray(ids)
-    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
-    if ids.ndim != 3 or ids.shape[1] < 2 or mask.shape != ids.shape:
-        raise ValueError(
-            f"ids and mask must be (prompts, answers, tokens), two answers or more to each prompt; "
-            f"got {ids.shape} and {mask.shape}"
-        )
-    B, K, T = ids.shape
-    adaptation = as_adaptation(adaptation).of(np.repeat(np.arange(B), K))
-    return ids.reshape(B * K, T), mask.reshape(B * K, T), adaptation
 
 
 class RewardModel(Ranked, Classifier):

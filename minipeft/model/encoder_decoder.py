@@ -14,7 +14,6 @@ from ..adaptation.cache import Cache
 from ..adaptation.forward import Forward
 from ..adaptation.method import PLAIN
 from ..autograd import nn
-from ..autograd.functional import cross_entropy
 from ..autograd.tensor import Tensor, no_grad
 from .config import Config
 from .inputs import Inputs, check_inputs, check_labels, labelled_positions
@@ -134,16 +133,14 @@ class EncoderDecoder(LanguageModel):
         """
         return check_labels(labels, None, self.config.vocabulary)[0]
 
-    def loss_at(
-        self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
+    def labelled_logits(
+        self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None
     ):
-        """Return the loss for targets (B, T), which `targets` returned for the labels."""
         cache = Cache(adaptation, rng, keep=False)
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
-        positions, labels = labelled_positions(targets)
         decoder_inputs = self.check_decoder_ids(self.shift_right(targets))
-        z = self.logits(*self.run(inputs, cache, decoder_inputs, positions))
-        return cross_entropy(z, labels, count or max(1, (labels >= 0).sum()))
+        positions, targets = labelled_positions(targets)
+        return self.logits(*self.run(inputs, cache, decoder_inputs, positions)), targets
 
     def shift_right(self, labels) -> np.ndarray:
         """Return what the decoder reads, (B, T): `decoder_start`, then all labels but the last.

@@ -1,6 +1,6 @@
 """Checks of the inputs of a model: token ids, masks, token types, labels.
 
-B batch   T tokens   R positions with a label
+B batch   T tokens   R positions with a label   K answers to a prompt
 """
 
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..adaptation.method import PSEUDO
+from ..adaptation.method import PSEUDO, as_adaptation
 
 HINTS = {  # {kind of a dtype: what to write for ids of such a dtype}
     "U": ": encode a text, [tokenizer.encode(text).ids]",
@@ -146,6 +146,23 @@ def labelled_positions(targets):
         return None, targets
     positions = np.sort(np.argsort(targets < 0, axis=1, kind="stable")[:, :R], axis=1)
     return positions, np.take_along_axis(targets, positions, 1)
+
+
+def each_answer(ids, mask, adaptation) -> tuple:
+    """Return ids and mask (B K, T) of texts (B, K, T), and the adaptation of each.
+
+    Raises ValueError for ids and a mask of other shapes.
+    """
+    ids = np.asarray(ids)
+    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask)
+    if ids.ndim != 3 or ids.shape[1] < 2 or mask.shape != ids.shape:
+        raise ValueError(
+            f"ids and mask must be (prompts, answers, tokens), two answers or more to each prompt; "
+            f"got {ids.shape} and {mask.shape}"
+        )
+    B, K, T = ids.shape
+    adaptation = as_adaptation(adaptation).of(np.repeat(np.arange(B), K))
+    return ids.reshape(B * K, T), mask.reshape(B * K, T), adaptation
 
 
 def virtual_positions(model, adaptation: Adaptation) -> int:

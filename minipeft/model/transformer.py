@@ -213,12 +213,23 @@ class LanguageModel(Transformer):
         count=None,
     ) -> Tensor:
         """Return the loss for targets (B, T), which `targets` returned for the labels."""
+        z, targets = self.labelled_logits(
+            ids, targets, adaptation, mask=mask, token_types=token_types, rng=rng
+        )
+        return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
+
+    def labelled_logits(
+        self, ids, targets, adaptation=None, *, mask=None, token_types=None, rng=None
+    ) -> tuple[Tensor, np.ndarray]:
+        """Return logits (B, R, V) where there are targets, and the targets (B, R) there.
+
+        targets: (B, T), which `targets` returned for the labels.
+        """
         cache = Cache(adaptation, rng, keep=False)
         inputs = check_inputs(self.config, ids, cache.adaptation, mask, token_types)
         check_targets(targets, inputs.ids.shape)
         positions, targets = labelled_positions(targets)
-        z = self.logits(*self.run(inputs, cache, positions))
-        return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
+        return self.logits(*self.run(inputs, cache, positions)), targets
 
 
 def new_head(stack, rng):

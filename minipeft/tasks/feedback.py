@@ -11,9 +11,9 @@ import numpy as np
 
 from ..adaptation.adaptation import Adaptation, parameter
 from ..adaptation.merge import merge
-from ..data.batches import passages
+from ..data.batches import pad_pairs, passages
 from ..feedback.comparisons import Comparisons
-from ..feedback.demonstrations import Demonstrations, pad_pairs
+from ..feedback.demonstrations import Demonstrations
 from ..feedback.ppo import FILE as PPO_FILE
 from ..feedback.ppo import PPO
 from ..feedback.ppo_config import PPOConfig

@@ -10,7 +10,8 @@ from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..autograd.nn import size
 from ..autograd.tensor import no_grad
-from ..feedback.demonstrations import Demonstrations, pad_pairs
+from ..data.batches import pad_pairs
+from ..feedback.demonstrations import Demonstrations
 from ..model.transformer import Decoder
 from ..world.feedback import fabricated, few_shot, rude_words
 from .feedback import Pipeline

@@ -41,9 +41,9 @@ FAULTS = {
             ("(G / (G - 1))", "((G - 1) / G)"),
         ],
     },
-    "feedback/demonstrations.py": {
+    "data/batches.py": {
         EQUATIONS: [
-            ("len(prompt) * self.answer_only", "len(prompt)"),
+            ("len(prompt) * answer_only", "len(prompt)"),
             ("columns >= begins", "columns > begins"),
         ],
         "feedback/test_pairs.py": [
