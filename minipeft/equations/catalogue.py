@@ -8,6 +8,7 @@ from . import (
     attention,
     encoder_decoder,
     feedback,
+    instructions,
     llama,
     metrics,
     prefix,
@@ -40,6 +41,7 @@ SECTIONS = (
     pretraining,
     prompting,
     feedback,
+    instructions,
     metrics,
 )
 EQUATIONS = [e for section in SECTIONS for e in vars(section).values() if isinstance(e, Equation)]

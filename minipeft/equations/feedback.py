@@ -21,7 +21,13 @@ from ..feedback.rollout import answer_log_p
 from ..methods import PrefixTuning, Probe
 from .draw import columns
 from .entry import EXACT, Differs, equation
-from .literal import embed, gradient, hidden_states, language_model, log_p, softmax, with_prefix
+from .literal import (
+    answer_log_ps,
+    embed,
+    gradient,
+    hidden_states,
+    softmax,
+)
 
 
 def log_σ(x):
@@ -42,13 +48,6 @@ def ranking_loss(r, s, m=0.0, least=1):
             pairs = [log_σ(r_x[w] - r_x[l] - m * (s_x[w] - s_x[l])) for w, l in D]
             losses.append(-sum(pairs) / len(D))
     return sum(losses) / len(losses)
-
-
-def answer_log_ps(θ, x, y, P=None):
-    """log π(y_t | x, y_<t) for each t; P: a prefix, or None"""
-    z = [*x, *y]
-    logits = with_prefix(θ, P, z[:-1]) if P else language_model(θ, embed(θ, z[:-1]))
-    return log_p(logits[:, len(x) - 1 :], y)
 
 
 def KL(p, q):

@@ -145,6 +145,13 @@ def log_p(logits, words):
     return np.array([np.log(p[word, t]) for t, word in enumerate(words)])
 
 
+def answer_log_ps(θ, x, y, P=None):
+    """log π(y_t | x, y_<t) for each t; P: a prefix, or None"""
+    z = [*x, *y]
+    logits = with_prefix(θ, P, z[:-1]) if P else language_model(θ, embed(θ, z[:-1]))
+    return log_p(logits[:, len(x) - 1 :], y)
+
+
 def gradient(f, x, h=1e-30):
     """∂f/∂x = Im f(x + ih) / h for each coordinate: no subtraction, so no rounding error"""
     g = np.zeros(x.shape)

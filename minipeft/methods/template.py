@@ -57,9 +57,10 @@ class Template:
                 many = int(piece[4:] or 1) if piece.startswith("[P]") else 1
                 self.pieces.append(range(self.length, self.length + many))
                 self.length += many
-        self.places = {piece.name: piece for piece in self.pieces if isinstance(piece, Text)}
+        texts = [piece for piece in self.pieces if isinstance(piece, Text)]
+        self.places = {piece.name: piece for piece in texts}
         self.names = [*self.places]
-        if not self.names or len(self.names) != sum(isinstance(p, Text) for p in self.pieces):
+        if len(self.names) != len(texts) or not texts and SLOT not in self.pieces:
             raise ValueError(
                 f"template={text!r} must have each text once, as {{x}}, for example "
                 "'[P]*3 {x} [P]*3 [MASK] .'"

@@ -139,7 +139,7 @@ def rank_options(
     tokenizer=None,
     **options,
 ) -> list[str]:
-    """Return the option with the highest log p(y | x) for each example     Sanh et al. 2022, §5.1
+    """Return the option with the highest log p(y | x) for each example        Sanh et al. 2022
 
     Example i is read in prompt i, modulo their number.
     shots: examples that are read before each.  options: of PromptClassifier.predict.

@@ -17,8 +17,15 @@ from .language import pick
 YES_NO = ("yes", "no")
 NAMES = {"PERSON": "person", "PLACE": "place", "THING": "thing"}
 RATINGS = ("poor", "fair", "good", "very good", "excellent")
-PLACES = "harbour, station, old bridge, market, school, lake, church"
-NEAR = tuple(f"the {place}" for place in PLACES.split(", "))
+NEAR = (
+    "the harbour",
+    "the station",
+    "the old bridge",
+    "the market",
+    "the school",
+    "the lake",
+    "the church",
+)
 
 
 class Instructions(NamedTuple):

@@ -31,6 +31,7 @@ REQUIRED = """
     PLM-1 PLM-2 PLM-3 PLM-4
     VB-1 VB-2 VB-3 VB-4 VB-5 IC-1 EN-1
     RL-1 RL-2 RL-3 RL-4 RL-5 RL-6 RL-7 RL-8 RL-9 RL-10
+    MT-1 MT-2 MT-3 MT-4
     ME-1 ME-2 ME-3 ME-4 ME-5 ME-6
 """.split()
 

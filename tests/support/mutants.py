@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from minipeft.autograd.nn import replace
 from minipeft.data import metrics, text_metrics
 from minipeft.model import ensemble
-from minipeft.prompting import calibration, slots
+from minipeft.prompting import calibration, slots, tfew
 from minipeft.prompting.classifier import PromptClassifier
 from minipeft.prompting.verbalizer import Verbalizer
 
@@ -55,6 +56,16 @@ def of_first_tokens(self, V):
     return A
 
 
+def normalized(self, rows, adaptation, rng=None, scores=PromptClassifier.scores):
+    means = dataclasses.replace(self.verbalizer, tokens="normalized")
+    return scores(replace(self, verbalizer=means), rows, adaptation, rng)
+
+
+def without_epsilon(log_p, real, epsilon=0.0, loss=tfew.unlikelihood_loss):
+    return loss(log_p, real, 0.0)
+
+
+MIXING = "minipeft.equations.instructions.mixing_rates", "minipeft.prompting.mixture.mixing_rates"
 PROMPTING = {
     "what follows the slot is not scored": mutant(
         "VB-1", lambda self, rows: True, (slots.DecoderSlot, "is_last")
@@ -81,6 +92,12 @@ PROMPTING = {
         lambda p, weights=None: ensemble.mean_probability(p),
         "minipeft.equations.prompting.mean_probability",
     ),
+    "no limit": mutant("MT-1 MT-2", lambda e, K: e / np.sum(e), *MIXING),
+    "all tasks equally often": mutant(
+        "MT-1 MT-2", lambda e, K: np.full(len(e), 1 / len(e)), *MIXING
+    ),
+    "log p per token": mutant("MT-3", normalized, (PromptClassifier, "scores")),
+    "no ε": mutant("MT-4", without_epsilon, (tfew, "unlikelihood_loss")),
     "BLEU as a mean over texts": mutant("ME-1", mean_of_texts, (text_metrics, "bleu")),
     "a common substring": mutant(
         "ME-2",
