@@ -16,20 +16,25 @@ from ..training.parallel import map_batches
 from .classifier import PromptClassifier
 from .verbalizer import Verbalizer, log_softmax
 
-MOST = 10_000  # assignments of a word to each class that are tried
+MOST = 100_000  # assignments of a word to each class that are tried
 
 
 def find_words(
-    prompted: PromptClassifier, examples: Sequence[tuple], adaptation: Adaptation | None = None
+    prompted: PromptClassifier,
+    examples: Sequence[tuple],
+    adaptation: Adaptation | None = None,
+    candidates: int = 10,
 ) -> Verbalizer:
     """Return the words, one for each class, that are right most often on (text, class) examples.
 
-    The candidates of class y are the k words of one token with the largest
-    Σ_{x of class y} log p(w | x); of all assignments of candidates to classes the one with the
-    highest accuracy is taken, and of equal ones the likeliest.  k is the largest number with at
-    most MOST assignments.  The words of `prompted` are not used.        Gao et al. 2021, §5.1
+    The candidates of class y are the words of one token with the largest
+    Σ_{x of class y} log p(w | x).  Of all assignments of candidates to classes, the one with the
+    highest accuracy is taken, and of equal ones the likeliest.  Many candidates overfit few
+    examples: of a hundred, some are right by chance.  There are fewer than `candidates` if that
+    makes more than MOST assignments.  The words of `prompted` are not used.
+    Gao et al. 2021, §5.1
 
-    Raises ValueError if a class has no example.
+    Raises ValueError if a class has no example, and for fewer candidates than classes.
     """
     labels = np.array([prompted.classes.index(y) for _, y in examples])
     C = len(prompted.classes)
@@ -38,16 +43,20 @@ def find_words(
     log_p = slot_log_p(prompted, [text for text, _ in examples], as_adaptation(adaptation))
     ids = whole_words(prompted)
     scores = np.stack([log_p[labels == c][:, ids].sum(0) for c in range(C)])  # (C, words)
-    k = max(k for k in range(1, len(ids) + 1) if k == 1 or k**C <= MOST)
-    candidates = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    if not C <= candidates <= len(ids):
+        raise ValueError(
+            f"candidates={candidates} must be from {C}, the number of classes, to {len(ids)}"
+        )
+    k = max(C, min(candidates, int(MOST ** (1 / C))))
+    likeliest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
     def fit(words):
         right = (log_p[:, ids[list(words)]].argmax(1) == labels).sum()
         return right, scores[range(C), words].sum()
 
-    best = max((words for words in product(*candidates) if len({*words}) == C), key=fit)
+    best = max((words for words in product(*likeliest) if len({*words}) == C), key=fit)
     found = [prompted.tokenizer.decode([int(ids[w])]).strip() for w in best]
-    return Verbalizer(dict(zip(prompted.classes, found)))
+    return Verbalizer(dict(zip(prompted.classes, found)), "first")
 
 
 def slot_log_p(prompted: PromptClassifier, texts: Sequence, adaptation: Adaptation) -> np.ndarray:

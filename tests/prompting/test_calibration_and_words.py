@@ -22,7 +22,7 @@ LABELS = ["b", "a", "a", "b"]
 
 @pytest.fixture(scope="module")
 def reviews():
-    return sentiment.splits(train=64, dev=0, test=100)
+    return sentiment.splits(train=400, dev=0, test=100)
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +88,17 @@ def test_prototypes_of_one_example_each_classify_it(name):
         prototypes(classifier, [("1", "a")])
 
 
-def test_words_are_found_that_the_base_prefers(liked, reviews):
-    """Of 64 reviews, better than words that say nothing; a class without examples is refused."""
-    found = find_words(liked, reviews["train"])
-    assert found.classes == [0, 1] and len({*found.all_words}) == 2
-    chosen = PromptClassifier(liked.model, liked.template, found)
-    silent = PromptClassifier(liked.model, liked.template, {0: "the", 1: "it"})
-    train = reviews["train"]
-    assert accuracy(chosen, train) >= max(0.6, accuracy(silent, train))
+def test_the_words_are_found_that_the_grammar_of_the_world_uses(liked, reviews):
+    felt = PromptClassifier(liked.model, "{x} I was [MASK]", {0: "cross", 1: "content"})
+    assert find_words(felt, reviews["train"]) == Verbalizer({0: "sorry", 1: "glad"}, "first")
+
+
+def test_words_need_an_example_of_each_class_and_enough_candidates(liked):
     with pytest.raises(ValueError, match="no example of the class 1"):
         find_words(liked, [("It was warm.", 0)])
+    for candidates in (1, 10**6):
+        with pytest.raises(ValueError, match=f"candidates={candidates} must be from 2, the number"):
+            find_words(liked, [("It was warm.", 0), ("It was cold.", 1)], candidates=candidates)
 
 
 def test_options_have_numbers():
