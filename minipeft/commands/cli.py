@@ -33,6 +33,7 @@ from .info import Info
 from .layers import Layers
 from .methods import Methods
 from .pretrain import Pretrain
+from .search import Search
 from .train import Train
 from .verify import Verify
 
@@ -45,6 +46,7 @@ COMMANDS = {
     "layers": Layers,
     "methods": Methods,
     "convert": Convert,
+    "search": Search,
     "feedback": Feedback,
     "pretrain": Pretrain,
     "verify": Verify,

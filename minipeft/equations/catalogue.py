@@ -19,6 +19,7 @@ from . import (
     prompting,
     ptuning,
     ptuning2,
+    search,
     unified,
     weights,
 )
@@ -40,6 +41,7 @@ SECTIONS = (
     encoder_decoder,
     pretraining,
     prompting,
+    search,
     feedback,
     instructions,
     metrics,

@@ -9,7 +9,9 @@ The reviews use the words of the pretraining text, from which the base can know 
 hotel although no training review says so.
 """
 
+import re
 from functools import cache, partial
+from os.path import commonprefix
 
 from ..data.splits import generate_splits
 from .domains import domains
@@ -42,6 +44,22 @@ def review_rules(domain: str) -> dict:
     """Return the rules of reviews of things of a domain."""
     opinions = tuple(alternatives + OPINIONS for alternatives in common_rules()["opinion"])
     return common_rules() | domains()[domain] | REVIEWS | {"opinion": opinions}
+
+
+def wordings() -> list[tuple[str, dict]]:
+    """Return the verdicts of the world's text as templates, each with a word for each class.
+
+    The first is ("{x} I was [MASK]", {0: "sorry", 1: "glad"}).
+    """
+    found = []
+    for verdicts in zip(*common_rules()["verdict"]):
+        bad, good = (re.sub(r"\{(?!I|my).*", "", text).format_map(MYSELF) for text in verdicts)
+        start = commonprefix([bad.split(), good.split()])
+        words = [text.split()[len(start) :] for text in (bad, good)]
+        end = len(commonprefix([w[::-1] for w in words]))
+        classes = {c: " ".join(w[: len(w) - end]) for c, w in enumerate(words)}
+        found.append((f"{{x}} {start[0].capitalize()} {' '.join(start[1:])} [MASK]", classes))
+    return found
 
 
 def example(rng, i: int, ood: bool) -> tuple:

@@ -7,7 +7,8 @@ import numpy as np
 from minipeft.autograd.nn import replace
 from minipeft.data import metrics, text_metrics
 from minipeft.model import ensemble
-from minipeft.prompting import calibration, slots, tfew
+from minipeft.prompting import calibration, mining, slots, tfew
+from minipeft.prompting.autoprompt import first_order
 from minipeft.prompting.classifier import PromptClassifier
 from minipeft.prompting.verbalizer import Verbalizer
 
@@ -92,6 +93,13 @@ PROMPTING = {
         lambda p, weights=None: ensemble.mean_probability(p),
         "minipeft.equations.prompting.mean_probability",
     ),
+    "an ascent": mutant(
+        "DS-1", lambda h, g, E: -first_order(h, g, E), "minipeft.equations.search.first_order"
+    ),
+    "without the current word": mutant(
+        "DS-1", lambda h, g, E: -g @ E.T, "minipeft.equations.search.first_order"
+    ),
+    "across the ends of sentences": mutant("DS-2", "#", (mining, "ENDS")),
     "no limit": mutant("MT-1 MT-2", lambda e, K: e / np.sum(e), *MIXING),
     "all tasks equally often": mutant(
         "MT-1 MT-2", lambda e, K: np.full(len(e), 1 / len(e)), *MIXING
