@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from minipeft.tasks.instructions import prompted_tasks
+from minipeft.tasks.instructions import prompted_tasks, without_instructions
 from minipeft.world import instructions, table
 from minipeft.world.domains import read_rules
 
@@ -12,12 +12,13 @@ TASKS = instructions.TASKS
 
 
 def test_every_task_is_prompted_with_and_without_instructions():
-    for plain in (False, True):  # a text or an answer that is missing raises ValueError
-        tasks = prompted_tasks("test", plain, train=1, dev=1, test=12)
-        assert [*tasks] == [*TASKS]
-        for name, task in tasks.items():
-            assert len(task.prompts) == (1 if plain else len(TASKS[name].templates))
-            assert len(task.examples) == 12
+    splits = prompted_tasks(train=1, dev=1, test=6)
+    for name, task in splits["test"].items():
+        plain = without_instructions(splits["test"])[name]
+        assert len(task.examples) == 6 and plain.examples == task.examples
+        for prompted, templates in (task, TASKS[name].templates), (plain, (TASKS[name].plain,)):
+            assert tuple(prompt.template.text for prompt in prompted.prompts) == templates
+    assert [*splits["train"]] == [*TASKS]
 
 
 def test_clusters_have_several_tasks_and_templates():
