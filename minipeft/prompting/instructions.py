@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from ..adaptation.adaptation import Adaptation
 from ..data.batches import pad, pad_answers
 from ..methods.segments import SLOT, continuation
@@ -56,10 +58,11 @@ class PromptedTask:
 
     def answers(self, prompt: Prompt, example: Mapping[str, str]) -> list[str]:
         """Return the text that is to be written, and then those for the other options."""
-        others = self.options if "answer" in prompt.target.names else ()
-        answers = [example["answer"], *(o for o in others if o != example["answer"])]
         texts = self.texts(example)
-        return [fill(prompt.target, texts | {"answer": answer}) for answer in answers]
+        others = self.options if "answer" in prompt.target.names else ()
+        others = [o for o in others if o != example["answer"]]
+        options = [texts, *(texts | {"answer": other} for other in others)]
+        return [fill(prompt.target, texts) for texts in options]
 
 
 def list_options(options: Sequence[str]) -> str:
@@ -136,21 +139,23 @@ def rank_options(
     adaptation: Adaptation | None = None,
     *,
     shots: Sequence[Mapping] = (),
+    seed: int = 0,
     tokenizer=None,
     **options,
 ) -> list[str]:
     """Return the option with the highest log p(y | x) for each example        Sanh et al. 2022
 
-    Example i is read in prompt i, modulo their number.
-    shots: examples that are read before each.  options: of PromptClassifier.predict.
+    Each example is read in one of the prompts, at random: the labels of examples often have an
+    order.  shots: examples that are read before each.  options: of PromptClassifier.predict.
     """
     prompts = [prompt for prompt in task.prompts if prompt.target.names == ["answer"]]
-    predictions: list = [None] * len(task.examples)
+    chosen = np.random.default_rng(seed).integers(0, len(prompts), len(task.examples))
+    predictions = np.empty(len(task.examples), object)
     for i, (template, _) in enumerate(prompts):
         texts = lambda example, template=template: named(template, task.texts(example))
         classifier = PromptClassifier(model, template, {o: o for o in task.options}, tokenizer)
         classifier = classifier.with_examples([(texts(x), x["answer"]) for x in shots])
-        part = slice(i, None, len(prompts))
-        read = [*map(texts, task.examples[part])]
-        predictions[part] = classifier.predict(read, adaptation, **options)
-    return predictions
+        rows = np.flatnonzero(chosen == i).tolist()
+        read = [texts(task.examples[row]) for row in rows]
+        predictions[rows] = classifier.predict(read, adaptation, **options) if read else []
+    return predictions.tolist()
