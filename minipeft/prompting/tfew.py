@@ -70,11 +70,8 @@ class TFew(Module):
         Both are in one array (B, 2, K, T).  Raises ValueError for an answer without a label.
         """
         labels = np.asarray(labels)
-        if labels.ndim != 3 or labels.shape[1] < 2:
-            raise ValueError(
-                f"labels must be (prompts, answers, tokens), two answers or more to each prompt; "
-                f"got {labels.shape}"
-            )
+        if labels.ndim != 3:
+            raise ValueError(f"labels must be (prompts, answers, tokens); got {labels.shape}")
         B, K, T = labels.shape
         mask = None if mask is None else np.reshape(mask, (B * K, -1))
         targets = self.model.targets(labels.reshape(B * K, T), mask).reshape(B, K, T)

@@ -34,6 +34,7 @@ def test_a_template_of_flan_reads_as_it_does_there(tmp_path):
     filled = prompts["rte"][0].template.segments(
         {name: text for name, text in task.texts(example).items() if name != "answer"}
     )
+    assert prompts["rte"][0].template.places["options_"].filters == ("whole",)
     assert "".join(map(str, filled)) == (
         'It rains.\n\nDoes it follow that "It is wet."?\n\nOPTIONS:\n- yes\n- no\n-1'  # the slot
     )

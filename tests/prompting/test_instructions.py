@@ -4,9 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 import minipeft as mp
 from minipeft.methods.template import Template
+from minipeft.prompting.classifier import PromptClassifier
 from minipeft.prompting.instructions import (
     Encoder,
     Prompt,
@@ -106,6 +109,15 @@ def test_an_encoder_decoder_reads_the_prompt_and_writes_the_answer(decoder, writ
     assert np.isfinite(float(writer.loss(ids, labels, mask=mask)))
 
 
+def test_an_encoder_reads_the_special_tokens_after_a_text(decoder, writer):
+    tokenizer = Tokenizer.from_str(decoder.tokenizer.to_str())
+    end = ("<|endoftext|>", tokenizer.token_to_id("<|endoftext|>"))
+    tokenizer.post_processor = TemplateProcessing(single=f"$A {end[0]}", special_tokens=[end])
+    prompt, answers = Encoder(writer, tokenizer)(task(), OPINION[0], REVIEWS[0])
+    assert prompt[-1] == end[1] and prompt.count(end[1]) == 1
+    assert all(answer[-1] == end[1] and answer.count(end[1]) == 1 for answer in answers)
+
+
 # -- mixtures
 
 
@@ -170,9 +182,16 @@ def test_the_option_with_the_highest_probability_is_predicted(decoder):
     assert len(before) == 3 and {*before} <= {*one.options}
 
 
-def test_only_prompts_that_ask_for_the_answer_are_read(decoder):
-    both = task(prompts=[INVERTED, *OPINION])
-    assert rank_options(decoder, both) == rank_options(decoder, task())
+def test_each_example_is_read_in_one_prompt_that_asks_for_the_answer(decoder, monkeypatch):
+    read = lambda self, texts, adaptation: [(self.template, text["x"]) for text in texts]
+    monkeypatch.setattr(PromptClassifier, "predict", read)
+    examples = [{"x": str(i), "answer": "bad"} for i in range(40)]
+    pairs = rank_options(decoder, task(prompts=[INVERTED, *OPINION], examples=examples))
+    assert [text for _, text in pairs] == [example["x"] for example in examples]
+    counts = Counter(template for template, _ in pairs)
+    assert counts.keys() == {prompt.template for prompt in OPINION} and min(counts.values()) > 10
+    again = rank_options(decoder, task(prompts=OPINION, examples=examples), seed=1)
+    assert again != pairs
 
 
 def test_instruction_tuning_teaches_the_tasks_of_the_mixture(decoder):

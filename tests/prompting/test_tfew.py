@@ -66,7 +66,7 @@ def test_what_is_no_set_of_answers_is_refused():
     model = MODELS["decoder"]
     ids, labels, mask = collate_choices(model, rows())
     network = TFew(model)
-    with pytest.raises(ValueError, match="labels must be .*two answers or more to each prompt"):
+    with pytest.raises(ValueError, match=r"labels must be \(prompts, answers, tokens\); got"):
         network.loss(ids[:, 0], labels[:, 0], mask=mask[:, 0])
     with pytest.raises(ValueError, match="two answers or more to each prompt"):
         network.loss(ids[:, :1], labels[:, :1], mask=mask[:, :1])

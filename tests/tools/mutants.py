@@ -31,6 +31,7 @@ from tests.tools.faults import (
     generation,
     heads,
     hf,
+    instructions,
     methods,
     metrics,
     model,
@@ -52,6 +53,7 @@ PLANTED = {
     "hf": hf.FAULTS,
     "feedback": feedback.FAULTS,
     "data": metrics.FAULTS,
+    "prompting": instructions.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
