@@ -16,7 +16,8 @@ from tests.support.families import BERT, DECODERS, METHODS, T5, V, attached
 TOKENIZER = number_tokenizer(V)
 WORDS = {"a": ("3", "4 5"), "b": "6 7 8"}
 TEXTS = ["1 2 9", "10", "5 4 3 2 1 0", "7 7"]
-wide = lambda t: mp.Tensor(4 * t.data.astype(float))  # larger numbers, in float64
+NOISE = np.random.default_rng(0)
+wide = lambda t: mp.Tensor(4 * t.data + NOISE.normal(0, 0.3, t.shape))  # biases, too
 MODELS = {
     "decoder": DECODERS["gpt2"],
     "encoder": mp.MaskedLM(BERT, np.random.default_rng(0)).map(wide),
@@ -70,6 +71,9 @@ def test_a_shared_beginning_is_read_once(monkeypatch):
     monkeypatch.setattr(slots.DecoderSlot, "read", lambda *a: lengths.append(len(a[1])) or read(*a))
     shown.log_probabilities(TEXTS, size=2)
     assert min(lengths) >= slots.SHARED
+    lengths.clear()
+    prompted(model).log_probabilities(TEXTS, size=2)
+    assert {*lengths} == {0}  # a beginning of one token
     monkeypatch.setattr(slots, "SHARED", 10**6)
     assert np.abs(shown.log_probabilities(TEXTS) - once).max() <= 1e-12
 

@@ -35,6 +35,7 @@ from tests.tools.faults import (
     methods,
     metrics,
     model,
+    prompting,
     training,
 )
 from tests.tools.isolated import Outcome, run_tests
@@ -53,7 +54,7 @@ PLANTED = {
     "hf": hf.FAULTS,
     "feedback": feedback.FAULTS,
     "data": metrics.FAULTS,
-    "prompting": instructions.FAULTS,
+    "prompting": prompting.FAULTS | instructions.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
