@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.prompting.calibration import calibrate, content_free
 
 PROMPT = "--template", "{text} is [MASK]", "--words", "bad=cold", "good=warm,kind"
 
@@ -47,6 +48,10 @@ def test_predictions_are_those_of_the_classifier(base, examples, json_of, tmp_pa
     assert [row["label"] for row in rows] == classifier.predict([row["text"] for row in rows])
     right = [row["label"] == y for row, y in zip(rows, true)]
     assert report["results"][0]["accuracy"] == np.mean(right)
+    log_p = classifier.log_probabilities([row["text"] for row in rows])
+    q = calibrate(log_p, content_free(classifier))
+    right = [classifier.classes[c] == y for c, y in zip(q.argmax(1), true)]
+    assert report["results"][0]["calibrated"] == np.mean(right)
 
 
 def test_pairs_have_the_names_of_their_columns(base, tmp_path, json_of):
