@@ -156,7 +156,7 @@ class Evaluate(Command):
                     f"trained on {', '.join(namings[0])}"
                 )
             task = Classify(str(self.data), {"test": examples}, network, tokenizer, classes=classes)
-            with progress("evaluating", -(-len(examples) // BATCH)) as bar:
+            with progress("evaluating", len(slices(len(examples), BATCH))) as bar:
                 predictions = task.predict(adaptation, "test", BATCH, bar)
             right = [y == label for y, label in zip(predictions, labels) if label is not None]
             accuracy = float(np.mean(right)) if right else None
@@ -174,7 +174,7 @@ class Evaluate(Command):
         references = task.labels("test")
         for folder in (None, *self.adaptation):
             adaptation = evaluation.load_for_text(folder, model)
-            with progress("evaluating", -(-len(references) // BATCH)) as bar:
+            with progress("evaluating", len(slices(len(references), BATCH))) as bar:
                 predictions = task.predict(adaptation, "test", BATCH, bar)
             scores = {
                 "loss": task.loss(adaptation, "test"),

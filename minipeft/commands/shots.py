@@ -106,7 +106,7 @@ def score(prompted: PromptClassifier, adaptation, tests: dict) -> tuple[dict, di
     prior, scores, predictions = content_free(prompted, adaptation), {}, {}
     for split, examples in tests.items():
         texts, labels = zip(*examples)
-        with progress("evaluating", -(-len(texts) // BATCH)) as bar:
+        with progress("evaluating", len(slices(len(texts), BATCH))) as bar:
             log_p = prompted.log_probabilities(texts, adaptation, BATCH, bar)
         prefix = "" if split == "test" else f"{split}_"
         named = lambda log_p: [prompted.classes[c] for c in log_p.argmax(1)]
