@@ -38,6 +38,7 @@ DIALECT = (  # what pages and docstrings once said, and no reader could look up 
 )
 SKIPPED = {  # commands that the test of a page's commands leaves out, and why
     "pip install . && minipeft compare": "installs, and takes two minutes",
+    "minipeft search": "takes a minute; tests/commands/test_search_command.py runs it",
     'pip install -e ".[test]" && pytest': "installs, and runs this test; .ci/run is this command",
 }
 ADDED = {  # flags added to a command, so that it takes seconds
