@@ -72,7 +72,7 @@ def tune(tasks):
     γ = mp.FullFineTuning().attach(model, rng)
     schedule = mp.schedule("linear", args.steps, warmup=args.steps // 10)
     trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), args.lr), schedule=schedule)
-    batches = Mixture(tasks, limit=1000, held_out=held_out).batches(model, 16, rng)
+    batches = Mixture(tasks, limit=1000, held_out=held_out).batches(model, 16, rng, γ)
     trainer.fit(batches, args.steps, progress=False)
     return mp.merge(model, γ)
 
@@ -139,7 +139,7 @@ def fit_few(task):
     """Return an (IA)³ of the tuned model, trained on the examples of a task."""
     γ = mp.IA3().attach(tuned, rng)
     trainer = mp.Trainer(TFew(tuned), γ, mp.AdamW(γ.parameters(), lr=1e-2))
-    batches = Mixture({"few": task}).batches(tuned, 8, rng, collate=collate_choices)
+    batches = Mixture({"few": task}).batches(tuned, 8, rng, γ, collate=collate_choices)
     trainer.fit(batches, min(args.steps, 60), progress=False)
     return γ
 
@@ -164,5 +164,5 @@ for flan, (name, renamed) in LIKE.items() if templates else ():
     task = splits["test"][name]
     example = {renamed.get(key, key): text for key, text in task.examples[0].items()}
     prompted = PromptedTask(task.cluster, templates[flan], [example], task.options)
-    prompt, (answer, *_) = Encoder(model, model.tokenizer)(prompted, prompted.prompts[0], example)
+    prompt, (answer, *_) = Encoder(model)(prompted, prompted.prompts[0], example)
     print(f"-- {flan}\n{model.tokenizer.decode([*prompt, *answer])}")

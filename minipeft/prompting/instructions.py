@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import as_adaptation
 from ..data.batches import pad, pad_answers
 from ..methods.segments import SLOT, continuation
 from ..methods.template import IGNORED, Template
 from ..model.encoder_decoder import EncoderDecoder
+from ..model.inputs import virtual_positions
 from ..model.special_tokens import eos_ids
 from .classifier import PromptClassifier
 
@@ -83,15 +85,16 @@ def fill(template: Template, texts: Mapping[str, str]) -> str:
 class Encoder:
     """Prompts and answers as token ids, for a decoder or an encoder–decoder."""
 
-    def __init__(self, model, tokenizer):
-        self.model, self.tokenizer = model, tokenizer
-        self.end = eos_ids(model, tokenizer)[:1]
+    def __init__(self, model, tokenizer=None, adaptation: Adaptation | None = None):
+        self.model, self.tokenizer = model, tokenizer or model.tokenizer
+        self.end = eos_ids(model, self.tokenizer)[:1]
+        self.room = model.config.length - virtual_positions(model, as_adaptation(adaptation))
 
     def __call__(self, task: PromptedTask, prompt: Prompt, example: Mapping) -> tuple:
         """Return the ids of the prompt, and those of each answer, the right one first.
 
         An answer ends with the end-of-text token, if the model has one.  The end of a text is left
-        out if the model can't read it all.
+        out if the model can't read it all, with the virtual tokens of the adaptation.
         """
         template, texts = prompt.template, task.texts(example)
         answers = [
@@ -99,7 +102,7 @@ class Encoder:
             for answer in task.answers(prompt, example)
         ]
         writes = isinstance(self.model, EncoderDecoder)
-        room = self.model.config.length - (0 if writes else max(map(len, answers)))
+        room = self.room - (0 if writes else max(map(len, answers)))
         ids = template.encode(self.tokenizer, named(template, texts), room + 1)
         slot = ids.index(SLOT)
         return ids[:slot] + (ids[slot + 1 :] if writes else []), answers
@@ -149,6 +152,8 @@ def rank_options(
     order.  shots: examples that are read before each.  options: of PromptClassifier.predict.
     """
     prompts = [prompt for prompt in task.prompts if prompt.target.names == ["answer"]]
+    if not prompts:
+        raise ValueError("no prompt of the task has the answer, {answer}, as its target")
     chosen = np.random.default_rng(seed).integers(0, len(prompts), len(task.examples))
     predictions = np.empty(len(task.examples), object)
     for i, (template, _) in enumerate(prompts):

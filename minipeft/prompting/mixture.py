@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from ..adaptation.adaptation import Adaptation
 from ..data.batches import POOL, shuffled_batches
 from .instructions import Encoder, Prompt, PromptedTask, collate, row_length
 
@@ -17,6 +18,8 @@ def mixing_rates(sizes: Sequence[int], limit: int) -> np.ndarray:
 
     sizes: the numbers of examples e_m.  limit: K; larger tasks count as if they had K examples.
     """
+    if limit < 1:
+        raise ValueError(f"limit={limit} must be at least 1")
     e = np.minimum(sizes, limit)
     return e / e.sum()
 
@@ -53,8 +56,8 @@ def check_no_leak(tasks: Mapping[str, PromptedTask], held_out: Mapping[str, Prom
 class Mixture:
     """Examples of many tasks, in proportion to their numbers, up to a limit      Wei et al. 2022
 
-    `Trainer(model, γ, optimizer).fit(mixture.batches(model, 16, rng), steps)` tunes a model on
-    instructions.  held_out: tasks that it is tested on; see `check_no_leak`.
+    `Trainer(model, γ, optimizer).fit(mixture.batches(model, 16, rng, γ), steps)` tunes a model
+    on instructions.  held_out: tasks that it is tested on; see `check_no_leak`.
     """
 
     def __init__(
@@ -78,16 +81,17 @@ class Mixture:
         model,
         size: int,
         rng: np.random.Generator,
+        adaptation: Adaptation | None = None,
         *,
         tokenizer=None,
         collate: Callable = collate,
     ) -> Iterator[tuple]:
         """Yield batches (ids, labels, mask), endlessly, of `size` examples of similar length.
 
-        tokenizer: None: that of the model.  collate: `collate_choices` for TFew, if all
-        tasks have equally many options.
+        adaptation: that is trained, for whose virtual tokens room is left.  tokenizer: None: that
+        of the model.  collate: `collate_choices` for TFew, if all tasks have equally many options.
         """
-        encode = Encoder(model, tokenizer or model.tokenizer)
+        encode = Encoder(model, tokenizer, adaptation)
         while True:
             rows = [encode(*self.draw(rng)) for _ in range(size * POOL)]
             for some in islice(shuffled_batches(rows, size, rng, row_length), POOL):

@@ -80,7 +80,7 @@ def test_prompts_that_do_not_fit_the_examples_are_refused():
 
 
 def test_a_decoder_reads_a_prompt_and_writes_the_answer_after_it(decoder):
-    encode, decode = Encoder(decoder, decoder.tokenizer), decoder.tokenizer.decode
+    encode, decode = Encoder(decoder), decoder.tokenizer.decode
     prompt, answers = encode(task(), OPINION[1], REVIEWS[1])
     (end,) = mp.eos_ids(decoder, decoder.tokenizer)
     assert decode(prompt + answers[0][:-1]) == f"{REVIEWS[1]['x']} It was good"
@@ -94,10 +94,13 @@ def test_a_decoder_reads_a_prompt_and_writes_the_answer_after_it(decoder):
 
 def test_a_long_text_is_truncated_and_the_instruction_is_not(decoder):
     long = {"x": "The plot was thin. " * 80, "answer": "bad"}
-    encode = Encoder(decoder, decoder.tokenizer)
+    encode = Encoder(decoder)
     prompt, answers = encode(task(examples=[long]), OPINION[0], long)
     assert len(prompt) + max(map(len, answers)) == decoder.config.length
     assert decoder.tokenizer.decode(prompt).endswith("Good or bad?")
+    prefix = mp.PrefixTuning(5).attach(decoder, np.random.default_rng(0))
+    shorter, _ = Encoder(decoder, adaptation=prefix)(task(examples=[long]), OPINION[0], long)
+    assert len(prompt) - len(shorter) == 5
 
 
 def test_an_encoder_decoder_reads_the_prompt_and_writes_the_answer(decoder, writer):
@@ -136,6 +139,8 @@ def test_tasks_are_drawn_in_proportion_up_to_the_limit():
 
 def test_mixing_rates_above_the_limit_are_equal():
     assert mixing_rates([4000, 9000, 3001], 3000).tolist() == [1 / 3] * 3
+    with pytest.raises(ValueError, match="limit=0 must be at least 1"):
+        mixing_rates([4000], 0)
 
 
 def test_a_cluster_is_held_out_whole():
@@ -190,6 +195,8 @@ def test_each_example_is_read_in_one_prompt_that_asks_for_the_answer(decoder, mo
     assert [text for _, text in pairs] == [example["x"] for example in examples]
     counts = Counter(template for template, _ in pairs)
     assert counts.keys() == {prompt.template for prompt in OPINION} and min(counts.values()) > 10
+    with pytest.raises(ValueError, match="no prompt of the task has the answer"):
+        rank_options(decoder, task(prompts=[INVERTED]))
     again = rank_options(decoder, task(prompts=OPINION, examples=examples), seed=1)
     assert again != pairs
 

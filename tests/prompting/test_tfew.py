@@ -57,7 +57,7 @@ def test_the_trainer_fits_it_and_micro_batches_change_nothing(model):
     before = float(network.loss(*batch[:2], mask=batch[2]))
     for parts in (1, 3):
         fitted = trainer(network, mp.FullFineTuning(), lr=1e-2, micro_batches=parts)
-        losses.append([fitted.step(*batch[:2], mask=batch[2]) for _ in range(15)])
+        losses.append([fitted.step(*batch[:2], mask=batch[2]) for _ in range(8)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][0] == pytest.approx(before, rel=1e-5) and losses[0][-1] < before - 0.1
 
