@@ -26,11 +26,11 @@ parser.add_argument("--sizes", type=int, nargs="+", default=[0, 8, 32, 128, 512]
 parser.add_argument("--seeds", type=int, default=2, help="of the examples and the training")
 parser.add_argument("--steps", type=int, default=30, help="at most; of 8 examples")
 parser.add_argument("--test", type=int, default=200, help="texts to test on")
-parser.add_argument("--long", action="store_true", help="also 2,000 examples, and 600 steps")
+parser.add_argument("--long", action="store_true", help="also 2,000 examples, and 300 steps")
 parser.add_argument("--plot", help="save NAME-light.svg and NAME-dark.svg")
 args, _ = parser.parse_known_args()  # a notebook has arguments of its own
 if args.long:
-    args.sizes, args.steps, args.test = [*args.sizes, 2000], 600, 1000
+    args.sizes, args.steps, args.test = [*args.sizes, 2000], 300, 500
 model, tokenizer, splits = mp.load(), mp.load_tokenizer(), sentiment.splits()
 test = splits["test"][: args.test]
 

@@ -170,6 +170,11 @@ def test_attention_is_merged_and_not_saved_as_a_model(tmp_path):
         mp.save(merged, tmp_path / "m")
 
 
+def test_a_new_head_has_no_query_of_the_old_one():
+    for head in mp.TokenClassifier(ATTENTIVE, C), mp.Features(ATTENTIVE):
+        assert not [name for name, _ in head.named_parameters() if "query" in name]
+
+
 def test_a_hidden_layer_has_a_width_and_a_generator():
     for hidden in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match=f"hidden={hidden} must be an integer of at least 1"):

@@ -61,7 +61,7 @@ FAULTS = {
             ("    check_not_empty(mask)\n", ""),
             ("        check_targets(targets, z.shape[:-1])\n        return", "        return"),
         ],
-        "equations/test_equations.py tasks/test_hidden_probes.py -k 'PB-6 or attention'": [
+        "equations/test_equations.py tasks/test_hidden_probes.py -k 'PB-6 or attention or query'": [
             ("forward(self, h), h))", "self(h), h))"),
             (", masked=weights[:, None, None] == 0)", ")"),
             ("masked=weights[:, None, None] == 0", "masked=weights[:, None, None] > 0"),
