@@ -137,3 +137,6 @@ def prefix_language_modelling(draw):
         yield Differs(z[:, after], other[:, after])
     other = written(model, [*x[:-1], (x[-1] + 1) % V], y)
     yield Differs(z[:, :1], other[:, :1])  # the first token depends on the last one of x
+    if len(x) > 1:  # and the encoder's state of the first token of x on those after it
+        first = lambda x: model.keys_and_values([[*x]])["decoder.blocks.0.cross"][0].data[:, 0]
+        yield Differs(first(x), first([x[0], *(x[1:] + 1) % V]))
