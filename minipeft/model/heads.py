@@ -255,7 +255,7 @@ class Query(Linear):
     def pooled(self, h, weights, forward):
         """Return the sum (B, 1, D) of hidden states h (B, T, D); weights are 0 at padding."""
         scores, h = (reshape(x, (len(x), 1, 1, *x.shape[1:])) for x in (forward(self, h), h))
-        one = Tensor(np.ones((1,) * 5, h.dtype, like=h.data))
+        one = Tensor(np.asarray(np.ones((1,) * 5), h.dtype, like=h.data))
         pooled = attention(one, scores, h, masked=weights[:, None, None] == 0)
         return reshape(pooled, (h.shape[0], 1, h.shape[-1]))
 

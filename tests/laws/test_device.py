@@ -12,7 +12,7 @@ from minipeft.methods import METHODS, method
 from minipeft.model.heads import Head
 from tests.support import device
 from tests.support.device import counted, ndarray, up
-from tests.support.families import GPT2, C, batch, decoder
+from tests.support.families import ATTENTIVE, GPT2, C, attached, batch, decoder
 from tests.support.operations import law
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -115,6 +115,17 @@ def test_a_probe_of_features_is_the_same():
         head, there = Head(model.score, model.config).to(device), probe.to(device)
         loss = head.loss(x, labels, there)
         return [loss.data, *mp.grad(loss, there.parameters())]
+
+    assert alike(slopes("cpu"), slopes("fake")) and type(slopes("fake")[0]) is ndarray
+
+
+def test_a_head_that_pools_by_attention_is_the_same():
+    ids, labels, mask = batch(ATTENTIVE, 5)
+
+    def slopes(where):
+        γ = attached("lora", ATTENTIVE).to(where)
+        loss = ATTENTIVE.to(where).loss(ids, labels, γ, mask=mask)
+        return [loss.data, *mp.grad(loss, γ.parameters())]
 
     assert alike(slopes("cpu"), slopes("fake")) and type(slopes("fake")[0]) is ndarray
 
