@@ -17,6 +17,7 @@ from ..methods.template import Layout
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier
 from ..tasks.classify import Classify
+from ..training.parallel import slices
 from . import evaluation, shots
 from .classifiers import load_classifier
 from .common import (

@@ -9,6 +9,7 @@ from ..prompting.classifier import PromptClassifier
 from ..prompting.examples import choose_examples
 from ..prompting.verbalizer import Verbalizer
 from ..tasks.builtin import PROMPTS, TASKS
+from ..training.parallel import slices
 from .common import progress
 from .evaluation import load_for_text
 
