@@ -62,17 +62,19 @@ class PromptSearch:
     seed: int = 0
 
     def __post_init__(self):
-        self.finals = FINALISTS * len(self.splits["dev"])  # readings that choose a finalist
-        self.search_batch = min(SEARCH_BATCH, len(self.splits["train"]))
+        dev, train = len(self.splits["dev"]), len(self.splits["train"])
+        self.search_batch, self.batch = min(SEARCH_BATCH, train), min(BATCH, train)
+        self.finals = FINALISTS * dev  # readings that choose a finalist
         names = Template(self.template).names
         self.x = " ".join(f"{{{name}}}" for name in names)  # the texts in a template
         self.soft_template = f"{self.x} [P]*{self.length} [MASK]"
         self.auto = AutoPrompt(self.prompted(self.soft_template))
-        least = self.finals + self.search_batch * self.auto.cost
-        if self.budget < least:
+        step = self.search_batch * self.auto.cost
+        if self.budget < (least := max(self.finals + step, len(self.wordings) * dev)):
             raise ValueError(
-                f"a budget of {self.budget:,} readings is too small: one step of a search, and "
-                f"{FINALISTS} times the {len(self.splits['dev']):,} texts of dev, are {least:,}"
+                f"a budget of {self.budget:,} readings is too small: dev, with {dev:,} texts, is "
+                f"read {FINALISTS} times, and for each paraphrase, and a step of the search reads "
+                f"{step:,}; give at least {least:,}"
             )
 
     def prompted(self, template: str, words: Mapping | None = None) -> PromptClassifier:
@@ -124,7 +126,7 @@ class PromptSearch:
         rng = np.random.default_rng(self.seed)
         prompted, method = self.auto.prompted, PseudoTokens(self.soft_template)
         found = Found(prompted, method.attach(self.base, rng))
-        steps = (self.budget - self.finals) // (2 * BATCH)
+        steps = (self.budget - self.finals) // (2 * self.batch)
 
         def errors():
             found.readings += len(self.splits["dev"])
@@ -133,10 +135,10 @@ class PromptSearch:
         optimizer = AdamW(found.adaptation.parameters(), method.lr)
         decay = schedule("linear", steps, steps // 10)
         trainer = Trainer(prompted, found.adaptation, optimizer, schedule=decay, seed=self.seed)
-        batches, every = self.batches(prompted, BATCH, rng), -(-steps // FINALISTS)
+        batches, every = self.batches(prompted, self.batch, rng), -(-steps // FINALISTS)
         trainer.fit(batches, steps, progress=False, evaluate=errors, every=every)
         found.dev = len(self.splits["dev"]) - int(trainer.best.value)
-        found.readings += 2 * BATCH * steps
+        found.readings += 2 * self.batch * steps
         return found
 
     # -- what they share

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from tests.support.families import LLAMA, nudged
+from tests.support.families import GPT2, nudged
 from tests.support.tokenizers import letters
 
 MODULE = "minipeft.prompting.harness"
@@ -25,7 +25,7 @@ STAND_INS = {
     "lm_eval.models.utils": MagicMock(),
     "lm_eval.utils": MagicMock(),
 }
-LENGTH = LLAMA.length
+LENGTH = GPT2.length
 METHODS = {
     "plain": None,
     "lora": mp.LoRA(rank=2),
@@ -51,19 +51,19 @@ def harness(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    """A Llama in float64 whose texts begin with the token 1 and end with 2."""
-    model = nudged(mp.Decoder(LLAMA, np.random.default_rng(0)))
+    """A GPT-2 in float64 whose texts begin with the token 1 and end with 2."""
+    model = nudged(mp.Decoder(GPT2, np.random.default_rng(0)))
     model.folder_settings = {"bos_token_id": 1, "eos_token_id": 2}
     return model
 
 
 def expected(model, γ, layout, context, continuation):
     """-loss of the continuation after the context, and whether each token is the likeliest."""
-    row = layout(context) + continuation
-    labels = [-100] * (len(row) - len(continuation)) + continuation
-    loss = float(model.loss([row], [labels], γ)) * len(continuation)
-    top = model([row], γ).data[0].argmax(1)[-len(continuation) - 1 : -1]
-    return -loss, top.tolist() == continuation
+    *ids, _ = layout(context) + continuation
+    n = len(continuation)
+    targets = np.array([[-100] * (len(ids) - n) + continuation])
+    loss = float(model.loss_at([ids], targets, γ)) * n
+    return -loss, model([ids], γ).data[0].argmax(1)[-n:].tolist() == continuation
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -71,16 +71,19 @@ def test_log_likelihoods_are_losses(harness, model, name):
     rng = np.random.default_rng(1)
     γ = METHODS[name] and METHODS[name].attach(model, rng)
     lm = harness.HarnessLM(model, letters(), γ, batch_size=3)
-    ids = lambda n: rng.integers(0, LLAMA.vocabulary, n).tolist()
-    pairs = [(ids(n), ids(m)) for n, m in [(1, 1), (5, 2), (2, 7), (0, 3), (90, 5), (3, 20)]]
-    greedy = mp.generate(model, [lm.layout(pairs[1][0])], γ, max_new_tokens=4)[0].tolist()
-    pairs.append((pairs[1][0], greedy))
-    results = lm._loglikelihood_tokens([("", *pair) for pair in pairs])
+    ids = lambda n: rng.integers(0, GPT2.vocabulary, n).tolist()
+    pairs = [(ids(n), ids(m)) for n, m in [(1, 1), (5, 2), (2, 7), (0, 3), (90, 5), (3, 20)] * 3]
+    for context, _ in pairs[:6]:
+        room = lm.max_length - 4
+        greedy = mp.generate(model, [lm.read(context, room)], γ, max_new_tokens=4, eos=())
+        pairs.append((context, greedy[0].tolist()))
+    results = lm._loglikelihood_tokens([("", *pair) for pair in pairs])  # batches of three
     for (context, new), (log_p, is_greedy) in zip(pairs, results):
         context = (context or [1])[-(lm.max_length + 1 - len(new)) :]
         want, all_top = expected(model, γ, lm.layout, context, new)
         assert abs(log_p - want) < 1e-9 and is_greedy == all_top
-    assert results[-1][1] and not all(is_greedy for _, is_greedy in results)
+    assert all(is_greedy for _, is_greedy in results[18:22])
+    assert not all(is_greedy for _, is_greedy in results[:18])
 
 
 def test_virtual_tokens_and_the_template_leave_less_room(harness, model):
@@ -107,6 +110,6 @@ def test_what_is_not_supported_is_refused(harness, model):
             lm._loglikelihood_tokens([("x", [1], new)])
     with pytest.raises(ValueError, match="needs a Decoder or an EncoderDecoder, not a MaskedLM"):
         harness.HarnessLM(mp.load("encoder"), letters())
-    nameless = mp.Decoder(LLAMA, np.random.default_rng(0))
+    nameless = mp.Decoder(GPT2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="set bos_token_id in the model's config.json"):
         harness.HarnessLM(nameless, letters())

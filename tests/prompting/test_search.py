@@ -1,5 +1,7 @@
 """Search for prompts: mining, AutoPrompt, and the comparison on one budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ def test_middle_words_are_between_x_and_y_in_a_sentence():
     assert middle_words(texts, "Larkhaven", "the sea") == {"is a town by": 1}
     assert middle_words(texts, "Larkhaven", "sea") == {"is a town by the": 1, "has no": 1}
     assert middle_words(texts, "Larkhaven", "sea", longest=2) == {"has no": 1}
+    assert not middle_words(texts, "Larkhaven", "sea", longest=1)
     assert middle_words(["a a b b, ab b"], "a", "b") == {"a": 1}  # whole words, up to the next b
     assert middle_words(["c++ is not (c) at all"], "c++", "(c)") == {"is not": 1}
 
@@ -92,14 +95,17 @@ def test_the_first_order_ranks_words_as_an_exhaustive_search(scale, least, mean)
 
 
 def test_a_step_lowers_the_loss_or_keeps_the_prompt():
-    for seed in range(6):
+    for seed in range(4):
         auto, batch, prompt = case(seed)
         loss = lambda prompt, auto=auto, batch=batch: float(auto.loss(prompt, batch)[0])
         proposed, before = auto.propose(prompt, batch)
         assert before == loss(prompt) and len({*map(tuple, proposed)}) == auto.candidates == 6
         assert all(sum(a != b for a, b in zip(prompt, new)) == 1 for new in proposed)
-        new = auto.step(prompt, batch)
-        assert loss(new) == min(map(loss, [prompt, *proposed]))
+        prompts = [prompt, auto.step(prompt, batch)]
+        assert loss(prompts[1]) == min(map(loss, [prompt, *proposed]))
+        while prompts[-1] != prompts[-2]:
+            prompts.append(auto.step(prompts[-1], batch))
+            assert loss(prompts[-1]) <= loss(prompts[-2])
 
 
 def test_the_first_candidate_lowers_the_loss_where_it_is_nearly_linear():
@@ -122,6 +128,8 @@ def test_words_as_pseudo_tokens_are_read_as_the_words():
 
 # -- the comparison
 
+SAD = "sorry", "glad"
+
 
 @pytest.fixture
 def search(base):
@@ -131,14 +139,14 @@ def search(base):
         (f"It was {w}.", y) for y, ws in enumerate(("cold dull", "warm fine")) for w in ws.split()
     ]
     pick = lambda n: [pairs[i] for i in rng.integers(0, 4, n)]
-    splits = {"train": pick(20), "dev": pick(6), "test": pick(9), "ood": pick(5)}
+    splits = {"train": pick(20), "dev": pick(7), "test": pick(9), "ood": pick(5)}
     return PromptSearch(
         mp.load(base),
         mp.load_tokenizer(base),
         splits,
         "{x} I [MASK] it.",
         {0: "hated", 1: "loved"},
-        wordings=[("{x} I was [MASK]", {0: "sorry", 1: "glad"}), ("{x} It was [MASK]", None)],
+        wordings=[("{x} I was [MASK]", dict(enumerate(words))) for words in (SAD, SAD[::-1])],
         corpus=["It was cold. All in all I hated it. So I loved it."],
         budget=460,
     )
@@ -152,19 +160,19 @@ def test_readings_are_the_texts_that_are_read(search, monkeypatch):
         return call(self, ids, *args, **options)
 
     monkeypatch.setattr(PromptClassifier, "__call__", call)
-    backward = {"searched": 2 * 20, "soft": (460 - 18) // (2 * BATCH) * BATCH}
+    backward = {"searched": 2 * 20, "soft": (460 - 21) // (2 * BATCH) * BATCH}
     for kind in KINDS[1:]:
         read.clear()
         found = getattr(search, kind)()
         assert found.readings == sum(read) + backward.get(kind, 0) <= search.budget
-    assert search.manual().readings == 0 and search.paraphrased().readings == 2 * 6
+    assert search.manual().readings == 0 and search.paraphrased().readings == 2 * 7
 
 
 def test_each_kind_of_prompt_has_scores_and_words(search):
     results = {result["kind"]: result for result in search.run()}
     assert [*results] == [*KINDS]
     assert results["mined"]["template"] in ("{x} All in all I [MASK]", "{x} So I [MASK]")
-    assert results["paraphrased"]["template"] in ("{x} I was [MASK]", "{x} It was [MASK]")
+    assert sorted(results["paraphrased"]["words"].values()) == [["glad"], ["sorry"]]
     template = results["searched"]["template"]
     assert template.startswith("{x} ") and len(template.split()) == 2 + search.length
     assert results["soft"]["template"] == "{x} [P]*4 [MASK]" and results["soft"]["nearest"]
@@ -176,16 +184,20 @@ def test_each_kind_of_prompt_has_scores_and_words(search):
 
 
 def test_dev_chooses(search):
+    """Of two prompts with the words swapped, one is right where the other is wrong."""
     found = search.paraphrased()
     others = [search.prompted(*wording) for wording in search.wordings]
     right = lambda prompted: sum(
         prompted.predict([text])[0] == y for text, y in search.splits["dev"]
     )
-    assert found.dev == right(found.prompted) == max(map(right, others))
+    a, b = map(right, others)
+    assert a + b == 7 and found.dev == right(found.prompted) == max(a, b)
 
 
-def test_too_small_a_budget_is_refused(search):
-    with pytest.raises(ValueError, match="a budget of 217 readings is too small: .* are 218"):
-        PromptSearch(
-            search.base, search.tokenizer, search.splits, "{x} [MASK]", {0: "a", 1: "b"}, budget=217
-        )
+@pytest.mark.parametrize("wordings, least", [(0, 221), (40, 280)])
+def test_too_small_a_budget_is_refused(search, wordings, least):
+    """The search reads dev three times and 20 texts ten times; paraphrases read dev once each."""
+    new = lambda budget: replace(search, wordings=[("{x} [MASK]", None)] * wordings, budget=budget)
+    with pytest.raises(ValueError, match=f"is too small: .* give at least {least}"):
+        new(least - 1)
+    assert new(least).budget == least

@@ -36,6 +36,7 @@ from tests.tools.faults import (
     metrics,
     model,
     prompting,
+    search,
     training,
 )
 from tests.tools.isolated import Outcome, run_tests
@@ -54,7 +55,7 @@ PLANTED = {
     "hf": hf.FAULTS,
     "feedback": feedback.FAULTS,
     "data": metrics.FAULTS,
-    "prompting": prompting.FAULTS | instructions.FAULTS,
+    "prompting": prompting.FAULTS | instructions.FAULTS | search.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
