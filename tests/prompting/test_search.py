@@ -25,6 +25,8 @@ def test_middle_words_are_between_x_and_y_in_a_sentence():
     assert middle_words(texts, "Larkhaven", "sea", longest=2) == {"has no": 1}
     assert not middle_words(texts, "Larkhaven", "sea", longest=1)
     assert middle_words(["a a b b, ab b"], "a", "b") == {"a": 1}  # whole words, up to the next b
+    assert middle_words(["a x bc y b"], "a", "b") == {"x bc y": 1}
+    assert not middle_words(["It was dull. So cold."], "was", "cold")
     assert middle_words(["c++ is not (c) at all"], "c++", "(c)") == {"is not": 1}
 
 
