@@ -191,3 +191,26 @@ for theme, ink in ("light", INK), ("dark", "#e6edf3"):
     if args.plot:
         draw({"plot": plot}, [["plot"]], 4.5, f"{args.plot}-{theme}.svg", ink, "none")
 print(f"saved {args.plot}-light.svg and -dark.svg" if args.plot else "no plot without --plot NAME")
+
+# %% [markdown]
+# ## With 2,000 examples
+#
+# `python 16_four_paradigms.py --long`, on 500 test texts, takes about nine minutes of one core.
+# Accuracy in percent, of two seeds:
+#
+# | n                    |  0 |     8 |    32 |   128 |   512 | 2,000 |
+# |----------------------|---:|------:|------:|------:|------:|------:|
+# | n-grams              |    | 53 ±0 | 57 ±1 | 71 ±2 | 80 ±0 | 85 ±0 |
+# | from scratch         |    | 49 ±0 | 54 ±1 | 66 ±1 | 77 ±0 | 78 ±0 |
+# | pretrained, new head |    | 54 ±2 | 63 ±5 | 71 ±1 | 75 ±1 | 77 ±1 |
+# | prompt               | 74 | 73 ±1 | 71 ±1 | 73 ±1 | 75 ±1 | 75 ±1 |
+#
+# ![accuracy by the number of examples](../docs/images/paradigms-light.svg)
+#
+# A prompt is ahead as long as there are few examples: the network has learned the words "gladly"
+# and "never" in pretraining, and a new head has to be learned from nothing. Training through the
+# prompt gains next to nothing, and with 32 examples it costs three points. With 128 examples all
+# but the network from scratch are alike. With more, counting words and pairs of words wins: in
+# this generated world they decide most reviews, and the base is small. But it wins on reviews like
+# those of training only. Of hotels and gadgets, which no training review is about, the n-grams of
+# 2,000 examples get 70 % right, and the prompt 69 % without examples.
