@@ -136,7 +136,7 @@ def rows_of(model, mix, ids, labels, mask):
 DISTURBED_IN = [*combinations(range(8), 4)]
 
 
-@heads_too
+@networks
 @pytest.mark.parametrize("time", range(8))
 def test_no_row_reaches_another(model, time):
     """Not even with other words, or with parameters that are not a number: the same bits.

@@ -91,6 +91,12 @@ def test_the_legend_says_how_a_probe_is_solved():
     assert "probe: solved exactly, with an L2 penalty of 0.001." in lines
 
 
+def test_the_legend_says_that_a_hidden_probe_is_trained():
+    report = make_report(["lora"])
+    report["plan"]["hidden"] = 32
+    assert "probe: with a hidden layer of 32, trained in steps." in legend(report).splitlines()
+
+
 @pytest.mark.parametrize("change", [{"lrs": [0.1]}, {"pilot_steps": 0}])
 def test_a_learning_rate_that_is_given_has_no_pilot(change):
     report = make_report()
