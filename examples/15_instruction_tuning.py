@@ -178,3 +178,25 @@ for flan, (name, renamed) in LIKE.items() if templates else ():
     prompted = PromptedTask(task.cluster, templates[flan], [example], task.options)
     prompt, (answer, *_) = Encoder(model)(prompted, prompted.prompts[0], example)
     print(f"-- {flan}\n{model.tokenizer.decode([*prompt, *answer])}")
+
+# %% [markdown]
+# ## At this size
+#
+# In percent of 300 test examples, each cluster held out in a run of its own, which takes three to
+# four minutes. Half of a 95 % interval is at most six points.
+#
+# | held out  | task    | chance | base | 4-shot | instructions | without | T-Few |
+# |-----------|---------|-------:|-----:|-------:|-------------:|--------:|------:|
+# | sentiment | opinion |     50 |   46 |     43 |           50 |      50 |    50 |
+# | sentiment | liked   |     50 |   50 |     50 |           51 |      51 |    45 |
+# | names     | name    |     33 |   33 |     33 |           33 |      33 |    36 |
+# | names     | person  |     50 |   50 |     50 |           53 |      58 |    90 |
+# | topic     | topic   |     20 |   30 |     29 |           19 |      23 |    32 |
+# | topic     | about   |     50 |   50 |     50 |           55 |      49 |    52 |
+#
+# Instruction tuning teaches the tasks of training: 66 to 74 % are right, and 37 to 39 % before it.
+# It does not teach the model to follow a new instruction: the tasks that were held out stay near
+# chance, and no interval of the gain over the control is above 0. Wei et al. 2022, §4.2, found that
+# it even hurts models of up to 8 billion parameters; this one has a million. T-Few learns one of
+# the tasks from 32 examples. In words of its own world the base can be asked: on page 14 it
+# completes "All in all I" with "liked" or "disliked", and 70 % are right.
