@@ -30,9 +30,9 @@ from minipeft.tasks.instructions import prompted_tasks, without_instructions
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--held-out", default="sentiment", help="the cluster that is held out")
-parser.add_argument("--steps", type=int, default=10, help="of 16 examples")
+parser.add_argument("--steps", type=int, default=4, help="of 16 examples")
 parser.add_argument("--lr", type=float, default=1e-3)
-parser.add_argument("--test", type=int, default=40, help="examples of each task to test on")
+parser.add_argument("--test", type=int, default=24, help="examples of each task to test on")
 parser.add_argument("--shots", type=int, default=4, help="examples in context")
 parser.add_argument("--templates", help="FLAN's templates: flan2021_templates.json")
 parser.add_argument("--seed", type=int, default=0)
