@@ -1,7 +1,7 @@
 """minipeft evaluate: the mean loss on a text, or the accuracy on examples with labels."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from ..data.words import count
 from ..methods.template import Layout
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier
+from ..storage.folders import write_atomically
 from ..tasks.classify import Classify
 from ..training.parallel import slices
 from . import evaluation, shots
@@ -40,6 +41,8 @@ from .tables import make_table, print_table
 from .text_to_text import text_task
 
 BATCH = 16  # texts that are classified together
+PROMPT_FLAGS = "task", "template", "words", "demonstrations", "separator", "limit", "seed"
+FILE_FLAGS = "words", "demonstrations", "predictions", "text_column", "label_column"
 SCORES = {
     "loss": "mean loss",
     "exact_match": "exact match",
@@ -89,11 +92,13 @@ class Evaluate(Command):
         check_at_least(2, block_size=self.block_size)
         check_new(self.predictions)
         self.check_prompt()
+        if self.predictions and len(self.adaptation) > 1:
+            raise ValueError("--predictions takes at most one --adaptation")
         if self.shots is not None:
             return self.output(self.on_prompts())
         has_labels = evaluation.all_hold_examples(self.data)
-        if self.predictions and not (has_labels and len(self.adaptation) < 2):
-            raise ValueError("--predictions needs examples as --data, and at most one --adaptation")
+        if self.predictions and not has_labels:
+            raise ValueError("--predictions needs examples as --data")
         base = base_of(self.model, *self.adaptation)
         model, tokenizer = hf.load(base), hf.load_tokenizer(base)
         if has_labels and isinstance(model, EncoderDecoder):
@@ -107,16 +112,27 @@ class Evaluate(Command):
 
     def check_prompt(self):
         """Raise ValueError for flags of prompts that do not fit together."""
+        check_at_least(0, shots=self.shots or 0, seed=self.seed)
+        check_at_least(1, limit=1 if self.limit is None else self.limit)
         if self.shots is None:
-            prompts = ("task", "template", "words", "demonstrations", "limit")
-            if given := [name for name in prompts if getattr(self, name)]:
-                raise ValueError(f"--{given[0]} is for --shots: also give --shots, such as 0 or 4")
+            self.refuse(PROMPT_FLAGS, "is for --shots: also give --shots, such as 0 or 4")
             if not self.data:
                 raise ValueError("give a text or examples: --data FILE; or --task NAME --shots 4")
-        elif bool(self.task) == bool(self.data):
+            return
+        if bool(self.task) == bool(self.data):
             raise ValueError("--shots needs examples: give either --data FILE or --task NAME")
-        check_at_least(0, shots=self.shots or 0)
-        check_at_least(1, limit=1 if self.limit is None else self.limit)
+        self.refuse(["block_size"], "is for texts, and --shots for examples")
+        if self.task:
+            self.refuse(FILE_FLAGS, "is for --data, and --task is given")
+        if not self.shots:
+            self.refuse(["demonstrations"], "is for examples in context: give more than --shots 0")
+
+    def refuse(self, names, why):
+        """Raise ValueError if one of these flags is given."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in names:
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(f"--{name.replace('_', '-')} {why}")
 
     def on_prompts(self):
         """Return the report of prompting, and write the predictions."""
@@ -198,7 +214,8 @@ class Evaluate(Command):
             for text, label in zip(texts, predictions)
         ]
         self.predictions.parent.mkdir(parents=True, exist_ok=True)
-        self.predictions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomically(self.predictions, text.encode())
 
     def show(self, report):
         unit = "tokens" if "tokens" in report else "examples"
@@ -213,6 +230,9 @@ class Evaluate(Command):
         print_table(table)
         if "prompt" in report:
             print_line(f"the first prompt:\n{report['prompt']}")
+        if report.get("fewest_shots", 0) < report.get("shots", 0):
+            few = report["fewest_shots"]
+            print_line(f"the model has room for {count(few, 'example')} before the longest text")
         if report.get("truncated"):
             print_line(f"truncated to what fits the model: {count(report['truncated'], 'text')}")
 

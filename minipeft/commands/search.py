@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from .. import hf
-from ..data.files import DataError, read_prose
+from ..data.files import read_prose
 from ..prompting.verbalizer import Verbalizer
 from ..tasks.builtin import PROMPTS, TASKS
 from ..tasks.search import PromptSearch
@@ -30,7 +30,7 @@ from .common import (
     print_line,
     print_note,
 )
-from .shots import named_columns, parse_words
+from .shots import check_classes, named_columns, parse_words
 from .tables import make_table, print_table
 
 DOCUMENTS = 2000  # of the built-in world, from which templates are mined
@@ -59,7 +59,7 @@ class Search(Command):
     corpus: optional(Path, "FILE") = None
     """Text that templates are mined from. (default, for a built-in task: text of its world)"""
     budget: int = 10_000
-    """Texts that may be read to find each prompt; a pass back through a text counts as one more."""
+    """Texts that may be read to find each prompt; a backward pass counts as one more."""
     length: int = 4
     """Words of the searched prompt, and pseudo-tokens of the soft one."""
     seed: int = 0
@@ -123,11 +123,7 @@ class Search(Command):
         columns, rng = (self.text_column, self.label_column), np.random.default_rng(0)
         splits = read_splits(files, columns, rng, {"dev": 0.1, "test": 0.2})
         for split, examples in splits.items():
-            if unknown := sorted({y for _, y in examples} - {*words}):
-                raise DataError(
-                    f"{files[split] or self.data} has the label {unknown[0]!r}, and --words has "
-                    f"{', '.join(words)}: give a word for each label"
-                )
+            check_classes(examples, words, files[split] or self.data)
         return {
             "splits": {s: named_columns(pairs, self.text_column) for s, pairs in splits.items()},
             "template": self.template,

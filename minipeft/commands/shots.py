@@ -3,7 +3,6 @@
 import numpy as np
 
 from ..data.files import DataError, read_examples
-from ..data.metrics import accuracy
 from ..prompting.calibration import calibrate, content_free
 from ..prompting.classifier import PromptClassifier
 from ..prompting.examples import choose_examples
@@ -16,6 +15,15 @@ from .evaluation import load_for_text
 BATCH = 16  # texts that are read together
 
 
+def check_classes(examples: list, words, path) -> None:
+    """Raise DataError for an example of a file with a label that has no word."""
+    if unknown := sorted({y for _, y in examples} - {*words, None}):
+        raise DataError(
+            f"{path} has the label {unknown[0]!r}, and --words has {', '.join(words)}: give a word "
+            "for each label"
+        )
+
+
 def parse_words(words: tuple[str, ...]) -> dict:
     """Return {label: words} of texts such as "good=liked,loved"; raise ValueError for others."""
     parsed = {}
@@ -25,7 +33,7 @@ def parse_words(words: tuple[str, ...]) -> dict:
             raise ValueError(f"--words {text!r} must be LABEL=WORD, or LABEL=WORD,WORD")
         if label in parsed:
             raise ValueError(f"--words gives the label {label!r} twice")
-        parsed[label] = tuple(listed.split(","))
+        parsed[label] = tuple(word.strip() for word in listed.split(","))
     return parsed
 
 
@@ -38,9 +46,6 @@ def named_columns(examples: list, columns: tuple) -> list:
 
 def read_task(command) -> tuple[dict, str, Verbalizer]:
     """Return the examples of --task, {split: [(text, class), ...]}, its template and its words."""
-    for name in ("words", "demonstrations", "predictions"):
-        if getattr(command, name):
-            raise ValueError(f"--{name} is for --data, and --task is given")
     template, words = PROMPTS[command.task]
     return TASKS[command.task][1].splits(), template, Verbalizer(words)
 
@@ -56,12 +61,9 @@ def read_files(command) -> tuple[dict, str, Verbalizer]:
     files, splits = {"test": command.data, "train": command.demonstrations}, {}
     for split, path in files.items():
         if path:
-            examples = read_examples(path, command.text_column, command.label_column)
-            if unknown := sorted({y for _, y in examples} - {*verbalizer.classes}):
-                raise DataError(
-                    f"{path} has the label {unknown[0]!r}, and --words has "
-                    f"{', '.join(verbalizer.classes)}: give a word for each label"
-                )
+            columns, needed = (command.text_column, command.label_column), split == "train"
+            examples = read_examples(path, *columns, needed or not command.predictions)
+            check_classes(examples, verbalizer.words, path)
             splits[split] = named_columns(examples, command.text_column)
     return splits, command.template, verbalizer
 
@@ -72,7 +74,8 @@ def evaluate(command, model, tokenizer) -> tuple[dict, list]:
     splits, template, verbalizer = read(command)
     prompted = PromptClassifier(model, command.template or template, verbalizer, tokenizer)
     rng = np.random.default_rng(command.seed)
-    shown = choose_examples(splits.get("train") or splits["test"], command.shots, rng)
+    pool = splits.get("train") or [x for x in splits["test"] if x[1] is not None]
+    shown = choose_examples(pool, command.shots, rng)
     prompted = prompted.with_examples(shown, separator=command.separator)
     tests = {
         split: [example for example in splits[split] if example not in shown][: command.limit]
@@ -89,11 +92,13 @@ def evaluate(command, model, tokenizer) -> tuple[dict, list]:
         adaptation = load_for_text(folder, model)
         scores, predictions = score(prompted, adaptation, tests)
         results.append({"adaptation": folder and str(folder)} | scores)
+    texts, room = [text for examples in tests.values() for text, _ in examples], prompted.room()
     report = {
         "data": str(command.data or command.task),
         "examples": len(tests["test"]),
         "shots": command.shots,
-        "prompt": prompted.render(tests["test"][0][0]),
+        "fewest_shots": min(prompted.shots(text, room) for text in texts),
+        "prompt": prompted.render(texts[0], room),
         "results": results,
     }
     return report, predictions["test"]
@@ -102,7 +107,8 @@ def evaluate(command, model, tokenizer) -> tuple[dict, list]:
 def score(prompted: PromptClassifier, adaptation, tests: dict) -> tuple[dict, dict]:
     """Return the scores of all tests, and {split: [(text, predicted class), ...]}.
 
-    The scores are the accuracy and, "calibrated", the one after contextual calibration.
+    The scores are the accuracy and, "calibrated", the one after contextual calibration; None
+    without labels.
     """
     prior, scores, predictions = content_free(prompted, adaptation), {}, {}
     for split, examples in tests.items():
@@ -111,7 +117,8 @@ def score(prompted: PromptClassifier, adaptation, tests: dict) -> tuple[dict, di
             log_p = prompted.log_probabilities(texts, adaptation, BATCH, bar)
         prefix = "" if split == "test" else f"{split}_"
         named = lambda log_p: [prompted.classes[c] for c in log_p.argmax(1)]
-        scores[f"{prefix}accuracy"] = accuracy(named(log_p), labels)
-        scores[f"{prefix}calibrated"] = accuracy(named(calibrate(log_p, prior)), labels)
+        for name, q in (("accuracy", log_p), ("calibrated", calibrate(log_p, prior))):
+            right = [p == y for p, y in zip(named(q), labels) if y is not None]
+            scores[prefix + name] = float(np.mean(right)) if right else None
         predictions[split] = list(zip(texts, named(log_p)))
     return scores, predictions

@@ -58,6 +58,8 @@ def bootstrap(
         gain = lambda a, b, labels: accuracy(a, labels) - accuracy(b, labels)
         bootstrap(gain, predictions, predictions_of_another, labels, rng=rng)
     """
+    if not columns or draws < 1:
+        raise ValueError("bootstrap needs a column of examples, and draws of at least 1")
     for column in columns:
         check_lengths(column, columns[-1])
     n = len(columns[-1])

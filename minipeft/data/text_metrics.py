@@ -1,6 +1,6 @@
 """Metrics of texts: exact match, SQuAD's F1, BLEU, ROUGE.
 
-`references` has a list of texts for each text.
+`references` has a list of reference texts for each prediction.
 """
 
 import re
@@ -116,6 +116,7 @@ def rouge_l(hypotheses: list, references: list) -> float:
 
 
 def rouge_words(text: str) -> list:
+    """Return the words of a text in small letters, without punctuation."""
     return re.findall(r"[^\W_]+", text.lower())
 
 

@@ -160,6 +160,12 @@ def length_normalization(draw):
     }
     yield log_normalized(sums), found["product"]
     yield log_normalized(sums / [1, 2, 3]), found["normalized"]
+    after = text(draw)  # of a cloze, a decoder scores what follows, too
+    texts = [np.array([0, *x, *y, *after], int) for y in answers]
+    sums = np.array([log_P(θ, whole) - log_P(θ, front) for whole in texts])
+    template = f"0 {{x}} [MASK] {written(after)}"
+    cloze = library(model, template, Verbalizer(of, "normalized"), tokenizer, x)
+    yield log_normalized(sums / (np.array([1, 2, 3]) + len(after))), cloze
     z = at_slot(θ, front)
     yield log_normalized([z[y[0]] for y in answers]), found["first"]
     yield log_normalized([z[y].mean() for y in answers]), found["mean"]

@@ -49,6 +49,7 @@ def mining(draw):
     Jiang et al. 2020, §3.1"""
     sentences = [draw.rng.choice([*"abcd"], draw.size(1, 9)).tolist() for _ in range(12)]
     (x, y), longest = draw.rng.permutation([*"abcd"])[:2], draw.size(1, 5)
+    sentences.append([x, "e", y])
     counts = {}
     for words in sentences:
         for i, word in enumerate(words):
@@ -57,5 +58,5 @@ def mining(draw):
                 if 0 < len(middle) <= longest:
                     counts[" ".join(middle)] = counts.get(" ".join(middle), 0) + 1
     found = middle_words([". ".join(map(" ".join, sentences))], str(x), str(y), longest)
-    every = sorted({*counts, *found}) or ["nothing"]
+    every = sorted({*counts, *found})
     yield [counts.get(middle, 0) for middle in every], [found[middle] for middle in every]

@@ -44,7 +44,8 @@ class Template:
             if not PIECES.fullmatch(piece):
                 if MISTYPED.search(piece):
                     raise ValueError(
-                        f"template={text!r}: write [P]*3 and {{x}}, not {piece.strip()!r}"
+                        f"template={text!r}: write [P]*3 and {{x}}, not {piece.strip()!r}; braces "
+                        "name a text, and [P] is a pseudo-token"
                     )
                 self.pieces.append(piece)
             elif piece == "[MASK]":
@@ -53,7 +54,7 @@ class Template:
                 self.pieces.append(Text(text, *piece[1:-1].split("|")))
             else:
                 if piece.startswith("[P:"):
-                    self.words[self.length] = piece[3:-1]
+                    self.words[self.length] = piece[3:-1].strip()
                 many = int(piece[4:] or 1) if piece.startswith("[P]") else 1
                 self.pieces.append(range(self.length, self.length + many))
                 self.length += many
@@ -121,10 +122,17 @@ class Template:
 
         Raises ValueError if a text has no place, or a place no text.
         """
+        if isinstance(text, str) and len(self.names) != 1:
+            raise ValueError(
+                f"template {self.text!r} takes {', '.join(self.names) or 'no text'}; got one text: "
+                "give a pair for {text_a} and {text_b}, or {name: text}"
+            )
         if isinstance(text, str):
-            text = {self.names[0] if len(self.names) == 1 else "the only text": text}
-        elif not isinstance(text, Mapping):
-            text = dict(zip(("text_a", "text_b"), text, strict=True))
+            text = {self.names[0]: text}
+        elif isinstance(text, tuple | list) and len(text) == 2:
+            text = dict(zip(("text_a", "text_b"), text))
+        if not isinstance(text, Mapping) or not all(isinstance(x, str) for x in text.values()):
+            raise ValueError(f"a text must be a string, a pair or {{name: text}}; got {text!r:.80}")
         self.check_names(text)
         return dict(text)
 
@@ -179,6 +187,9 @@ class Text:
             raise ValueError(
                 f"template={template!r}: {unknown[0]!r} is none of the filters {', '.join(FILTERS)}"
             )
+
+    def __str__(self):
+        return "{" + "|".join((self.name, *self.filters)) + "}"
 
     def process(self, text: str) -> str:
         """Return the text after the filters."""

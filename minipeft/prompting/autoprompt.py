@@ -19,7 +19,7 @@ def first_order(h, gradient, E) -> np.ndarray:
 
     Return by how much the loss L falls, to first order, if the embedding h_i of the i-th word is
     replaced by e_w, that of the word w: (P, W).  h, gradient (P, D); E (W, D), the embeddings e_w.
-    Ebrahimi et al. 2018, §3.2; Shin et al. 2020, §2.2, has the part that depends on w
+    Ebrahimi et al. 2018, §3.2; Shin et al. 2020, §2.2, keeps only -e_wᵀ ∂L/∂h_i
     """
     return (h * gradient).sum(1, keepdims=True) - gradient @ E.T
 
@@ -38,6 +38,8 @@ class AutoPrompt:
         self.words = whole_words(prompted)  # token ids
         if len(self.words) < 2:
             raise ValueError("AutoPrompt needs tokens that are words, and the tokenizer has none")
+        if candidates < 1:
+            raise ValueError(f"candidates={candidates} must be at least 1")
         self.candidates = min(candidates, method.length * (len(self.words) - 1))
         self.embeddings = host(model.tokens.W.data)
 

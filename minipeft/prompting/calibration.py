@@ -42,7 +42,7 @@ def content_free(prompted: PromptClassifier, adaptation: Adaptation | None = Non
 
 
 def domain(prompted: PromptClassifier, text="", adaptation: Adaptation | None = None) -> np.ndarray:
-    """Return log p(y | domain) (C,), of a text that every text of the task has in common
+    """Return log p(y | domain) (C,): a text of the domain, or "", is in the place of each text
 
     With `calibrate` it is the pointwise mutual information of text and class:
     log p(y | x) / p(y | domain).        Holtzman et al. 2021

@@ -109,6 +109,22 @@ class PromptClassifier(Head):
         taken = virtual_positions(self.model, as_adaptation(adaptation))
         return self.config.length - taken - max(map(len, self.words)) + 1
 
+    def shots(self, text, room: int | None = None) -> int:
+        """Return how many examples, the newest ones, are read before a text; see `encode`."""
+        n = len(self.examples)
+        while room is not None and n and len(self.encode_after(n, text)) > room:
+            n -= 1
+        return n
+
+    def before(self, n: int) -> list:
+        """Return the segments before a text: the instruction, and the n newest examples."""
+        kept = self.examples[len(self.examples) - n :]
+        return [self.instruction, *(part for example in kept for part in example)]
+
+    def encode_after(self, n: int, text, room: int | None = None) -> list[int]:
+        """Return the token ids of the n newest examples and a text; see `encode`."""
+        return self.template.encode(self.tokenizer, text, room, self.before(n))
+
     def encode(self, text, room: int | None = None) -> list[int]:
         """Return the token ids of examples and a text in the template, with SLOT at the slot.
 
@@ -116,37 +132,41 @@ class PromptClassifier(Head):
         room: the number of ids, at most: the oldest examples are left out until the text fits, and
         then its end.  Raises ValueError if the template alone does not fit.
         """
-        for oldest in range(len(self.examples) + 1):
-            kept = [part for example in self.examples[oldest:] for part in example]
-            before = [self.instruction, *kept]
-            ids = self.template.encode(self.tokenizer, text, before=before)
-            if room is None or len(ids) <= room:
-                return ids
-        return self.template.encode(self.tokenizer, text, room, before=[self.instruction])
+        return self.encode_after(self.shots(text, room), text, room)
 
-    def render(self, text) -> str:
-        """Return examples and a text in the template as text, with [MASK] at the slot."""
-        parts = [self.instruction, *(part for example in self.examples for part in example)]
-        parts += self.template.segments(text)
+    def render(self, text, room: int | None = None) -> str:
+        """Return what is read, examples and a text in the template, with [MASK] at the slot."""
+        parts = [*self.before(self.shots(text, room)), *self.template.segments(text)]
         tokens = lambda part: "[MASK]" if part == SLOT else "[P]" * len(part)
         return "".join(part if isinstance(part, str) else tokens(part) for part in parts)
 
-    def collate(self, texts: Iterable, labels: Iterable, room: int | None = None) -> tuple:
+    def numbers(self, labels: Iterable) -> np.ndarray:
+        """Return the number of each class; raise ValueError for a label that is no class."""
+        labels = list(labels)
+        if unknown := [y for y in labels if y not in self.classes]:
+            raise ValueError(
+                f"the label {unknown[0]!r} is none of the classes "
+                f"{', '.join(map(repr, self.classes))}"
+            )
+        return np.array([self.classes.index(y) for y in labels], int)
+
+    def collate(self, texts: Sequence, labels: Sequence, room: int | None = None) -> tuple:
         """Return a batch (ids, labels, mask) of texts and their classes, for `loss`."""
+        if len(texts) != len(labels):
+            raise ValueError(f"{len(texts)} texts have {len(labels)} labels: give one for each")
         ids, mask = pad([self.encode(text, room) for text in texts])
-        return ids, np.array([self.classes.index(y) for y in labels]), mask
+        return ids, self.numbers(labels), mask
 
     # -- scores
 
     def scores(self, rows: list, adaptation: Adaptation, rng=None) -> Tensor:
         """Return the scores (B, W) of the words, for rows of token ids with SLOT."""
-        tokens = self.verbalizer.tokens
-        if tokens in ("product", "normalized"):
+        if self.verbalizer.tokens in ("product", "normalized"):
             log_p = self.slot.log_p(rows, self.words, adaptation, rng)
-            if tokens == "product":
+            if self.verbalizer.tokens == "product":
                 return log_p
-            lengths = [len(word) for word in self.words]
-            return log_p * np.asarray([1 / n for n in lengths], log_p.dtype, like=log_p.data)
+            lengths = self.slot.lengths(rows, self.words)
+            return log_p * np.asarray(1 / lengths, log_p.dtype, like=log_p.data)
         z = self.slot.logits(rows, adaptation, rng)
         return matmul(z, np.asarray(self.token_weights(z.shape[1]), z.dtype, like=z.data))
 
@@ -166,7 +186,16 @@ class PromptClassifier(Head):
                 f"each row of ids must have one slot, the id {SLOT}: use `encode` or `collate`"
             )
         rows = [row[real].tolist() for row, real in zip(ids, check_mask(mask, ids.shape))]
-        return self.verbalizer.class_log_p(self.scores(rows, as_adaptation(adaptation), rng))
+        return self.class_log_p(rows, as_adaptation(adaptation), rng)
+
+    def class_log_p(self, rows: list, adaptation: Adaptation, rng=None) -> Tensor:
+        """Return log p(y | x), (B, C), for rows of token ids with SLOT."""
+        if self.template.length and not np.any(adaptation.pseudo_tokens(len(rows))):
+            raise ValueError(
+                f"the template {self.template.text!r} has pseudo-tokens: give the adaptation that "
+                "has them, such as PseudoTokens(template).attach(model, rng)"
+            )
+        return self.verbalizer.class_log_p(self.scores(rows, adaptation, rng))
 
     def loss_at(
         self, ids, targets, /, adaptation=None, *, mask=None, token_types=None, rng=None, count=None
@@ -186,15 +215,31 @@ class PromptClassifier(Head):
         progress: Callable = iter,
     ) -> np.ndarray:
         """Return log p(y | x), (N, C), an array.  size, progress: see `map_batches`."""
+        read = lambda rows, γ: self.class_log_p(rows, γ).data
+        return self.read(texts, adaptation, read, len(self.classes), size, progress)
+
+    def read(
+        self,
+        texts: Sequence,
+        adaptation: Adaptation | None,
+        f: Callable,
+        width: int,
+        size: int = 16,
+        progress: Callable = iter,
+    ) -> np.ndarray:
+        """Return the rows (N, width) of f(rows of token ids, adaptation) for texts, in batches.
+
+        Raises ValueError for a single text, and for a bank with another number of users.
+        """
+        if isinstance(texts, str):
+            raise ValueError("texts must be a list of texts; for a single text write [text]")
         adaptation = as_adaptation(adaptation)
+        adaptation.check_batch(len(texts))
         room = self.room(adaptation)
         rows = [self.encode(text, room) for text in texts]
-
-        def read(indices):
-            ids, mask = pad([rows[i] for i in indices])
-            return list(host(self(ids, adaptation, mask=mask).data))
-
-        return np.array(map_batches(read, rows, size, progress))
+        of = lambda indices: f([rows[i] for i in indices], adaptation.of(np.array(indices)))
+        found = map_batches(lambda indices: list(host(of(indices))), rows, size, progress)
+        return np.array(found).reshape(len(texts), width)
 
     def predict(self, texts: Sequence, adaptation: Adaptation | None = None, **options) -> list:
         """Return the most likely class of each text; see `log_probabilities`."""

@@ -9,7 +9,7 @@ import numpy as np
 def choose_examples(examples: Sequence[tuple], shots: int, rng: np.random.Generator) -> list:
     """Return `shots` random examples (text, class), in random order.
 
-    Each class has equally many, or, if shots is no multiple of their number, one more or less.
+    The classes take turns, so their numbers differ by one at most while each has examples left.
     The model is not changed: examples in context are text.  Their number, their order and the
     balance of their classes change predictions: Zhao et al. 2021, §3.
     Raises ValueError if there are too few examples.

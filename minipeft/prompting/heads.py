@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..adaptation.method import as_adaptation
 from ..autograd.backend import host
 from ..autograd.nn import Linear, Module, replace
 from ..autograd.tensor import Tensor
-from ..training.parallel import map_batches
 from .classifier import PromptClassifier
 from .slots import slot_of
 from .verbalizer import Verbalizer
@@ -22,7 +20,8 @@ def soft_verbalizer(prompted: PromptClassifier) -> PromptClassifier:
     """Return a classifier with a head W (D, C) that starts from the words: W_y = mean of W_w
 
     W_w are the columns of the head of the language model for the tokens of the words of class y.
-    Before training, it is the classifier with Verbalizer(words, "mean", "mean").
+    Before training, it is the classifier with Verbalizer(words, tokens, "mean"); tokens is "first"
+    if it is that of the verbalizer, or else "mean".
     FullFineTuning("^head$").attach(soft.model) trains it.        Hambardzumyan et al. 2021, §3
     """
     head = prompted.model.head
@@ -40,22 +39,22 @@ def prototypes(
     at the slot.  examples: (text, class) pairs of every class.
     Snell et al. 2017, §2.4; Cui et al. 2022 train such prototypes for prompts
     """
-    texts, labels = zip(*examples)
+    texts, labels = [text for text, _ in examples], [y for _, y in examples]
     if lacking := [y for y in prompted.classes if y not in labels]:
         raise ValueError(f"no example of the class {lacking[0]!r}: give at least one of each class")
-    h = slot_states(prompted, texts, as_adaptation(adaptation))
+    h = slot_states(prompted, texts, adaptation)
     c = np.stack([h[[label == y for label in labels]].mean(0) for y in prompted.classes])
     return with_head(prompted, 2 * c.T, -(c**2).sum(1))
 
 
-def slot_states(prompted: PromptClassifier, texts, adaptation: Adaptation) -> np.ndarray:
+def slot_states(
+    prompted: PromptClassifier, texts: Sequence, adaptation: Adaptation | None = None
+) -> np.ndarray:
     """Return what the head of the language model reads at the slot of each text, (N, D)."""
-    slot = slot_of(
-        replace(prompted.model, head=Same()), prompted.tokenizer, prompted.template.shape
-    )
-    rows = [prompted.encode(text, prompted.room(adaptation)) for text in texts]
-    read = lambda indices: list(host(slot.logits([rows[i] for i in indices], adaptation).data))
-    return np.array(map_batches(read, rows))
+    model, shape = replace(prompted.model, head=Same()), prompted.template.shape
+    slot = slot_of(model, prompted.tokenizer, shape)
+    read = lambda rows, γ: slot.logits(rows, γ).data
+    return prompted.read(texts, adaptation, read, prompted.config.width)
 
 
 def with_head(prompted: PromptClassifier, W, b) -> PromptClassifier:

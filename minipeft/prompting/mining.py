@@ -11,12 +11,14 @@ def middle_words(texts: Iterable[str], x: str, y: str, longest: int = 8) -> Coun
     """Return how often each text stands between x and the next y of the same sentence
 
     In "Larkhaven is a town by the sea" it is "is a town by" for x = "Larkhaven", y = "the sea".
-    longest: the number of words between x and y, at most.        Jiang et al. 2020, §3.1
+    longest: the number of words between x and y, at most.  Text with braces or brackets, which
+    would be a part of a template, is left out.        Jiang et al. 2020, §3.1
     """
     between = rf"(?= +([^{ENDS}]*?) *{edge(y[0])}{re.escape(y)}{edge(y[-1])})"
     pattern = re.compile(edge(x[0]) + re.escape(x) + between)
     found = (match[1] for text in texts for match in pattern.finditer(text))
-    return Counter(middle for middle in found if middle and middle.count(" ") < longest)
+    words = (middle for middle in found if middle and not set("{}[]") & set(middle))
+    return Counter(middle for middle in words if middle.count(" ") < longest)
 
 
 def edge(character: str) -> str:

@@ -46,8 +46,12 @@ class Slot:
         return self.spell(rows, words, adaptation, rng)
 
     def is_last(self, rows: list) -> bool:
-        """Return whether nothing after the slot counts for the score of a word."""
+        """Return whether a word of one token is scored by the logits at the slot alone."""
         return True
+
+    def lengths(self, rows: list, words: list) -> np.ndarray:
+        """Return how many tokens are scored for each word, (B, W)."""
+        return np.tile([len(word) for word in words], (len(rows), 1))
 
 
 class DecoderSlot(Slot):
@@ -75,6 +79,10 @@ class DecoderSlot(Slot):
 
     def is_last(self, rows):
         return all(row[-1] == SLOT for row in rows)
+
+    def lengths(self, rows, words):
+        after = [len(row) - row.index(SLOT) - 1 for row in rows]
+        return super().lengths(rows, words) + np.array(after)[:, None]
 
     def spell(self, rows, words, adaptation, rng=None):
         shared, fronts = divide([*map(self.front, rows)], adaptation, rng)

@@ -22,7 +22,8 @@ class Verbalizer:
     words: {class: word, or several words}, as they are in the text, without the space in front.
     tokens: the score s(w) of a word of several tokens:
     "product": log p(w | x), the sum of the log-probabilities of its tokens, one after the other
-    "normalized": this divided by the number of tokens: Brown et al. 2020, §2.4
+    and, of a decoder, of what follows the slot
+    "normalized": this divided by the number of these tokens: Brown et al. 2020, §2.4
     "first": the logit of its first token
     "mean": the mean of the logits of its tokens, all at the slot: Ding et al. 2022
     combine: how the words of a class are combined:
@@ -38,10 +39,20 @@ class Verbalizer:
         for name, known in (("tokens", TOKENS), ("combine", COMBINE)):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(known)}")
+        if not isinstance(self.words, Mapping):
+            raise ValueError(
+                f"words={self.words!r} must be {{class: word}}, such as "
+                "{'bad': 'disliked', 'good': ('liked', 'loved')}"
+            )
         listed = {y: (w,) if isinstance(w, str) else tuple(w) for y, w in self.words.items()}
         object.__setattr__(self, "words", listed)
         if len(listed) < 2 or not all(listed.values()) or not all(map(str.strip, self.all_words)):
             raise ValueError(f"words={self.words!r} must have a word for each of several classes")
+        if spaced := [w for w in self.all_words if w != w.strip()]:
+            raise ValueError(
+                f"the word {spaced[0]!r} begins or ends with a space: write {spaced[0].strip()!r}; "
+                "the template has the space before [MASK]"
+            )
         if repeated := [w for w in self.all_words if self.all_words.count(w) > 1]:
             raise ValueError(f"the word {repeated[0]!r} is given twice: each word means one class")
 

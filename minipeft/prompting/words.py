@@ -9,10 +9,7 @@ from itertools import product
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
-from ..adaptation.method import as_adaptation
-from ..autograd.backend import host
 from ..methods.segments import continuation
-from ..training.parallel import map_batches
 from .classifier import PromptClassifier
 from .verbalizer import Verbalizer, log_softmax
 
@@ -36,18 +33,19 @@ def find_words(
 
     Raises ValueError if a class has no example, and for fewer candidates than classes.
     """
-    labels = np.array([prompted.classes.index(y) for _, y in examples])
+    labels = prompted.numbers(y for _, y in examples)
     C = len(prompted.classes)
     if lacking := [y for c, y in enumerate(prompted.classes) if c not in labels]:
         raise ValueError(f"no example of the class {lacking[0]!r}: give at least one of each class")
-    log_p = slot_log_p(prompted, [text for text, _ in examples], as_adaptation(adaptation))
+    log_p = slot_log_p(prompted, [text for text, _ in examples], adaptation)
     ids = whole_words(prompted)
     scores = np.stack([log_p[labels == c][:, ids].sum(0) for c in range(C)])  # (C, words)
     if not C <= candidates <= len(ids):
         raise ValueError(
             f"candidates={candidates} must be from {C}, the number of classes, to {len(ids)}"
         )
-    k = max(C, min(candidates, int(MOST ** (1 / C))))
+    if (k := min(candidates, int(MOST ** (1 / C)))) < C:
+        raise ValueError(f"{C} classes are too many to try all assignments: choose words by hand")
     likeliest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
     def fit(words):
@@ -59,15 +57,12 @@ def find_words(
     return Verbalizer(dict(zip(prompted.classes, found)), "first")
 
 
-def slot_log_p(prompted: PromptClassifier, texts: Sequence, adaptation: Adaptation) -> np.ndarray:
+def slot_log_p(
+    prompted: PromptClassifier, texts: Sequence, adaptation: Adaptation | None = None
+) -> np.ndarray:
     """Return log p (N, V) of the first token in the slot."""
-    rows = [prompted.encode(text, prompted.room(adaptation)) for text in texts]
-
-    def read(indices):
-        z = prompted.slot.logits([rows[i] for i in indices], adaptation)
-        return list(host(log_softmax(z).data))
-
-    return np.array(map_batches(read, rows))
+    read = lambda rows, γ: log_softmax(prompted.slot.logits(rows, γ)).data
+    return prompted.read(texts, adaptation, read, prompted.config.vocabulary)
 
 
 def whole_words(prompted: PromptClassifier) -> np.ndarray:

@@ -18,20 +18,18 @@ class Prompted(Task):
 
     There is no new head, so without training the task is solved zero-shot.  A method's template
     with a slot, such as "[P]*3 {x} [P]*3 [MASK]", is read instead of the task's; another one is
-    around it.  examples: (text, class) pairs that are read before each text, in context.
+    around it.
     """
 
     methods = tuple(name for name, method in METHODS.items() if method is not Probe)
 
-    def __init__(self, *args, template: str, verbalizer, examples=(), separator=" ", **options):
+    def __init__(self, *args, template: str, verbalizer, **options):
         known = isinstance(verbalizer, Verbalizer)
         self.template, self.verbalizer = template, verbalizer if known else Verbalizer(verbalizer)
-        self.in_context, self.separator = examples, separator
         super().__init__(*args, **options)
 
     def network_for(self, base):
-        network = PromptClassifier(base, self.template, self.verbalizer, self.tokenizer)
-        return network.with_examples(self.in_context, separator=self.separator)
+        return PromptClassifier(base, self.template, self.verbalizer, self.tokenizer)
 
     def fit_labels(self, labels):
         self.classes = self.verbalizer.classes
@@ -42,7 +40,10 @@ class Prompted(Task):
 
     def encode_with(self, network: PromptClassifier, pairs, room=None) -> list[tuple]:
         """Return (ids, number of the class, None) of each (text, class)."""
-        return [(network.encode(text, room), self.classes.index(y), None) for text, y in pairs]
+        return [
+            (network.encode(text, room), int(c), None)
+            for (text, _), c in zip(pairs, network.numbers(y for _, y in pairs))
+        ]
 
     def attach(self, method, rng):
         return method.attach(self.network.model, rng)

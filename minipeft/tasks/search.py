@@ -1,7 +1,7 @@
 """Manual, paraphrased, mined, searched and soft prompts of one task, on the same budget.
 
-The budget counts readings: one text in one forward pass, and one more in the pass back.  They are
-of texts of train and dev; test splits are read at the end, once for each prompt.
+The budget counts readings: one text in one forward pass, and one more in the backward pass.  They
+are of texts of train and dev; test splits are read at the end, once for each prompt.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,8 +65,7 @@ class PromptSearch:
         dev, train = len(self.splits["dev"]), len(self.splits["train"])
         self.search_batch, self.batch = min(SEARCH_BATCH, train), min(BATCH, train)
         self.finals = FINALISTS * dev  # readings that choose a finalist
-        names = Template(self.template).names
-        self.x = " ".join(f"{{{name}}}" for name in names)  # the texts in a template
+        self.x = " ".join(map(str, Template(self.template).places.values()))  # its texts
         self.soft_template = f"{self.x} [P]*{self.length} [MASK]"
         self.auto = AutoPrompt(self.prompted(self.soft_template))
         step = self.search_batch * self.auto.cost

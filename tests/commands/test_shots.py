@@ -1,6 +1,7 @@
 """minipeft evaluate --shots: a language model classifies by prompting."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,24 @@ def test_predictions_are_those_of_the_classifier(base, examples, json_of, tmp_pa
     assert report["results"][0]["calibrated"] == np.mean(right)
 
 
+def test_predictions_need_no_labels(base, tmp_path, json_of):
+    (tmp_path / "new.csv").write_text("text,label\na cup,\na hat,good\n")
+    flags = "--data", tmp_path / "new.csv", "--predictions", tmp_path / "p.jsonl", *PROMPT
+    report = json_of("evaluate", "--model", base, "--shots", 0, *flags, "--json")
+    assert report["examples"] == 2 and report["results"][0]["accuracy"] in (0, 1)
+    assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_report_says_how_many_examples_the_model_has_room_for(base, tmp_path, run, capsys):
+    rows = "".join(f"{'cup ' * 20}{i},{'good' if i % 2 else 'bad'}\n" for i in range(12))
+    (tmp_path / "long.csv").write_text(f"text,label\n{rows}")
+    flags = "--data", tmp_path / "long.csv", "--limit", 2, *PROMPT
+    assert run("evaluate", "--model", base, "--shots", 8, *flags) == 0
+    out = capsys.readouterr().out
+    found = re.search(r"the model has room for (\d) examples? before the longest text", out)
+    assert out.count("cup is") + out.count(" is cold") + out.count(" is warm") == int(found[1])
+
+
 def test_pairs_have_the_names_of_their_columns(base, tmp_path, json_of):
     path = tmp_path / "pairs.csv"
     path.write_text("one,two,label\n" + "a cup,a hat,0\nthe hat,the cup,1\n" * 3)
@@ -92,6 +111,16 @@ def test_a_task_has_a_template_and_words(run, capsys):
         ("--shots 99 --data two.csv --template {text}[MASK] --words 1=a 2=b", 2, "from 0 to 30"),
         ("--shots 30 --data two.csv --template {text}[MASK] --words 1=a 2=b", 2, "no example"),
         ("--shots 0 --data one.jsonl --template {a}{b}[MASK] --words 1=a 2=b", 2, "takes a, b"),
+        ("--seed 1 --data two.csv", 2, "--seed is for --shots: also give --shots"),
+        ("--shots 0 --seed -1 --task nli", 2, "--seed must be at least 0, not -1"),
+        ("--shots 0 --block-size 8 --task nli", 2, "--block-size is for texts"),
+        ("--shots 0 --task nli --text-column a", 2, "--text-column is for --data"),
+        (
+            "--shots 0 --data two.csv --demonstrations two.csv",
+            2,
+            "--demonstrations is for examples",
+        ),
+        ("--shots 0 --data two.csv --predictions p.jsonl --adaptation a b", 2, "at most one"),
         ("--shots 0 --data text.txt --template {text}[MASK] --words 1=a 2=b", 3, "not hold"),
     ],
 )

@@ -207,7 +207,7 @@ def test_each_text_has_a_place_and_each_place_a_text():
     assert "".join(pair.segments(("one", "two"), "yes")) == "two? yes, one"
     for template, text, message in (
         ("{x} [MASK]", ("one", "two"), "takes x; got text_a, text_b"),
-        ("{text_a} {text_b} [MASK]", "one", "takes text_a, text_b; got the only text"),
+        ("{text_a} {text_b} [MASK]", "one", "takes text_a, text_b; got one text: give a pair"),
         ("{x} [MASK]", {"y": "one"}, "takes x; got y"),
     ):
         with pytest.raises(ValueError, match=message):

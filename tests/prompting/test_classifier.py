@@ -45,6 +45,21 @@ def test_a_text_in_a_batch_is_as_if_alone(name, tokens):
         assert np.abs(np.exp(together).sum(1) - 1).max() <= 1e-12
 
 
+def test_each_text_is_read_with_its_user_of_a_bank():
+    model = MODELS["decoder"]
+    users = [
+        attached("lora", model).map(lambda p, c=c: mp.Tensor(c * p.data)) for c in range(1, 10)
+    ]
+    bank, texts = mp.stack(users), [f"{'1 ' * (i % 4)}{i}" for i in range(9)]
+    classifier = prompted(model)
+    alone = [classifier.log_probabilities([text], γ)[0] for text, γ in zip(texts, users)]
+    assert np.abs(classifier.log_probabilities(texts, bank) - alone).max() <= 1e-12
+    mixed = mp.Each(users)
+    assert np.abs(classifier.log_probabilities(texts, mixed) - alone).max() <= 1e-12
+    with pytest.raises(ValueError, match="a bank of 9 users and the batch size is 2"):
+        classifier.log_probabilities(texts[:2], bank)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_families(name):
     """Padding changes nothing; the words of one token are read at once, with the same result."""
@@ -60,6 +75,11 @@ def test_families(name):
     )
     longer = prompted(model, template).log_probabilities(TEXTS)
     assert longer.shape == (4, 2) and np.abs(longer - together).max() > 1e-3
+
+
+def test_no_texts_have_no_predictions():
+    classifier = prompted(MODELS["decoder"])
+    assert classifier.predict([]) == [] and classifier.log_probabilities([]).shape == (0, 2)
 
 
 def test_a_shared_beginning_is_read_once(monkeypatch):
@@ -134,6 +154,17 @@ def test_a_sentinel_is_in_a_slot_inside_a_template():
         (lambda m: prompted(m)(np.array([[1, 2]])), "each row of ids must have one slot"),
         (lambda m: prompted(m).loss([[1, SLOT]], [2]), "labels must be .* from 0 to 1"),
         (lambda m: prompted(m).log_probabilities([("1", "2")]), "takes x; got text_a, text_b"),
+        (lambda m: prompted(m).log_probabilities("1 2"), "for a single text write .text."),
+        (lambda m: prompted(m).log_probabilities([3]), "a text must be a string, a pair or"),
+        (lambda m: prompted(m).log_probabilities([("1", "2", "3")]), "a text must be a string, a"),
+        (lambda m: prompted(m).collate(["1"], [0]), "the label 0 is none of the classes 'a', 'b'"),
+        (lambda m: prompted(m).collate(["1", "2"], ["a"]), "2 texts have 1 labels: give one for"),
+        (lambda m: prompted(m, words=["3", "4"]), "must be {class: word}, such as"),
+        (lambda m: prompted(m, words={"a": " 3", "b": "4"}), "write '3'; the template has the sp"),
+        (
+            lambda m: prompted(m, "{x} [P] [MASK]").predict(["1"]),
+            "give the adaptation that has the",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(make, message):
@@ -183,5 +214,7 @@ def test_the_oldest_examples_are_left_out_whole():
         assert len(ids) <= room
         if room >= 5:
             assert ids == whole[len(whole) - 5 * (kept + 1) :]
+        assert shown.shots("1 1 1", room) == kept
     assert shown.encode("1 1 1", 4) == classifier.encode("1 1")
+    assert shown.render("1 1 1", 10) == "11 11 2 3 0 1 1 1 2 [MASK]"
     assert shown.room() == model.config.length - 2  # the longest word has three tokens

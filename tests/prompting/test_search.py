@@ -157,11 +157,11 @@ def search(base):
 def test_readings_are_the_texts_that_are_read(search, monkeypatch):
     read = []
 
-    def call(self, ids, *args, call=PromptClassifier.__call__, **options):
-        read.append(len(ids))
-        return call(self, ids, *args, **options)
+    def class_log_p(self, rows, *args, of=PromptClassifier.class_log_p):
+        read.append(len(rows))
+        return of(self, rows, *args)
 
-    monkeypatch.setattr(PromptClassifier, "__call__", call)
+    monkeypatch.setattr(PromptClassifier, "class_log_p", class_log_p)
     backward = {"searched": 2 * 20, "soft": (460 - 21) // (2 * BATCH) * BATCH}
     for kind in KINDS[1:]:
         read.clear()
