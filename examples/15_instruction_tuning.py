@@ -3,7 +3,7 @@
 #
 # FLAN and T0 train a language model on many tasks, each in the words of several instructions, and
 # test it on tasks of a kind that it has never been trained on. This page does so in the built-in
-# world: eleven tasks of five kinds. All tasks of one kind, a cluster, are held out, and the model
+# world: twelve tasks of five kinds. All tasks of one kind, a cluster, are held out, and the model
 # has to do them from the instruction alone. The default is a short run; the table at the end is of
 #
 #     python 15_instruction_tuning.py --steps 400 --test 300

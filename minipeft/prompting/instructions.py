@@ -151,6 +151,8 @@ def rank_options(
     Each example is read in one of the prompts, at random: the labels of examples often have an
     order.  shots: examples that are read before each.  options: of PromptClassifier.predict.
     """
+    if len(task.options) < 2:
+        raise ValueError("the task has no options to rank: generate an answer instead")
     prompts = [prompt for prompt in task.prompts if prompt.target.names == ["answer"]]
     if not prompts:
         raise ValueError("no prompt of the task has the answer, {answer}, as its target")

@@ -21,6 +21,8 @@ def mixing_rates(sizes: Sequence[int], limit: int) -> np.ndarray:
     if limit < 1:
         raise ValueError(f"limit={limit} must be at least 1")
     e = np.minimum(sizes, limit)
+    if not e.sum():
+        raise ValueError("no task has an example: give at least one")
     return e / e.sum()
 
 
@@ -36,7 +38,10 @@ def hold_out(tasks: Mapping[str, PromptedTask], cluster: str) -> tuple[dict, dic
 
 
 def check_no_leak(tasks: Mapping[str, PromptedTask], held_out: Mapping[str, PromptedTask]) -> None:
-    """Raise ValueError if a task has the cluster, or a text, of a task that is held out."""
+    """Raise ValueError if a task has the cluster, or an input, of a task that is held out.
+
+    An input is all texts of an example by name, but the answer.
+    """
     clusters = {task.cluster for task in held_out.values()}
     inputs = lambda task: {
         frozenset((name, text) for name, text in example.items() if name != "answer")

@@ -47,6 +47,7 @@ FAULTS = {
         EQUATIONS: [
             ("[IGNORED] * len(front) + word + back for", "[IGNORED] * len(front) + word for"),
             ("len(text) - 1] for text", "0] for text"),
+            ("+ np.array(after)[:, None]", ""),
             ("[mask_id(self.tokenizer)] * n", "[0] * n"),
             ("positions = np.array(starts)[:, None]", "positions = 0 * np.array(starts)[:, None]"),
         ],
@@ -77,9 +78,9 @@ FAULTS = {
     "prompting/classifier.py": {
         EQUATIONS: [
             ("self.template.space + word", "word"),
-            ("[1 / n for n in lengths]", "[n for n in lengths]"),
+            ("np.asarray(1 / lengths", "np.asarray(lengths"),
             ("ids = ids[:1] if", "ids = ids[:2] if"),
-            ("before = [self.instruction, *kept]", "before = [*kept, self.instruction]"),
+            ("return [self.instruction, *(part for", "return [*(part for"),
         ],
         CLASSIFIER: [
             ("if self.template.shape is None:", "if False:"),
@@ -87,7 +88,7 @@ FAULTS = {
             ("if label not in words:", "if False:"),
             ("((ids == SLOT).sum(1) != 1).any()", "False"),
             ("- max(map(len, self.words)) + 1", ""),
-            ("self.examples[oldest:]", "self.examples[: len(self.examples) - oldest]"),
+            ("self.examples[len(self.examples) - n :]", "self.examples[:n]"),
             ("words[label][0]), separator]", "words[label][-1]), separator]"),
             ("instruction and instruction + separator", "instruction"),
             ("count or len(targets))", "1)"),
@@ -128,7 +129,9 @@ FAULTS = {
     "commands/shots.py": {
         COMMAND: [
             ("if example not in shown", ""),
-            ("calibrate(log_p, prior)), labels", "calibrate(log_p, 0 * prior)), labels"),
+            ("calibrate(log_p, prior))", "log_p)"),
+            ("{*words, None})", "{*words})"),
+            ("min(prompted.shots(text", "max(prompted.shots(text"),
             ("[split for split, examples in tests.items() if not examples]", "[]"),
             ("[: command.limit]", ""),
         ],
