@@ -18,7 +18,10 @@ RENAMED = {
     "learning_rates": "rates",
 }
 
-TARGETS = {  # defaults of `targets` before there were encoder–decoders: those of now
+ADDED = {"hidden": None}  # fields that methods lacked, and their defaults
+
+TARGETS = {  # defaults of `targets` before version 0.2: those of now
+    r"^score$": r"^(query|score)$",
     r"^tokens$": r"^(encoder\.)?tokens$",
     r"attn$": r"(attn|cross)$",
     r"(attn|mlp)$": r"(attn|cross|mlp)$",

@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd.backend import host
 from ..storage.folders import write_atomically
 from ..storage.json import CheckpointError, parse_json
-from ..storage.renames import RENAMED, TARGETS, stored_name
+from ..storage.renames import ADDED, RENAMED, TARGETS, stored_name
 from ..storage.safetensors import SafetensorsFile, named_arrays, serialize
 
 FILE = "training.safetensors"
@@ -134,10 +134,14 @@ def in_new_names(text):
 
 
 def without_new_fields(text, before, config):
-    """Return the repr of a configuration without fields that `before` lacks, at their default."""
-    for field in dataclasses.fields(config) if isinstance(text, str) else ():
-        if f"{field.name}=" not in str(before):
-            text = text.replace(f", {field.name}={field.default!r}", "")
+    """Return the repr of a configuration or method without fields that `before` lacks.
+
+    They are left out at their default only.
+    """
+    fields = ADDED | {field.name: field.default for field in dataclasses.fields(config)}
+    for name, default in fields.items() if isinstance(text, str) else ():
+        if f"{name}=" not in str(before):
+            text = text.replace(f", {name}={default!r}", "")
     return text
 
 

@@ -35,7 +35,7 @@ def test_the_base_is_restored_to_the_bit(base, tokenizer, name):
     γ = task.attach(mp.METHODS[name](), np.random.default_rng(0))
     model, batches = task.model_and_batches(γ, 4, np.random.default_rng(0))
     trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), lr=0.1))
-    trainer.fit(((i, y, mask) for i, y, mask, _ in batches), 2, progress=False)
+    trainer.fit((batch[:3] for batch in batches), 2, progress=False)
     assert any((p.data != q.data).any() for p, q in zip(γ.parameters(), fresh(task, name)))
     task.evaluate(γ, "test")
     forgetting(task, γ, general_text(base, tokenizer))
