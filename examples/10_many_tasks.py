@@ -72,9 +72,9 @@ for name, task in tasks.items():
 # %%
 before = [p.data.copy() for p in heads["tags"].parameters()]
 chain = γ["sentiment"]
-optimizer, schedule = mp.AdamW(chain.parameters(), lr=1e-2), mp.schedule("linear", 200, warmup=10)
+optimizer, schedule = mp.AdamW(chain.parameters(), lr=1e-2), mp.schedule("linear", 120, warmup=10)
 trainer = mp.Trainer(tasks["sentiment"].network, chain, optimizer, schedule=schedule)
-trainer.fit(batches["sentiment"], 200, progress=False)
+trainer.fit(batches["sentiment"], 120, progress=False)
 tuned = {name: accuracy(name) for name in tasks}
 print(f"sentiment: accuracy {tuned['sentiment']:.1%}; tags: {tuned['tags']:.1%}")
 assert tuned["sentiment"] > together["sentiment"]

@@ -69,7 +69,7 @@ assert abs(loss() - uniform) < 0.2
 
 # %%
 θ = mp.FullFineTuning().attach(model)
-steps = 140
+steps = 110
 no_decay = [p for path, p in θ.named_parameters() if not path.endswith(".W")]
 optimizer = mp.AdamW(θ.parameters(), lr=1e-2, weight_decay=0.01, no_decay=no_decay)
 schedule = mp.schedule("cosine", steps, warmup=20)
@@ -78,8 +78,9 @@ batches = passages(train, 16, config.length, rng)
 
 
 def evaluate():
-    print(f"held-out loss after {trainer.t:3} steps: {loss(θ):.2f}")
-    return loss(θ)
+    held_out_loss = loss(θ)
+    print(f"held-out loss after {trainer.t:3} steps: {held_out_loss:.2f}")
+    return held_out_loss
 
 
 trainer.fit(batches, steps, evaluate=evaluate, every=steps // 5, progress=False)

@@ -25,6 +25,7 @@ ARGUMENTS = {  # real files that a program takes
     )
 }
 QUICK = {  # arguments
+    "13_preferences": "--steps 15".split(),
     "14_prompting": "--limit 40 --seeds 1".split(),
     "15_instruction_tuning": "--steps 4 --test 20".split(),
     "16_four_paradigms": "--sizes 0 8 --seeds 1 --steps 2 --test 40".split(),
