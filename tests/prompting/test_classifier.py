@@ -82,6 +82,23 @@ def test_no_texts_have_no_predictions():
     assert classifier.predict([]) == [] and classifier.log_probabilities([]).shape == (0, 2)
 
 
+def test_words_in_chinese():
+    """A byte-level tokenizer has several tokens for a character, and there are no spaces."""
+    model = mp.load()
+    classifier = PromptClassifier(model, "{x}情感:[MASK]", {"坏": ("差", "难看"), "好": "好看"})
+    encode = lambda text: model.tokenizer.encode(text).ids
+    front, words = encode("很好看。情感:"), [encode(word) for word in ("差", "难看", "好看")]
+    assert classifier.words == words and all(len(word) > 1 for word in words)
+    log_p = []
+    for word in words:
+        z = model(np.array([front + word])).data[0, len(front) - 1 : -1].astype(float)
+        z -= np.log(np.exp(z).sum(-1, keepdims=True))
+        log_p.append(z[range(len(word)), word].sum())
+    p = np.exp(np.array(log_p) - max(log_p))
+    literal = np.log([p[0] + p[1], p[2]]) - np.log(p.sum())
+    assert np.abs(classifier.log_probabilities(["很好看。"])[0] - literal).max() < 1e-4
+
+
 def test_a_shared_beginning_is_read_once(monkeypatch):
     model = MODELS["decoder"]
     shown = prompted(model).with_examples([("1 2", "a"), ("3 4", "b"), ("5", "a")], "0 0 0 0", " ")
