@@ -1,7 +1,6 @@
 """minipeft evaluate --shots: a language model classifies by prompting."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -39,12 +38,24 @@ def test_the_report_has_the_accuracy_before_and_after_calibration(base, examples
 
 def test_predictions_are_those_of_the_classifier(base, examples, json_of, tmp_path):
     out = tmp_path / "predictions.jsonl"
-    flags = "--data", examples, "--model", base, "--shots", 0, "--predictions", out, *PROMPT
+    flags = (
+        "--data",
+        examples,
+        "--model",
+        base,
+        "--shots",
+        0,
+        "--predictions",
+        out,
+        *PROMPT[:3],
+        "bad=rude",
+        "good=kind",
+    )
     report = json_of("evaluate", *flags, "--json")
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     true = [json.loads(line)["label"] for line in examples.read_text().splitlines()]
     classifier = mp.PromptClassifier(
-        mp.load(base), "{text} is [MASK]", {"bad": "cold", "good": ("warm", "kind")}
+        mp.load(base), "{text} is [MASK]", {"bad": "rude", "good": "kind"}
     )
     assert [row["label"] for row in rows] == classifier.predict([row["text"] for row in rows])
     right = [row["label"] == y for row, y in zip(rows, true)]
@@ -52,7 +63,7 @@ def test_predictions_are_those_of_the_classifier(base, examples, json_of, tmp_pa
     log_p = classifier.log_probabilities([row["text"] for row in rows])
     q = calibrate(log_p, content_free(classifier))
     right = [classifier.classes[c] == y for c, y in zip(q.argmax(1), true)]
-    assert report["results"][0]["calibrated"] == np.mean(right)
+    assert report["results"][0]["calibrated"] == np.mean(right) != report["results"][0]["accuracy"]
 
 
 def test_predictions_need_no_labels(base, tmp_path, json_of):
@@ -63,14 +74,14 @@ def test_predictions_need_no_labels(base, tmp_path, json_of):
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 2
 
 
-def test_the_report_says_how_many_examples_the_model_has_room_for(base, tmp_path, run, capsys):
-    rows = "".join(f"{'cup ' * 20}{i},{'good' if i % 2 else 'bad'}\n" for i in range(12))
+def test_the_report_says_how_many_examples_the_model_has_room_for(base, tmp_path, json_of):
+    texts = [f"{'cup ' * (1 + 19 * (i > 5))}{i}" for i in range(12)]
+    rows = "".join(f"{text},{'good' if i % 2 else 'bad'}\n" for i, text in enumerate(texts))
     (tmp_path / "long.csv").write_text(f"text,label\n{rows}")
-    flags = "--data", tmp_path / "long.csv", "--limit", 2, *PROMPT
-    assert run("evaluate", "--model", base, "--shots", 8, *flags) == 0
-    out = capsys.readouterr().out
-    found = re.search(r"the model has room for (\d) examples? before the longest text", out)
-    assert out.count("cup is") + out.count(" is cold") + out.count(" is warm") == int(found[1])
+    flags = "--data", tmp_path / "long.csv", "--model", base, *PROMPT
+    report = json_of("evaluate", "--shots", 8, *flags, "--json")
+    shown = [line for line in report["prompt"].split("\n\n") if not line.endswith("[MASK]")]
+    assert report["examples"] == 4 and report["fewest_shots"] < len(shown) < 8
 
 
 def test_pairs_have_the_names_of_their_columns(base, tmp_path, json_of):
