@@ -13,7 +13,8 @@ def encode(tokenizer, segments) -> list[int]:
     space before the slot is left out: it is part of the answer.
     """
     ids, begun = [], False  # whether words or the slot came before
-    for part, following in pairs_of(merge_strings(segments)):
+    parts = merge_strings(segments)
+    for part, following in zip(parts, [*parts[1:], None]):
         if isinstance(part, range):
             ids += [PSEUDO - i for i in part]
         elif part == SLOT:
@@ -34,11 +35,6 @@ def merge_strings(segments) -> list:
         else:
             merged.append(part)
     return merged
-
-
-def pairs_of(parts: list):
-    """Return an iterator of each part and the one after it, None after the last one."""
-    return zip(parts, [*parts[1:], None])
 
 
 def plain(tokenizer, text: str) -> list[int]:

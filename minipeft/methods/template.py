@@ -145,18 +145,18 @@ class Template:
         filled = (p.process(texts[p.name]) if isinstance(p, Text) else p for p in self.pieces)
         return [answer if part == SLOT and answer is not None else part for part in filled]
 
-    def encode(self, tokenizer, text, room: int | None = None, before: Sequence = ()) -> list[int]:
+    def encode(self, tokenizer, text, room: int | None = None, context: Sequence = ()) -> list[int]:
         """Return the token ids of the filled template, with SLOT at [MASK], and special tokens.
 
-        text: see `named`.  before: segments that come first, such as instructions and examples.
+        text: see `named`.  context: segments that come first, such as instructions and examples.
         room: the number of ids, at most.  Then the longest text loses tokens at its end, one after
         the other, unless it is {x|whole}.  Raises ValueError if the fixed words alone take more.
         """
         texts = self.named(text)
-        ids = encode(tokenizer, [*before, *self.segments(texts)])
+        ids = encode(tokenizer, [*context, *self.segments(texts)])
         while room is not None and len(ids) > room:
             texts = self.shorten(tokenizer, texts, len(ids) - room)
-            ids = encode(tokenizer, [*before, *self.segments(texts)])
+            ids = encode(tokenizer, [*context, *self.segments(texts)])
         return ids
 
     def shorten(self, tokenizer, texts: dict[str, str], excess: int) -> dict[str, str]:

@@ -21,7 +21,7 @@ from ..model.heads import Head
 from ..model.inputs import check_mask, check_targets, virtual_positions
 from ..training.parallel import map_batches
 from .slots import slot_of
-from .verbalizer import Verbalizer
+from .verbalizer import Verbalizer, as_verbalizer
 
 
 class PromptClassifier(Head):
@@ -58,9 +58,7 @@ class PromptClassifier(Head):
         if self.tokenizer is None:
             raise ValueError("the model has no tokenizer: give PromptClassifier(…, tokenizer=…)")
         self.model, self.slot = model, slot_of(model, self.tokenizer, self.template.shape)
-        self.verbalizer = (
-            verbalizer if isinstance(verbalizer, Verbalizer) else Verbalizer(verbalizer)
-        )
+        self.verbalizer = as_verbalizer(verbalizer)
         encode = lambda word: continuation(self.tokenizer, self.template.space + word)
         self.words = [encode(word) for word in self.verbalizer.all_words]  # token ids
         self.check_words()
@@ -116,14 +114,14 @@ class PromptClassifier(Head):
             n -= 1
         return n
 
-    def before(self, n: int) -> list:
+    def context(self, n: int) -> list:
         """Return the segments before a text: the instruction, and the n newest examples."""
         kept = self.examples[len(self.examples) - n :]
         return [self.instruction, *(part for example in kept for part in example)]
 
     def encode_after(self, n: int, text, room: int | None = None) -> list[int]:
         """Return the token ids of the n newest examples and a text; see `encode`."""
-        return self.template.encode(self.tokenizer, text, room, self.before(n))
+        return self.template.encode(self.tokenizer, text, room, self.context(n))
 
     def encode(self, text, room: int | None = None) -> list[int]:
         """Return the token ids of examples and a text in the template, with SLOT at the slot.
@@ -136,7 +134,7 @@ class PromptClassifier(Head):
 
     def render(self, text, room: int | None = None) -> str:
         """Return what is read, examples and a text in the template, with [MASK] at the slot."""
-        parts = [*self.before(self.shots(text, room)), *self.template.segments(text)]
+        parts = [*self.context(self.shots(text, room)), *self.template.segments(text)]
         tokens = lambda part: "[MASK]" if part == SLOT else "[P]" * len(part)
         return "".join(part if isinstance(part, str) else tokens(part) for part in parts)
 
@@ -149,6 +147,15 @@ class PromptClassifier(Head):
                 f"{', '.join(map(repr, self.classes))}"
             )
         return np.array([self.classes.index(y) for y in labels], int)
+
+    def numbers_of_all(self, labels: Iterable) -> np.ndarray:
+        """Return `numbers` of labels; raise ValueError for a class without a label, too."""
+        numbers = self.numbers(labels)
+        if lacking := [y for c, y in enumerate(self.classes) if c not in numbers]:
+            raise ValueError(
+                f"no example of the class {lacking[0]!r}: give at least one of each class"
+            )
+        return numbers
 
     def collate(self, texts: Sequence, labels: Sequence, room: int | None = None) -> tuple:
         """Return a batch (ids, labels, mask) of texts and their classes, for `loss`."""

@@ -39,11 +39,9 @@ def prototypes(
     at the slot.  examples: (text, class) pairs of every class.
     Snell et al. 2017, §2.4; Cui et al. 2022 train such prototypes for prompts
     """
-    texts, labels = [text for text, _ in examples], [y for _, y in examples]
-    if lacking := [y for y in prompted.classes if y not in labels]:
-        raise ValueError(f"no example of the class {lacking[0]!r}: give at least one of each class")
-    h = slot_states(prompted, texts, adaptation)
-    c = np.stack([h[[label == y for label in labels]].mean(0) for y in prompted.classes])
+    labels = prompted.numbers_of_all(y for _, y in examples)
+    h = slot_states(prompted, [text for text, _ in examples], adaptation)
+    c = np.stack([h[labels == y].mean(0) for y in range(len(prompted.classes))])
     return with_head(prompted, 2 * c.T, -(c**2).sum(1))
 
 

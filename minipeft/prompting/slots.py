@@ -10,7 +10,7 @@ from ..adaptation.cache import Cache
 from ..autograd.functional import log_probability
 from ..autograd.ops import concat, index, reshape, sum
 from ..autograd.tensor import Tensor
-from ..data.batches import pad
+from ..data.batches import pad, pad_answers
 from ..methods.segments import SLOT, mask_id
 from ..methods.template import IGNORED
 from ..model.bert import MaskedLM
@@ -61,12 +61,12 @@ class DecoderSlot(Slot):
     """
 
     def logits(self, rows, adaptation, rng=None):
-        shared, texts = divide([*map(self.front, rows)], adaptation, rng)
+        shared, texts = divide([*map(self.context, rows)], adaptation, rng)
         positions = np.array([[len(text) - 1] for text in texts])
         z = self.read(shared, *pad(texts), positions, adaptation, rng)
         return reshape(z, (len(rows), z.shape[-1]))
 
-    def front(self, row: list[int]) -> list[int]:
+    def context(self, row: list[int]) -> list[int]:
         """Return the ids before the slot, at least one: else the token that begins a text."""
         if ids := row[: row.index(SLOT)]:
             return ids
@@ -85,14 +85,11 @@ class DecoderSlot(Slot):
         return super().lengths(rows, words) + np.array(after)[:, None]
 
     def spell(self, rows, words, adaptation, rng=None):
-        shared, fronts = divide([*map(self.front, rows)], adaptation, rng)
-        texts, labels = [], []
-        for row, front in zip(rows, fronts):
-            back = row[row.index(SLOT) + 1 :]
-            texts += [front + word + back for word in words]
-            labels += [[IGNORED] * len(front) + word + back for word in words]
-        ids, mask = pad(texts)
-        positions, targets = labelled_positions(self.model.targets(pad(labels, IGNORED)[0], mask))
+        shared, contexts = divide([*map(self.context, rows)], adaptation, rng)
+        backs = [row[row.index(SLOT) + 1 :] for row in rows]
+        pairs = [(c, word + back) for c, back in zip(contexts, backs) for word in words]
+        ids, labels, mask = pad_answers(pairs)
+        positions, targets = labelled_positions(self.model.targets(labels, mask))
         each = adaptation.of(np.repeat(np.arange(len(rows)), len(words)))
         z = self.read(shared, ids, mask, positions, each, rng)
         return reshape(sum(log_probability(z, targets), axis=1), (len(rows), len(words)))
@@ -107,17 +104,17 @@ class DecoderSlot(Slot):
         return self.model(ids, mask=mask, positions=positions, cache=cache)
 
 
-def divide(fronts: list, adaptation: Adaptation, rng) -> tuple[list[int], list]:
+def divide(contexts: list, adaptation: Adaptation, rng) -> tuple[list[int], list]:
     """Return the ids that all rows begin with, and the others of each row, at least one.
 
     Nothing counts as shared if it is short, or if rows have adaptations or dropout of their own.
     """
     if rng is not None or not adaptation.shared:
-        return [], fronts
-    first, last = min(fronts), max(fronts)  # in alphabetical order: all others lie between
+        return [], contexts
+    first, last = min(contexts), max(contexts)  # in alphabetical order: all others lie between
     n = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
-    n = min(n, *(len(front) - 1 for front in fronts), len(first) - 1)
-    return (first[:n], [front[n:] for front in fronts]) if n >= SHARED else ([], fronts)
+    n = min(n, *(len(ids) - 1 for ids in contexts), len(first) - 1)
+    return (first[:n], [ids[n:] for ids in contexts]) if n >= SHARED else ([], contexts)
 
 
 class EncoderSlot(Slot):

@@ -86,6 +86,11 @@ class Verbalizer:
         return log_softmax(log(matmul(exp(scores - most @ M.T), M)) + most)
 
 
+def as_verbalizer(words: Mapping | Verbalizer) -> Verbalizer:
+    """Return a Verbalizer as it is, and one of the words of each class."""
+    return words if isinstance(words, Verbalizer) else Verbalizer(words)
+
+
 def log_softmax(z: Tensor) -> Tensor:
     """Return log softmax(z) along the last axis."""
     z = z - z.data.max(-1, keepdims=True)

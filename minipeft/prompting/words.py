@@ -33,10 +33,7 @@ def find_words(
 
     Raises ValueError if a class has no example, and for fewer candidates than classes.
     """
-    labels = prompted.numbers(y for _, y in examples)
-    C = len(prompted.classes)
-    if lacking := [y for c, y in enumerate(prompted.classes) if c not in labels]:
-        raise ValueError(f"no example of the class {lacking[0]!r}: give at least one of each class")
+    labels, C = prompted.numbers_of_all(y for _, y in examples), len(prompted.classes)
     log_p = slot_log_p(prompted, [text for text, _ in examples], adaptation)
     ids = whole_words(prompted)
     scores = np.stack([log_p[labels == c][:, ids].sum(0) for c in range(C)])  # (C, words)

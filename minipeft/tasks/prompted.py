@@ -9,7 +9,7 @@ from ..autograd.nn import replace
 from ..methods import METHODS, Probe
 from ..methods.template import Layout, Template
 from ..prompting.classifier import PromptClassifier
-from ..prompting.verbalizer import Verbalizer
+from ..prompting.verbalizer import as_verbalizer
 from .base import Task, extra_positions
 
 
@@ -24,8 +24,7 @@ class Prompted(Task):
     methods = tuple(name for name, method in METHODS.items() if method is not Probe)
 
     def __init__(self, *args, template: str, verbalizer, **options):
-        known = isinstance(verbalizer, Verbalizer)
-        self.template, self.verbalizer = template, verbalizer if known else Verbalizer(verbalizer)
+        self.template, self.verbalizer = template, as_verbalizer(verbalizer)
         super().__init__(*args, **options)
 
     def network_for(self, base):

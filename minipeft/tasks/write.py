@@ -9,6 +9,7 @@ from ..data.batches import pad
 from ..data.files import DataError
 from ..data.text_metrics import bleu, exact_match
 from ..methods import METHODS, Probe
+from ..methods.segments import continuation
 from ..methods.template import IGNORED
 from ..model.generate import generate
 from ..model.generation_config import GenerationConfig
@@ -46,13 +47,7 @@ class Write(Task):
         return base
 
     def encode_label(self, encoding, references):
-        return [*self.continuation(references[0]), self.ends[0]]
-
-    def continuation(self, text):
-        """Return the ids of a text that continues another: without bos, or a space of its own."""
-        encode = lambda text: self.tokenizer.encode(text, add_special_tokens=False).ids
-        word, both = encode("x"), encode("x" + text)
-        return both[len(word) :] if both[: len(word)] == word else encode(text)
+        return [*continuation(self.tokenizer, references[0]), self.ends[0]]
 
     def extra_positions(self, adaptation):
         """Return how many positions the adaptation and the longest generated text take."""
@@ -66,15 +61,15 @@ class Write(Task):
     def collate(self, examples, adaptation=PLAIN):
         """Return a batch in which each text is followed by its continuation, which has labels."""
         layout, rows = self.layout(adaptation), []
-        for ids, continuation, _ in examples:
+        for ids, label, _ in examples:
             ids = layout(ids)
-            rows.append((ids + continuation, [IGNORED] * len(ids) + continuation, None))
+            rows.append((ids + label, [IGNORED] * len(ids) + label, None))
         return super().collate(rows)
 
     def predict_batch(self, examples, adaptation):
         layout = self.layout(adaptation)
         ids, mask = pad([layout(ids) for ids, _, _ in examples])
-        longest = max(len(continuation) for _, continuation, _ in examples) + MORE
+        longest = max(len(label) for _, label, _ in examples) + MORE
         settings = GenerationConfig(max_new_tokens=longest, eos=self.ends)  # none of the folder's
         new = generate(self.network, ids, adaptation, mask=mask, **vars(settings))
         return [self.decode(text, row.tolist()) for (text, *_), row in zip(examples, new)]

@@ -45,7 +45,7 @@ FAULTS = {
     },
     "prompting/slots.py": {
         EQUATIONS: [
-            ("[IGNORED] * len(front) + word + back for", "[IGNORED] * len(front) + word for"),
+            ("(c, word + back) for c", "(c, word) for c"),
             ("len(text) - 1] for text", "0] for text"),
             ("+ np.array(after)[:, None]", ""),
             ("[mask_id(self.tokenizer)] * n", "[0] * n"),
@@ -86,6 +86,7 @@ FAULTS = {
             ("if self.template.shape is None:", "if False:"),
             ("if other != word:", "if False:"),
             ("if label not in words:", "if False:"),
+            ("if len(texts) != len(labels):", "if False:"),
             ("((ids == SLOT).sum(1) != 1).any()", "False"),
             ("- max(map(len, self.words)) + 1", ""),
             ("self.examples[len(self.examples) - n :]", "self.examples[:n]"),
@@ -101,7 +102,7 @@ FAULTS = {
         ],
         WORDS: [
             ("0 if b is None else b @ mean", "0"),
-            ("[y for y in prompted.classes if y not in labels]", "[]"),
+            ("[labels == y].mean(0)", "[labels != y].mean(0)"),
         ],
     },
     "prompting/calibration.py": {
