@@ -25,6 +25,7 @@ Objective = Literal["causal", "masked", "spans", "prefix"]
 
 SECONDS_OF_TEXT = 60
 SECONDS_PER_STEP = {"gpt2": 0.22, "bert": 0.07, "t5": 0.15}
+SLOWER = {"0.1M": 0.6, "0.3M": 0.7, "1.1M": 1, "3M": 2.5}
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Pretrain(Command):
     """Folder for the model and its tokenizer."""
     family: Literal["gpt2", "bert", "t5"] = "gpt2"
     """gpt2: a decoder; bert: an encoder; t5: an encoder-decoder."""
+    size: Literal["0.1M", "0.3M", "1.1M", "3M"] = "1.1M"
+    """Parameters of a gpt2; the other families are of the same width."""
     objective: flag(tuple[Objective, ...], "OBJECTIVE ...") = ()
     """What is predicted: causal, of gpt2: each token; masked, of bert: masked words; of t5 spans:
     removed spans, and prefix: the rest of a text, which take turns. (default: all of the family)"""
@@ -50,7 +53,7 @@ class Pretrain(Command):
         check_at_least(0, seed=self.seed)
         pretrain.check_objectives(self.family, self.objective)
         steps = self.steps or pretrain.STEPS[self.family]
-        seconds = SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * steps
+        seconds = SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * SLOWER[self.size] * steps
         with new_part(self.out):
             print_note(
                 f"generating {pretrain.DOCUMENTS:,} texts, then {count(steps, 'training step')}: "
@@ -58,10 +61,10 @@ class Pretrain(Command):
             )
             with progress("training", steps) as bar:
                 score = pretrain.pretrain(
-                    self.out, self.family, steps, self.seed, bar.show, self.objective
+                    self.out, self.family, steps, self.seed, bar.show, self.objective, self.size
                 )
         scores = dict(zip(("loss", "accuracy"), np.atleast_1d(score).tolist()))
-        self.output({"out": str(self.out), "family": self.family, **scores})
+        self.output({"out": str(self.out), "family": self.family, "size": self.size, **scores})
 
     def show(self, report):
         line = f"mean loss on held-out text: {report['loss']:.3f}"

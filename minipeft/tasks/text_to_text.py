@@ -1,12 +1,10 @@
 """Text to text, by an encoder–decoder: it reads one text and writes another."""
 
-from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN
 from ..data.batches import pad
 from ..data.text_metrics import exact_match
 from ..methods.template import IGNORED
 from ..model.encoder_decoder import EncoderDecoder
-from ..training.parallel import map_batches
 from .base import Task
 from .write import Write
 
@@ -37,18 +35,6 @@ class TextToText(Write):
         layout, (texts, labels, _) = self.layout(adaptation), zip(*examples)
         ids, mask = pad([layout(row) for row in texts])
         return ids, pad(labels, IGNORED)[0], mask, None
-
-    def loss(self, adaptation: Adaptation, split: str, size: int = 64) -> float:
-        """Return the mean loss of the tokens of the first references of a split."""
-        examples = self.examples_for(adaptation)[split]
-
-        def losses(indices):
-            ids, labels, mask, _ = self.collate([examples[i] for i in indices], adaptation)
-            loss = self.network.loss(ids, labels, adaptation, mask=mask, count=1)
-            return [float(loss) / len(indices)] * len(indices)
-
-        total = sum(map_batches(losses, [ids for ids, *_ in examples], size))
-        return total / sum(len(label) for _, label, _ in examples)
 
     def decode(self, ids, new):
         return self.tokenizer.decode(new)

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import PLAIN, stack
 from ..data.batches import pad
 from ..data.files import DataError
@@ -15,6 +16,7 @@ from ..model.generate import generate
 from ..model.generation_config import GenerationConfig
 from ..model.special_tokens import eos_ids
 from ..model.transformer import Decoder
+from ..training.parallel import map_batches
 from .base import Task
 
 MORE = 8  # tokens that a generated text may have more than the references
@@ -65,6 +67,18 @@ class Write(Task):
             ids = layout(ids)
             rows.append((ids + label, [IGNORED] * len(ids) + label, None))
         return super().collate(rows)
+
+    def loss(self, adaptation: Adaptation, split: str, size: int = 64) -> float:
+        """Return the mean loss of the tokens of the first references of a split."""
+        examples = self.examples_for(adaptation)[split]
+
+        def losses(indices):
+            ids, labels, mask, _ = self.collate([examples[i] for i in indices], adaptation)
+            loss = self.network.loss(ids, labels, adaptation, mask=mask, count=1)
+            return [float(loss) / len(indices)] * len(indices)
+
+        total = sum(map_batches(losses, [ids for ids, *_ in examples], size))
+        return total / sum(len(label) for _, label, _ in examples)
 
     def predict_batch(self, examples, adaptation):
         layout = self.layout(adaptation)

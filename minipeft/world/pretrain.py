@@ -23,7 +23,7 @@ from ..model.inputs import labelled_positions
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
 from ..training.trainer import Trainer
-from .corpus import documents
+from . import corpus
 from .vocabulary import (
     CLS,
     END,
@@ -38,10 +38,10 @@ from .vocabulary import (
 )
 
 DOCUMENTS = 120_000  # four million tokens
-HELD_OUT = 3_000  # of the documents, for evaluation
+HELD_OUT = 40  # one in so many documents is for evaluation
 VOCABULARY = 2048
-SIZE = {"width": 128, "layers": 4, "heads": 4, "length": 256}
-SEQ2SEQ_SIZE = SIZE | {"layers": 2, "decoder_layers": 2, "ffn_width": 256}
+SIZES = {"0.1M": (32, 2), "0.3M": (64, 4), "1.1M": (128, 4), "3M": (224, 7)}  # width, heads
+LAYERS, LENGTH = 4, 256  # an encoder–decoder has half of the layers in each of its parts
 BATCH_TOKENS = 3072  # at most
 BATCH_DOCUMENTS = 64  # of an encoder–decoder, which reads each document by itself
 WARMUP = 100  # steps
@@ -56,19 +56,25 @@ def pretrain(
     seed: int = 0,
     progress: bool | Callable[[int, float], None] = True,
     objectives: Sequence[str] = (),
+    size: str = "1.1M",
+    documents: int | None = None,
 ):
-    """Save, in float16, a model of a million parameters pretrained on the world, and its tokenizer.
+    """Save, in float16, a model pretrained on the built-in world, and its tokenizer.
 
     Returns, on held-out text, the mean loss per predicted token; of "bert" also the accuracy.
     progress: as in Trainer.fit.
     objectives: some of OBJECTIVES[family], in turn from batch to batch; none: all of them.
+    size: one of SIZES, by the number of parameters of a gpt2.
+    documents: how many texts there are; None: DOCUMENTS.
     """
     objectives = check_objectives(family, objectives)
     rng = np.random.default_rng(seed)
-    texts = list(islice(documents(rng), DOCUMENTS))
+    texts = list(islice(corpus.documents(rng), documents or DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     fit = {"steps": steps or STEPS[family], "seed": seed, "progress": progress}
-    model, tokenizer, score = FAMILIES[family](texts, tokenizer, rng, fit, objectives)
+    model, tokenizer, score = FAMILIES[family](
+        texts, tokenizer, rng, fit, objectives, architecture(family, size)
+    )
     hf.save(model, out, tokenizer=tokenizer, dtype=np.float16)
     return score
 
@@ -86,6 +92,17 @@ def check_objectives(family: str, objectives: Sequence[str]) -> Sequence[str]:
     return objectives or known
 
 
+def architecture(family: str, size: str) -> dict:
+    """Return the fields of the Config of a size; raise ValueError for an unknown one."""
+    if size not in SIZES:
+        raise ValueError(f"size={size!r} must be one of {', '.join(SIZES)}")
+    width, heads = SIZES[size]
+    fields = {"width": width, "layers": LAYERS, "heads": heads, "length": LENGTH}
+    if family == "t5":
+        fields |= {"layers": LAYERS // 2, "decoder_layers": LAYERS // 2, "ffn_width": 2 * width}
+    return fields
+
+
 def train(model, batches, steps, seed, progress=True, **options):
     """Return a new model, trained by full fine-tuning for these steps."""
     θ = FullFineTuning().attach(model)
@@ -98,12 +115,14 @@ def train(model, batches, steps, seed, progress=True, **options):
     return merge(model, θ)
 
 
-def pretrain_gpt2(texts, tokenizer, rng, fit, objectives):
+def pretrain_gpt2(texts, tokenizer, rng, fit, objectives, architecture):
     """Return a decoder that predicts the next token, its tokenizer, and its held-out loss."""
     end = tokenizer.token_to_id(END)
     rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
-    train_ids, held_out = np.concatenate(rows[:-HELD_OUT]), np.concatenate(rows[-HELD_OUT:])
-    model, length = Decoder(Config(tokenizer.get_vocab_size(), **SIZE), rng), SIZE["length"]
+    n = len(rows) // HELD_OUT
+    train_ids, held_out = np.concatenate(rows[:-n]), np.concatenate(rows[-n:])
+    model = Decoder(Config(tokenizer.get_vocab_size(), **architecture), rng)
+    length = architecture["length"]
     batches = passages(train_ids, BATCH_TOKENS // length, length, rng)
     model = train(model, batches, **fit, lr=3e-3, betas=(0.9, 0.98))
     rows = held_out[: len(held_out) - len(held_out) % length].reshape(-1, 1, length)
@@ -111,15 +130,15 @@ def pretrain_gpt2(texts, tokenizer, rng, fit, objectives):
         return model, tokenizer, float(np.mean([float(model.loss(ids, ids)) for ids in rows]))
 
 
-def pretrain_bert(texts, tokenizer, rng, fit, objectives):
+def pretrain_bert(texts, tokenizer, rng, fit, objectives, architecture):
     """Return an encoder, its tokenizer, and its held-out loss and accuracy at masked words.
 
     It is trained on masked words and on next sentences: Devlin et al. 2019, §3.1.
     """
     tokenizer = for_encoder(tokenizer)
-    sentences = Sentences(texts[:-HELD_OUT], tokenizer)
-    held_out = Sentences(texts[-HELD_OUT:], tokenizer)
-    model = BertForPreTraining(BertConfig(tokenizer.get_vocab_size(), **SIZE), rng)
+    n = len(texts) // HELD_OUT
+    sentences, held_out = Sentences(texts[:-n], tokenizer), Sentences(texts[-n:], tokenizer)
+    model = BertForPreTraining(BertConfig(tokenizer.get_vocab_size(), **architecture), rng)
     batches = sentences.batches(rng, BATCH_TOKENS // 3)  # two shards; more steps of smaller batches
     model = train(model, batches, **fit, lr=1e-3, betas=(0.9, 0.98))
     del model.next  # only pretraining uses it
@@ -220,7 +239,7 @@ def as_t5(model: EncoderDecoder, config) -> EncoderDecoder:
     return t5.map(lambda t: Tensor(factor(paths[id(t)]) * trained[paths[id(t)]].data))
 
 
-def pretrain_t5(texts, tokenizer, rng, fit, objectives):
+def pretrain_t5(texts, tokenizer, rng, fit, objectives, architecture):
     """Return an encoder–decoder, its tokenizer, and its held-out loss.
 
     It restores spans of documents and continues their beginnings, in turn: span corruption and the
@@ -231,6 +250,7 @@ def pretrain_t5(texts, tokenizer, rng, fit, objectives):
     tokenizer = for_seq2seq(tokenizer)
     start, end, *sentinels = map(tokenizer.token_to_id, (PAD, END, *SENTINELS))
     rows = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    n = len(rows) // HELD_OUT
     divide = {
         "spans": lambda rows: zip(*(corrupt_spans(row, sentinels, rng) for row in rows)),
         "prefix": lambda rows: split_prefixes(rows, rng),
@@ -244,11 +264,11 @@ def pretrain_t5(texts, tokenizer, rng, fit, objectives):
             ids, mask = pad(inputs, start)
             yield ids, pad(targets, -100)[0], mask
 
-    config = T5Config(tokenizer.get_vocab_size(), **SEQ2SEQ_SIZE, decoder_start=start)
-    model = train(new_t5(config, rng), batches(rows[:-HELD_OUT]), **fit, lr=3e-3, betas=(0.9, 0.98))
+    config = T5Config(tokenizer.get_vocab_size(), **architecture, decoder_start=start)
+    model = train(new_t5(config, rng), batches(rows[:-n]), **fit, lr=3e-3, betas=(0.9, 0.98))
     model = as_t5(model, config)
     model.folder_settings = {"eos_token_id": end, "pad_token_id": start}
-    held_out = islice(batches(rows[-HELD_OUT:]), 20)
+    held_out = islice(batches(rows[-n:]), 20)
     with no_grad():
         losses = [float(model.loss(ids, y, mask=mask)) for ids, y, mask in held_out]
     return model, tokenizer, float(np.mean(losses))

@@ -83,8 +83,7 @@ def things(base, tmp_path_factory):
     (folder / "world.txt").write_text(text[:9000])
     rows = [{"text": f"{'ab'[i % 2]} {i}", "label": str(i % 2)} for i in range(40)]
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    size = {"width": 16, "layers": 1, "heads": 2, "length": 256}
-    small = {"DOCUMENTS": 400, "HELD_OUT": 100, "BATCH_TOKENS": 768, "SIZE": size}
+    small = {"DOCUMENTS": 400, "HELD_OUT": 4, "BATCH_TOKENS": 768, "SIZES": {"1.1M": (16, 2)}}
     train = "train lora --model base --steps 2 --data"
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "built_in", small_task)

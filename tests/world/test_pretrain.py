@@ -68,13 +68,12 @@ def test_biases_and_gains_of_norms_do_not_decay(family, monkeypatch):
 
 @pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
 def test_a_base_learns_and_is_loaded(family, tmp_path, monkeypatch):
-    size = {"width": 16, "layers": 1, "heads": 2, "length": 256}
-    small = {"DOCUMENTS": 400, "HELD_OUT": 100, "BATCH_TOKENS": 768, "SIZE": size}
-    small |= {"BATCH_DOCUMENTS": 8, "SEQ2SEQ_SIZE": size | {"decoder_layers": 1}}
-    for name, value in small.items():
+    small = {"HELD_OUT": 4, "BATCH_TOKENS": 768, "BATCH_DOCUMENTS": 8, "LAYERS": 2}
+    for name, value in (small | {"SIZES": {"tiny": (16, 2)}}).items():
         monkeypatch.setattr(pretrain, name, value)
     after_1, after_100 = (
-        pretrain.pretrain(tmp_path / f"{steps}", family, steps) for steps in (1, 100)
+        pretrain.pretrain(tmp_path / f"{steps}", family, steps, size="tiny", documents=400)
+        for steps in (1, 100)
     )
     assert np.ravel(after_100)[0] < np.ravel(after_1)[0] - 0.3
     model, tokenizer = mp.load(tmp_path / "100"), mp.load_tokenizer(tmp_path / "100")
@@ -108,14 +107,13 @@ def test_scaled_attention_becomes_that_of_t5():
 
 @pytest.mark.parametrize("objective", ["spans", "prefix"])
 def test_an_encoder_decoder_restores_documents(texts, monkeypatch, objective):
-    size, batches = {"width": 8, "layers": 1, "heads": 2, "decoder_layers": 1}, []
-    monkeypatch.setattr(pretrain, "HELD_OUT", 20)
-    monkeypatch.setattr(pretrain, "SEQ2SEQ_SIZE", size | {"length": 64})
+    size, batches = {"width": 8, "layers": 1, "heads": 2, "decoder_layers": 1, "length": 64}, []
+    monkeypatch.setattr(pretrain, "HELD_OUT", 10)
     monkeypatch.setattr(
         pretrain, "train", lambda model, rows, **fit: batches.extend(islice(rows, 2)) or model
     )
     tokenizer, rng = train_tokenizer(texts, 400), np.random.default_rng(0)
-    _, tokenizer, _ = pretrain.pretrain_t5(texts, tokenizer, rng, {}, [objective])
+    _, tokenizer, _ = pretrain.pretrain_t5(texts, tokenizer, rng, {}, [objective], size)
     known = {tuple(row.ids) for row in tokenizer.encode_batch(texts)}  # each ends with END
     sentinels = {*map(tokenizer.token_to_id, SENTINELS)}
     for ids, labels, mask in batches:

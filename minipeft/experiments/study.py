@@ -1,0 +1,194 @@
+"""The training runs of an experiment: for each method the same learning rates, chosen on dev."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import hf
+from ..adaptation.adaptation import Adaptation
+from ..adaptation.method import Method
+from ..autograd.nn import size
+from ..tasks.base import Task
+from ..tasks.write import Write
+from ..training.optim import AdamW, schedule
+from ..training.trainer import NonFinite, Trainer
+from ..world import pretrain
+
+BUILT_IN = {"gpt2": "decoder", "bert": "encoder", "t5": "seq2seq"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long the runs of an experiment are, and how many examples they have."""
+
+    seeds: int = 5
+    steps: int = 150
+    """Optimizer steps of each training run."""
+    lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2)
+    """Learning rates of AdamW, for every method; the first seed tries all of them."""
+    batch_size: int = 8
+    train: int = 1000
+    """Training examples."""
+    dev: int = 200
+    """Examples on which the learning rate is chosen."""
+    test: int = 500
+    """Examples of each test split."""
+    documents: int | None = None
+    """Texts on which bases of other sizes are pretrained; None: as many as the built-in one's."""
+    pretraining_steps: int | None = None
+    """Optimizer steps of their pretraining; None: those of `minipeft pretrain`."""
+
+
+FULL = Settings()
+QUICK = Settings(
+    seeds=2, steps=40, train=400, dev=60, test=100, documents=6000, pretraining_steps=100
+)
+
+
+@dataclass
+class Trial:
+    """A training run that can start, and how its end is scored."""
+
+    model: object  # with a loss, for a Trainer
+    adaptation: Adaptation
+    batches: Iterator[tuple]
+    dev: Callable[[], float]  # chooses the learning rate: higher is better
+    scores: Callable[[], dict[str, float]]
+
+
+@dataclass
+class Study:
+    """An experiment's settings, its base models, and its training runs.
+
+    bases: folder of pretrained bases, in folders such as 0.3M; missing ones are made there.
+    show: called after each step with the row's name, the steps so far, and those of the row.
+    """
+
+    settings: Settings = FULL
+    bases: Path | None = None
+    show: Callable[[str, int, int], None] = lambda name, step, steps: None
+    loaded: dict = field(default_factory=dict, init=False)
+
+    def base(self, size: str = "1.1M", family: str = "gpt2") -> tuple:
+        """Return a model of the built-in world, and its tokenizer.
+
+        Those of 1.1 million parameters are part of the library; others are pretrained when an
+        experiment first needs them, and stay in `bases`.
+        """
+        if (size, family) not in self.loaded:
+            folder = BUILT_IN[family] if size == "1.1M" else self.pretrained(size, family)
+            self.loaded[size, family] = hf.load(folder), hf.load_tokenizer(folder)
+        return self.loaded[size, family]
+
+    def pretrained(self, size: str, family: str) -> Path:
+        """Return the folder of a base of another size; pretrain it if it is missing."""
+        name = size if family == "gpt2" else f"{family}-{size}"
+        folder, settings = self.bases / name, self.settings
+        if not folder.exists():
+            steps = settings.pretraining_steps or pretrain.STEPS[family]
+            show = lambda step, loss: self.show(f"pretraining, {name}", step, steps)
+            pretrain.pretrain(
+                folder, family, steps, progress=show, size=size, documents=settings.documents
+            )
+        return folder
+
+    def splits(self, data, **sizes) -> dict:
+        """Return the splits of a task's module, such as `world.sentiment`; sizes: of splits."""
+        s = self.settings
+        asked = {"train": s.train, "dev": s.dev, "test": s.test}
+        return data.splits(**{name: min(n, sizes.get(name, n)) for name, n in asked.items()})
+
+    def row(
+        self,
+        name: str,
+        trial: Callable[[int], Trial],
+        x: float | None = None,
+        steps: int | None = None,
+        lrs: tuple[float, ...] | None = None,
+    ) -> dict:
+        """Return a row of results: train at each learning rate, and with each seed at the best.
+
+        trial: makes the trial of a seed.  x: where the row is on the axis of a plot.
+        steps, lrs: instead of those of the settings.
+        """
+        steps, lrs = steps or self.settings.steps, lrs or self.settings.lrs
+        runs = len(lrs) + self.settings.seeds - 1
+        done = iter(range(runs))
+
+        def train(seed: int, lr: float) -> Trial:
+            first = next(done) * steps
+            return fit(
+                trial(seed), lr, steps, seed, lambda t: self.show(name, first + t, runs * steps)
+            )
+
+        first_seed = {lr: train(0, lr) for lr in lrs}
+        dev = {lr: run.dev() for lr, run in first_seed.items()}
+        lr = max(lrs, key=lambda lr: np.nan_to_num(dev[lr], nan=-np.inf))
+        best = first_seed.pop(lr)
+        scores = [best.scores()]
+        scores += [train(seed, lr).scores() for seed in range(1, self.settings.seeds)]
+        return fixed_row(
+            name,
+            *scores,
+            **({} if x is None else {"x": x}),
+            params=size(best.adaptation),
+            lr=lr,
+            dev={str(lr): float(value) for lr, value in dev.items()},
+        )
+
+
+def fixed_row(name: str, *scores: dict[str, float], **more) -> dict:
+    """Return a row of results, given the scores of each seed: one for what is not random.
+
+    more: x, and what else is stored.
+    """
+    seeds = {key: [float(s[key]) for s in scores] for key in scores[0]}
+    return {"name": name, **more, "scores": seeds}
+
+
+def fit(trial: Trial, lr: float, steps: int, seed: int, show: Callable) -> Trial:
+    """Return the trial after its training, or where the loss or a gradient was not finite."""
+    optimizer = AdamW(trial.adaptation.parameters(), lr)
+    decay = schedule("linear", steps, steps // 10)
+    trainer = Trainer(trial.model, trial.adaptation, optimizer, schedule=decay, seed=seed)
+    with suppress(NonFinite):
+        trainer.fit(trial.batches, steps, progress=lambda step, loss: show(step))
+    return trial
+
+
+def on_task(
+    task: Task | Callable[[int], Task],
+    method: Method,
+    batch_size: int = FULL.batch_size,
+    scores: Callable[[Task, Adaptation], dict] | None = None,
+) -> Callable[[int], Trial]:
+    """Return the trials of a method on a task, by seed; the task may depend on the seed, too.
+
+    scores: instead of the first metric on each test split.
+    """
+
+    def trial(seed: int) -> Trial:
+        one = task if isinstance(task, Task) else task(seed)
+        adaptation = one.attach(method, np.random.default_rng(seed))
+        one.start_head(adaptation)
+        model, batches = one.model_and_batches(adaptation, batch_size, np.random.default_rng(seed))
+        dev = lambda: dev_score(one, adaptation)
+        return Trial(model, adaptation, batches, dev, lambda: (scores or test)(one, adaptation))
+
+    return trial
+
+
+def test(task: Task, adaptation: Adaptation) -> dict[str, float]:
+    """Return {test split: first metric}."""
+    metric = next(iter(task.metrics))
+    return {split: task.evaluate(adaptation, split)[metric] for split in task.tests}
+
+
+def dev_score(task: Task, adaptation: Adaptation) -> float:
+    """Return the first metric on dev or, where text is generated, minus the loss on dev."""
+    if isinstance(task, Write):
+        return -task.loss(adaptation, "dev")
+    return task.evaluate(adaptation, "dev")[next(iter(task.metrics))]
