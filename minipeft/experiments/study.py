@@ -64,11 +64,13 @@ class Study:
     """An experiment's settings, its base models, and its training runs.
 
     bases: folder of pretrained bases, in folders such as 0.3M; missing ones are made there.
+    data: folder of real data, in folders such as webnlg_2017; None: rows on it are left out.
     show: called after each step with the row's name, the steps so far, and those of the row.
     """
 
     settings: Settings = FULL
     bases: Path | None = None
+    data: Path | None = None
     show: Callable[[str, int, int], None] = lambda name, step, steps: None
     loaded: dict = field(default_factory=dict, init=False)
 
