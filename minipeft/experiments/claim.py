@@ -1,6 +1,7 @@
 """A claim of a document, the contrasts that decide it, and the verdict."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ class Rows:
     def __call__(self, name: str, score: str, x: float | None = None) -> np.ndarray:
         """Return a score of a row for each seed."""
         found = [row for row in self.rows if (row["name"], row.get("x")) == (name, x)]
+        if not found:
+            raise KeyError(f"there is no row {name!r} with x={x}")
         return np.array(found[0]["scores"][score])
 
     def xs(self, name: str) -> list[float]:
@@ -74,11 +77,13 @@ class Contrast:
         return int(agreeing.sum()), len(values)
 
 
-def difference(a: str, b: str, score: str, x: float | None = None, **options) -> Contrast:
-    """Return the contrast "a - b" of a score of two rows; options: of Contrast."""
+def difference(
+    a: str, b: str, score: str, x: float | None = None, margin: float = 0.0, unit: str = "points"
+) -> Contrast:
+    """Return the contrast "a - b" of a score of two rows."""
     at = "" if x is None else f" at {x:g}"
     values = lambda rows: rows(a, score, x) - rows(b, score, x)
-    return Contrast(options.pop("text", f"{a} − {b}, {score}{at}"), values, **options)
+    return Contrast(f"{a} − {b}, {score}{at}", values, margin, unit)
 
 
 @dataclass(frozen=True)
@@ -100,15 +105,21 @@ class Claim:
     xlabel: str = ""
     limits: str = ""
 
+    def decided(self, rows: Rows) -> list[Contrast]:
+        """Return the contrasts whose rows are there: a short run may lack some."""
+        found = []
+        for contrast in self.contrasts:
+            with suppress(KeyError):
+                contrast.values(rows)
+                found.append(contrast)
+        return found
+
     def verdict(self, rows: Rows) -> str:
         """Return the verdict on all contrasts."""
-        verdicts = [contrast.verdict(rows) for contrast in self.contrasts]
-        if len({*verdicts}) == 1:
-            return verdicts[0]
-        return (
-            "shown in part"
-            if "shown" in verdicts
-            else "not shown"
-            if "contradicted" not in verdicts
-            else "contradicted in part"
-        )
+        verdicts = {contrast.verdict(rows) for contrast in self.decided(rows)}
+        if len(verdicts) == 1:
+            return verdicts.pop()
+        for verdict in ("shown", "contradicted"):
+            if verdict in verdicts:
+                return f"{verdict} in part"
+        return "not shown"

@@ -1,6 +1,7 @@
 """CL-2: a soft prompt that starts from words, against one that starts at random numbers."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..methods import PromptTuning
 from ..tasks.classify import Classify
@@ -8,7 +9,7 @@ from ..world import sentiment
 from .claim import Claim, difference
 from .study import Study, on_task
 
-STARTS = {
+STARTS: dict[str, Any] = {
     "uniform": {"init": "uniform"},
     "vocabulary": {"init": "vocabulary"},
     "labels": {"init": "labels", "words": ("bad", "good")},

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,16 +31,16 @@ class Settings:
     lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2)
     """Learning rates of AdamW, for every method; the first seed tries all of them."""
     batch_size: int = 8
-    train: int = 1000
+    train: int = 2000
     """Training examples."""
     dev: int = 200
     """Examples on which the learning rate is chosen."""
     test: int = 500
     """Examples of each test split."""
     documents: int | None = None
-    """Texts on which bases of other sizes are pretrained; None: as many as the built-in one's."""
-    pretraining_steps: int | None = None
-    """Optimizer steps of their pretraining; None: those of `minipeft pretrain`."""
+    """Texts on which bases of several sizes are pretrained; None: those of the built-in base."""
+    pretraining_steps: int = 1000
+    """Optimizer steps of their pretraining."""
 
 
 FULL = Settings()
@@ -52,7 +53,7 @@ QUICK = Settings(
 class Trial:
     """A training run that can start, and how its end is scored."""
 
-    model: object  # with a loss, for a Trainer
+    model: Any  # with a loss, for a Trainer
     adaptation: Adaptation
     batches: Iterator[tuple]
     dev: Callable[[], float]  # chooses the learning rate: higher is better
@@ -63,38 +64,34 @@ class Trial:
 class Study:
     """An experiment's settings, its base models, and its training runs.
 
-    bases: folder of pretrained bases, in folders such as 0.3M; missing ones are made there.
+    bases: folder of bases of several sizes, in folders such as 0.3M; missing ones are made there.
     data: folder of real data, in folders such as webnlg_2017; None: rows on it are left out.
     show: called after each step with the row's name, the steps so far, and those of the row.
     """
 
     settings: Settings = FULL
-    bases: Path | None = None
+    bases: Path = Path("bases")
     data: Path | None = None
     show: Callable[[str, int, int], None] = lambda name, step, steps: None
     loaded: dict = field(default_factory=dict, init=False)
 
-    def base(self, size: str = "1.1M", family: str = "gpt2") -> tuple:
+    def base(self, size: str = "", family: str = "gpt2") -> tuple:
         """Return a model of the built-in world, and its tokenizer.
 
-        Those of 1.1 million parameters are part of the library; others are pretrained when an
-        experiment first needs them, and stay in `bases`.
+        size: of a base that is pretrained like those of other sizes; "": the built-in one.
         """
         if (size, family) not in self.loaded:
-            folder = BUILT_IN[family] if size == "1.1M" else self.pretrained(size, family)
+            folder = self.pretrained(size, family) if size else BUILT_IN[family]
             self.loaded[size, family] = hf.load(folder), hf.load_tokenizer(folder)
         return self.loaded[size, family]
 
     def pretrained(self, size: str, family: str) -> Path:
-        """Return the folder of a base of another size; pretrain it if it is missing."""
-        name = size if family == "gpt2" else f"{family}-{size}"
-        folder, settings = self.bases / name, self.settings
+        """Return the folder of a base of a size; pretrain it if it is missing."""
+        folder = self.bases / (size if family == "gpt2" else f"{family}-{size}")
+        steps, documents = self.settings.pretraining_steps, self.settings.documents
+        show = lambda step, loss: self.show(f"pretraining {folder.name}", step, steps)
         if not folder.exists():
-            steps = settings.pretraining_steps or pretrain.STEPS[family]
-            show = lambda step, loss: self.show(f"pretraining, {name}", step, steps)
-            pretrain.pretrain(
-                folder, family, steps, progress=show, size=size, documents=settings.documents
-            )
+            pretrain.pretrain(folder, family, steps, progress=show, size=size, documents=documents)
         return folder
 
     def splits(self, data, **sizes) -> dict:
