@@ -162,7 +162,7 @@ def on_task(
     task: Task | Callable[[int], Task],
     method: Method,
     batch_size: int = FULL.batch_size,
-    scores: Callable[[Task, Adaptation], dict] | None = None,
+    scores: Callable[..., dict] | None = None,
 ) -> Callable[[int], Trial]:
     """Return the trials of a method on a task, by seed; the task may depend on the seed, too.
 
