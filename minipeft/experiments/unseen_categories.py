@@ -92,9 +92,10 @@ def with_matched(task: Write, target: list[float], every: int) -> Callable[[int]
 
 
 def webnlg(folder: Path, size: int) -> dict[str, list]:
-    """Return the splits of the triples of WebNLG 2017, of `size` triples; ood has new categories.
+    """Return the splits of single triples of the WebNLG challenge; ood has new categories.
 
-    Dev and test are parts of the challenge's development data, which has the seen categories.
+        size: examples of each split, at most.
+    Dev and test are parts of its development data, which has the categories of training.
     """
     rng = np.random.default_rng(0)
 
