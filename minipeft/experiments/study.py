@@ -58,6 +58,7 @@ class Trial:
     batches: Iterator[tuple]
     dev: Callable[[], float]  # chooses the learning rate: higher is better
     scores: Callable[[], dict[str, float]]
+    optimizer: Callable[[list, float], AdamW] = AdamW  # of parameters and a learning rate
 
 
 @dataclass
@@ -150,7 +151,7 @@ def fixed_row(name: str, *scores: dict[str, float], **more) -> dict:
 
 def fit(trial: Trial, lr: float, steps: int, seed: int, show: Callable) -> Trial:
     """Return the trial after its training, or where the loss or a gradient was not finite."""
-    optimizer = AdamW(trial.adaptation.parameters(), lr)
+    optimizer = trial.optimizer(trial.adaptation.parameters(), lr)
     decay = schedule("linear", steps, steps // 10)
     trainer = Trainer(trial.model, trial.adaptation, optimizer, schedule=decay, seed=seed)
     with suppress(NonFinite):
