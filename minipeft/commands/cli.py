@@ -22,6 +22,7 @@ from ..training.interrupt import Interrupted
 from ..training.lbfgs import NotConverged
 from ..training.parallel import keep_memory
 from ..training.trainer import NonFinite
+from .claims import Claims
 from .common import Command, did_you_mean, discard, print_note
 from .compare import Compare
 from .config import read_config
@@ -48,6 +49,7 @@ COMMANDS = {
     "convert": Convert,
     "search": Search,
     "feedback": Feedback,
+    "claims": Claims,
     "pretrain": Pretrain,
     "verify": Verify,
 }
