@@ -26,7 +26,7 @@ class Settings:
     """How long the runs of an experiment are, and how many examples they have."""
 
     seeds: int = 5
-    steps: int = 150
+    steps: int = 100
     """Optimizer steps of each training run."""
     lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2)
     """Learning rates of AdamW, for every method; the first seed tries all of them."""
@@ -35,11 +35,11 @@ class Settings:
     """Training examples."""
     dev: int = 200
     """Examples on which the learning rate is chosen."""
-    test: int = 500
+    test: int = 400
     """Examples of each test split."""
     documents: int | None = None
     """Texts on which bases of several sizes are pretrained; None: those of the built-in base."""
-    pretraining_steps: int = 1000
+    pretraining_steps: int = 500
     """Optimizer steps of their pretraining."""
 
 
