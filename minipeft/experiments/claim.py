@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# the 97.5 % quantile of Student's t, by degrees of freedom
+# 97.5 % quantile of Student's t by degrees of freedom; for many of them it is 1.96
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
@@ -26,7 +26,7 @@ def interval(values) -> Interval:
     """
     values = np.asarray(values, float)
     n, mean = len(values), float(np.mean(values))
-    half = T[n - 1] * float(np.std(values, ddof=1)) / n**0.5 if n > 1 else 0.0
+    half = T.get(n - 1, 1.96) * float(np.std(values, ddof=1)) / n**0.5 if n > 1 else 0.0
     return Interval(mean, mean - half, mean + half)
 
 

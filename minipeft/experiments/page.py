@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from ..data.words import count, duration
 from ..tasks.plot import FAINT, decorate, draw, look
 from ..tasks.report import markdown_table
 from .claim import Claim, Rows, interval
@@ -54,8 +55,8 @@ def section(claim: Claim, report: dict) -> str:
         f"## {claim.id} {claim.title}\n",
         f"**Claim.** {claim.statement} ({claim.source})\n",
         f"**Papers.** {claim.paper}\n",
-        f"**Here.** {claim.setup} {settings['seeds']} seeds, {report['seconds'] / 60:.0f} minutes "
-        "of one core.\n",
+        f"**Here.** {claim.setup} {count(settings['steps'], 'step')}, "
+        f"{duration(report['seconds'])} of one core.\n",
     ]
     if claim.limits:
         parts.append(f"**Limits.** {claim.limits}\n")
