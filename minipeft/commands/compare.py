@@ -78,8 +78,8 @@ class Compare(Plan, Command):
     """Train several methods on one frozen model; compare their scores and costs."""
 
     task: optional(str, "TASK") = None
-    """Built-in task: sentiment, nli, topic, tags, table or style.  Its OOD test examples are of
-    kinds that training does not have. (default: sentiment)"""
+    """Built-in task: sentiment, nli, topic, tags, table, qa, summary or style.  Its OOD test
+    examples are of kinds that training does not have. (default: sentiment)"""
     data: optional(Path, "FILE") = None
     """Examples with labels (.jsonl, .json, .csv, .tsv), instead of a built-in task."""
     dev: optional(Path, "FILE", "Examples to choose the pool by and to follow the training.") = None

@@ -2,7 +2,7 @@
 
 from ..data.files import DataError
 from ..model.encoder_decoder import EncoderDecoder
-from ..world import nli, sentiment, style, table, tags, topic
+from ..world import nli, qa, sentiment, style, summary, table, tags, topic
 from ..world.domains import DOMAINS
 from .base import Task
 from .classify import Classify
@@ -15,6 +15,8 @@ TASKS = {  # name: kind of task, and the module with its data
     "sentiment": (Classify, sentiment),
     "nli": (Classify, nli),
     "table": (Write, table),
+    "qa": (Write, qa),
+    "summary": (Write, summary),
     "topic": (Classify, topic),
     "tags": (Tag, tags),
     "style": (Imitate, style),
@@ -58,7 +60,10 @@ def built_in(name: str, base, tokenizer, **options) -> Task:
     if as_text and kind is Classify:
         words = WORDS.get(name, {})
         splits = {split: as_texts(examples, words) for split, examples in splits.items()}
-    return (AS_TEXT[kind] if as_text else kind)(name, splits, base, tokenizer, ceiling, **options)
+    kind = AS_TEXT[kind] if as_text else kind
+    task = kind(name, splits, base, tokenizer, ceiling, **options)
+    task.metrics = getattr(data, "METRICS", task.metrics)
+    return task
 
 
 def as_texts(examples: list, words: dict) -> list:

@@ -30,7 +30,7 @@ NAMES = {  # what was typed: what is printed, but for the program's name
     "qqq": "no command is called 'qqq'. The commands are compare, train, ",
     "train lorra --rank 3": "no method is called 'lorra'; did you mean 'lora'? The methods are ",
     "compare --task sentimnet": "no task is called 'sentimnet'; did you mean sentiment? The tasks "
-    "are sentiment, nli, table, topic, tags, style",
+    "are sentiment, nli, table, qa, summary, topic, tags, style",
     "compare --task table2 --json": "no task is called 'table2'; did you mean table? ",
     "layers --method lroa": "no method is called 'lroa'; did you mean 'lora'? The methods are ",
     "train --config run.toml --rnak 3": "train has no flag --rnak; did you mean --rank? Its ",

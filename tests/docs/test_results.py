@@ -116,7 +116,7 @@ def test_without_stored_comparisons_they_are_run(results, page, monkeypatch):
         ),
         ("<!-- table of tasks -->\nno end", "nli", "below it a line <!-- end of table -->"),
         (METHODS, "nli", "no folder has a comparison on sentiment"),
-        (TASK_TABLE, "nli", "no folder has a comparison on sentiment, style, table, tags, topic"),
+        (TASK_TABLE, "nli", "no folder has a comparison on qa, sentiment, style, summary, table, "),
     ],
 )
 def test_what_is_missing_is_an_error_and_nothing_is_written(
