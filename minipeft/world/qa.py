@@ -4,7 +4,7 @@ Text and question are one text, and the answer is a span of it, as in SQuAD.  Bo
 category, and the text says of both what the question asks of one: who does not read its name is
 right half of the time.  The questions of train, dev and test are about restaurants, shops, hotels,
 theatres and gadgets, those of "ood" about museums, parks and films: whole domains are held out, as
-in the shared task MRQA 2019, and with them some fields (see `table`).
+in MRQA, and with them some fields (see `table`).
 """
 
 from functools import cache, partial

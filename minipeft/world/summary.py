@@ -3,9 +3,9 @@
 A report is of a kind, such as an election.  Three of its sentences tell what happened, and what the
 summary says is spread over them; one to three asides have other people, towns, times and numbers.
 The reports of train, dev and test are news: openings, closings, visits, elections and storms.
-"ood" has sports or, with `within`, news of health and technology: the two ways, "news-to-sports"
-and "within-news", in which Li & Liang 2021, §6.4 split XSum.  The three references are all wordings
-that the grammar has, so the ceiling is 1.
+"ood" has sports or, with `within`, news of health and technology: XSum from news to sports, and
+within news, as in Li & Liang 2021, table 3.  The three references are all wordings that the grammar
+has, so the ceiling is 1.
 """
 
 from functools import cache, partial

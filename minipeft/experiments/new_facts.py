@@ -1,0 +1,119 @@
+"""CL-30: facts that changed after the cut of the pretraining text: which methods can add them."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ..adaptation.method import PLAIN
+from ..data.batches import passages
+from ..methods import FullFineTuning, LoRA, PrefixTuning, PromptTuning
+from ..tasks import forgetting
+from ..tasks.prompted import Prompted
+from ..world import chronicle, corpus, pretrain
+from ..world.language import MEN, WOMEN
+from ..world.vocabulary import END
+from .claim import Claim, Contrast, difference
+from .study import Study, Trial, fixed_row
+
+CUT = 40  # the last day that the base reads
+AFTER = range(43, 46)  # three of its eight towns have got other mayors by then, on day 41 or 43
+TRAINED, DEV, ASKED = chronicle.MAYOR[:3], chronicle.MAYOR[3:4], chronicle.MAYOR[4:]
+LENGTH = 64  # tokens of a passage
+METHODS: dict[str, Any] = {
+    "prompt": PromptTuning(10),
+    "prefix": PrefixTuning(10),
+    "LoRA": LoRA(8),
+    "full": FullFineTuning(),
+}
+CLAIM = Claim(
+    "CL-30",
+    "Adaptation adds what has changed since the pretraining text",
+    "The world changes, so a language model must be adapted to new knowledge: GPT-3 was trained "
+    "before Biden was president.",
+    "Adaptation chapter, §11.1.1",
+    "None: the chapter has no figure.",
+    (
+        *(
+            Contrast(
+                f"{name} − base, new", lambda rows, n=name: rows(n, "new") - rows("base", "new")
+            )
+            for name in METHODS
+        ),
+        *(difference(name, "prompt", "new") for name in ("LoRA", "full")),
+        *(difference(name, "prefix", "new") for name in ("LoRA", "full")),
+    ),
+    f"Who is mayor of a town: the decoder of 1.1 M parameters first reads days 1 to {CUT} of a "
+    f"chronicle, beside its own text. Each method then trains on days {AFTER[0]} to {AFTER[-1]} in "
+    "three wordings, and is asked in two others, with sixteen names to choose from: of towns with "
+    "a new mayor (new), of the others (kept), and of days before the cut (past).",
+    units={"forgets": "nats"},
+    limits="One chronicle, one cut and one base: the seeds are those of the adaptations.",
+)
+
+
+def passages_of(texts: Iterator[str], tokenizer, size: int, seed: int) -> Iterator[tuple]:
+    """Return endless batches of passages of texts."""
+    ids = tokenizer.encode(END.join(texts)).ids
+    return passages(ids, size, LENGTH, np.random.default_rng(seed))
+
+
+def documents(n: int, days: range, wordings: tuple = chronicle.MAYOR) -> Iterator[str]:
+    """Return documents of these days."""
+    rng = np.random.default_rng(0)
+    return (chronicle.document(rng, days, wordings) for _ in range(n))
+
+
+def base_of_the_cut(study: Study) -> tuple:
+    """Return the built-in base after more pretraining, half of it on days up to the cut."""
+    base, tokenizer = study.base()
+    settings = study.settings
+    n, steps = settings.train, 3 * settings.steps
+    others = islice(corpus.documents(np.random.default_rng(1)), n)
+    texts = (text for pair in zip(documents(n, range(1, CUT + 1)), others) for text in pair)
+    batches = passages_of(texts, tokenizer, 2 * settings.batch_size, 0)
+    show = lambda step, loss: study.show("pretraining to the cut", step, steps)
+    return pretrain.train(base, batches, steps, 0, progress=show, lr=1e-3), tokenizer
+
+
+def asked(base, tokenizer) -> Prompted:
+    """Return the questions, which a language model answers with a name."""
+    new = [t for t in chronicle.sites() if chronicle.mayor(t, CUT) != chronicle.mayor(t, AFTER[0])]
+    kept = [town for town in chronicle.sites() if town not in new]
+    questions = {
+        "dev": (AFTER, new + kept, DEV),
+        "new": (AFTER, new, ASKED),
+        "kept": (AFTER, kept, ASKED),
+        "past": (range(1, CUT + 1, 4), new + kept, ASKED),
+    }
+    splits = {
+        split: [(text, name.strip()) for text, name in chronicle.questions(*which)]
+        for split, which in questions.items()
+    }
+    words = {name: name for name in WOMEN + MEN}
+    splits["train"] = splits["dev"]  # which only tells the classes
+    return Prompted("mayors", splits, base, tokenizer, template="{x} [MASK]", verbalizer=words)
+
+
+def run(study: Study) -> Iterator[dict]:
+    """Yield a row for the base, and for each method."""
+    base, tokenizer = base_of_the_cut(study)
+    task, settings = asked(base, tokenizer), study.settings
+    text = forgetting.general_text(base, study.base()[1])
+    right = lambda γ, split: task.evaluate(γ, split)["accuracy"]
+
+    def scores(γ):
+        rise = forgetting.forgetting(task, γ, text)
+        return {test: right(γ, test) for test in task.tests} | {"forgets": rise}
+
+    yield fixed_row("base", scores(PLAIN))
+    for name, method in METHODS.items():
+
+        def trial(seed, method=method):
+            γ = method.attach(base, np.random.default_rng(seed))
+            texts = documents(settings.train, AFTER, TRAINED)
+            batches = passages_of(texts, tokenizer, settings.batch_size, seed)
+            return Trial(base, γ, batches, lambda: right(γ, "dev"), lambda: scores(γ))
+
+        yield study.row(name, trial)
