@@ -27,6 +27,13 @@ METHODS: dict[str, Any] = {
     "LoRA": LoRA(8),
     "full": FullFineTuning(),
 }
+
+
+def learned(name: str) -> Contrast:
+    """Return the contrast that a method knows new facts that the base does not know."""
+    return Contrast(f"{name} − base, new", lambda rows: rows(name, "new") - rows("base", "new"))
+
+
 CLAIM = Claim(
     "CL-30",
     "Adaptation adds what has changed since the pretraining text",
@@ -35,12 +42,7 @@ CLAIM = Claim(
     "Adaptation chapter, §11.1.1",
     "None: the chapter has no figure.",
     (
-        *(
-            Contrast(
-                f"{name} − base, new", lambda rows, n=name: rows(n, "new") - rows("base", "new")
-            )
-            for name in METHODS
-        ),
+        *(learned(name) for name in METHODS),
         *(difference(name, "prompt", "new") for name in ("LoRA", "full")),
         *(difference(name, "prefix", "new") for name in ("LoRA", "full")),
     ),

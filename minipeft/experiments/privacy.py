@@ -23,6 +23,13 @@ METHODS: dict[str, Any] = {
     "full": FullFineTuning(),
 }
 LONG = f"prefix, {LONGER} times the steps"
+
+
+def near_chance(name: str) -> Contrast:
+    """Return the contrast that the attack on a row is right half of the time."""
+    return Contrast(f"{name}: AUC − 50 %", lambda rows: rows(name, "AUC") - 0.5, margin=0.05)
+
+
 CLAIM = Claim(
     "CL-31",
     "A user's prefix does not give away the user's texts",
@@ -31,10 +38,7 @@ CLAIM = Claim(
     "Prompting notes, §1.1.1",
     "None: the notes have no figure.",
     (
-        *(
-            Contrast(f"{name}: AUC − 50 %", lambda rows, n=name: rows(n, "AUC") - 0.5, margin=0.05)
-            for name in ("prefix", LONG)
-        ),
+        *(near_chance(name) for name in ("prefix", LONG)),
         difference("full", "prefix", "AUC"),
         difference("full", "prefix", "gap", unit="nats"),
     ),
