@@ -67,14 +67,12 @@ def pretrain(
     size: one of SIZES, by the number of parameters of a gpt2.
     documents: how many texts there are; None: DOCUMENTS.
     """
-    objectives = check_objectives(family, objectives)
+    objectives, shape = check_objectives(family, objectives), architecture(family, size)
     rng = np.random.default_rng(seed)
     texts = list(islice(corpus.documents(rng), documents or DOCUMENTS))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     fit = {"steps": steps or STEPS[family], "seed": seed, "progress": progress}
-    model, tokenizer, score = FAMILIES[family](
-        texts, tokenizer, rng, fit, objectives, architecture(family, size)
-    )
+    model, tokenizer, score = FAMILIES[family](texts, tokenizer, rng, fit, objectives, shape)
     hf.save(model, out, tokenizer=tokenizer, dtype=np.float16)
     return score
 

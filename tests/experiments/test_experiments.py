@@ -105,6 +105,7 @@ def test_the_first_seed_chooses_the_learning_rate_on_dev():
     )
     assert [seed for seed, _ in log] == [0, 1, 2]  # the test examples are read at this rate alone
     assert row["scores"]["test"] == [moved for _, moved in log]
+    assert row["scores"]["test"][0] == -row["dev"]["0.0001"]
     assert shown == [(i, 20) for i in range(1, 21)]  # three rates and two more seeds, of four steps
     assert row["params"] == sum(p.data.size for p in trials([])(0).adaptation.parameters())
 
@@ -118,7 +119,7 @@ def test_a_run_that_diverges_is_not_chosen():
         one.dev = lambda: np.nan if max(abs(p.data).max() for p in parameters) > 10 else 1.0
         return one
 
-    row = Study(Settings(seeds=1, steps=3, lrs=(1e9, 1e-3))).row("LoRA", trial)
+    row = Study(Settings(seeds=1, steps=3, lrs=(1e300, 1e-3))).row("LoRA", trial)
     assert row["lr"] == 1e-3
 
 

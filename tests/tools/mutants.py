@@ -26,6 +26,7 @@ from tests.tools.faults import (
     autograd,
     encoder_decoders,
     equations,
+    experiments,
     feedback,
     forward,
     generation,
@@ -57,6 +58,7 @@ PLANTED = {
     "data": metrics.FAULTS,
     "prompting": prompting.FAULTS | instructions.FAULTS | search.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
+    "experiments": experiments.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
     "hf": "hf -k 'not hostile_folders and not random_fault'",

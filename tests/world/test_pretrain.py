@@ -80,6 +80,19 @@ def test_a_base_learns_and_is_loaded(family, tmp_path, monkeypatch):
     assert model.config.vocabulary == tokenizer.get_vocab_size()
 
 
+@pytest.mark.parametrize("name", pretrain.SIZES)
+def test_a_size_is_named_by_its_parameters(name):
+    architecture = pretrain.architecture("gpt2", name)
+    model = mp.Decoder(mp.Config(pretrain.VOCABULARY, **architecture), np.random.default_rng(0))
+    millions = sum(p.data.size for p in model.parameters()) / 1e6
+    assert millions == pytest.approx(float(name.removesuffix("M")), rel=0.25)
+
+
+def test_an_unknown_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="size='7B' must be one of 0.1M, 0.3M, 1.1M, 3M"):
+        pretrain.pretrain(tmp_path, size="7B")
+
+
 def restored(read, written, sentinels):
     """Return the text of which the spans after the sentinels in `written` were removed."""
     spans, text = {}, []
