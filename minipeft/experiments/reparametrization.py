@@ -15,7 +15,6 @@ PREFIX = PrefixTuning(10, init="normal")
 METHODS: dict[str, Any] = {
     "direct": PREFIX,
     "MLP": Encoded(PREFIX),
-    "direct, from words": PrefixTuning(10),
 }
 LRS = 1e-3, 1e-2, 1e-1
 
@@ -50,7 +49,7 @@ CLAIM = Claim(
     ),
     "A prefix of ten, sentiment, decoder of 1.1 M parameters, new head; each of three learning "
     "rates with every seed. Spread is the standard deviation of a seed's test accuracy over the "
-    "learning rates. A direct prefix that starts from words is a control.",
+    "learning rates.",
     xlabel="learning rate",
 )
 

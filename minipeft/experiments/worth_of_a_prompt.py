@@ -16,7 +16,7 @@ from ..world import sentiment
 from .claim import Claim, difference
 from .study import Study, fixed_row, on_task, test
 
-SIZES = 8, 32, 128, 512, 2000
+SIZES = 8, 32, 256, 2000
 EPOCHS = 20  # at most
 CLAIM = Claim(
     "CL-26",
