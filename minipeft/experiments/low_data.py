@@ -7,7 +7,7 @@ from .claim import Claim, difference
 from .records import describe_values, losses
 from .study import Study, on_task
 
-EXAMPLES = 50, 150, 500
+EXAMPLES = 50, 500
 METHODS = {"prefix": PrefixTuning(10), "full fine-tuning": FullFineTuning()}
 CLAIM = Claim(
     "CL-8",

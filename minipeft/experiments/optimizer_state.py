@@ -16,7 +16,7 @@ from .claim import Claim, Contrast
 from .study import Study, Trial, on_task
 
 LR, BETAS = 3e-3, (0.9, 0.98)  # of the base's pretraining
-DIVISORS = 1, 3, 10, 30
+DIVISORS = {"fresh": (1, 3, 10, 30), "kept": (1, 10)}  # of the learning rate
 CLAIM = Claim(
     "CL-28",
     "Fine-tuning needs no moments of pretraining, and a tenth of its learning rate",
@@ -52,7 +52,7 @@ def run(study: Study) -> Iterator[dict]:
     task = Classify("sentiment", study.splits(sentiment), *study.base())
     fresh, moments = on_task(task, FullFineTuning()), pretraining_moments(study)
     for name, start in {"fresh": {}, "kept": moments}.items():
-        for divisor in DIVISORS:
+        for divisor in DIVISORS[name]:
             trial = with_moments(fresh, start, study.settings.steps)
             yield study.row(name, trial, x=divisor, lrs=(LR / divisor,))
 

@@ -8,7 +8,7 @@ from .claim import Claim, difference
 from .records import describe_values, losses
 from .study import Study, on_task
 
-EXAMPLES = 50, 100
+EXAMPLES = 50
 STARTS = {
     "words of the task": " name kind place price rating near serves sells opens seats",
     "other words": " because winter she never letters forgot quickly two swam under",
@@ -23,27 +23,27 @@ CLAIM = Claim(
     "Li & Liang 2021, §7.4 and figure 5: with few examples a random start is much worse, and words "
     "of the task are a little better than others.",
     (
-        *(difference("random", "other words", "test", n, unit="nats") for n in EXAMPLES),
-        *(difference("other words", "words of the task", "test", n, unit="nats") for n in EXAMPLES),
+        difference("random", "other words", "test", unit="nats"),
+        difference("other words", "words of the task", "test", unit="nats"),
+        difference("random", "other words", "start", unit="nats"),
+        difference("other words", "words of the task", "start", unit="nats"),
     ),
-    "Prefix of length 10; records of the task table as lists of their values, others for each "
+    "Prefix of length 10; 50 records of the task table as lists of their values, others for each "
     "seed; decoder of 1.1 M parameters. `start` is the loss on test before training. Losses in "
     "nats per token: lower is better.",
     units={"test": "nats", "ood": "nats", "start": "nats"},
-    xlabel="training examples",
     limits="One list of words of each kind. Random numbers are N(0, 0.02²).",
 )
 
 
 def run(study: Study) -> Iterator[dict]:
-    """Yield a row for each start and number of examples."""
+    """Yield a row for each start."""
     _, tokenizer = study.base()
-    for n in EXAMPLES:
-        tasks = [describe_values(study, n, seed) for seed in range(study.settings.seeds)]
-        for name, text in STARTS.items():
-            words = tuple(tokenizer.encode(text).ids)[:10]
-            method = PrefixTuning(10, "vocabulary" if text else "normal", words)
-            yield study.row(name, with_start(tasks, method), x=n)
+    tasks = [describe_values(study, EXAMPLES, seed) for seed in range(study.settings.seeds)]
+    for name, text in STARTS.items():
+        words = tuple(tokenizer.encode(text).ids)[:10]
+        method = PrefixTuning(10, "vocabulary" if text else "normal", words)
+        yield study.row(name, with_start(tasks, method))
 
 
 def with_start(tasks: list, method: PrefixTuning):
