@@ -22,8 +22,9 @@ CLAIM = Claim(
     "Liu et al. 2021b, table 3: with RoBERTa-large, F1 on CoNLL04 is 88.4 from a fresh prefix and "
     "90.6 from a shared one; on CoNLL03 and OntoNotes both are equal.",
     tuple(difference("shared", start, "test") for start in STARTS),
-    "Sentiment, 64 examples for each seed, after inference and topic; prefix of length 10 with a "
-    "head, decoder of 1.1 M parameters. The shared prefix starts from words, too.",
+    "Sentiment, 64 examples for each seed; prefix of length 10 with a head, decoder of 1.1 M "
+    "parameters. The shared prefix starts from words, and was trained on inference and topic with "
+    "the same number of steps.",
     limits="Two other tasks, which share one head over the classes of both; the paper has a head "
     "for each of two or three datasets of the same kind of task.",
 )

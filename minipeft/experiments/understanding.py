@@ -27,10 +27,10 @@ CLAIM = Claim(
         difference("GPT, P-tuning", "GPT, fine-tuning", "test"),
     ),
     "Sentiment; a decoder and an encoder of 1.1 M parameters. Fine-tuning has a new head. P-tuning "
-    "is six virtual tokens, computed by an LSTM, around the text and the words of the classes; all "
-    "weights are trained with them, as in the paper on SuperGLUE, or, frozen, none.",
-    limits="The two bases have read the same texts, the encoder for three times as many steps. The "
-    "encoder reads [MASK] at the end without a full stop after it.",
+    "has six virtual tokens around the text, computed by an LSTM, and words of the classes. All "
+    "weights are trained with them, as in the paper on SuperGLUE; if frozen, only those tokens.",
+    limits="One task. The bases have read about as many tokens of the same texts, but an encoder "
+    "learns from masked words alone.",
 )
 
 

@@ -35,7 +35,7 @@ CLAIM = Claim(
         ),
     ),
     "200 records of the task table, as lists of their values, with a description each, so a run is "
-    "six epochs; decoder of 1.1 M parameters. Losses in nats per token: lower is better. Dev and "
+    "four epochs; decoder of 1.1 M parameters. Losses in nats per token: lower is better. Dev and "
     "test have the categories of training, ood has others.",
     units=dict.fromkeys(("test", "ood", "dev", MATCHED), "nats"),
     limits="The base has read descriptions of the unseen categories, too. Of WebNLG it knows "
