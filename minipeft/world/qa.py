@@ -7,6 +7,7 @@ theatres and gadgets, those of "ood" about museums, parks and films: whole domai
 in MRQA, and with them some fields (see `table`).
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 
 from ..data.splits import generate_splits
@@ -15,7 +16,10 @@ from .domains import read_rules
 from .language import pick
 from .table import categories, describe, draw_record
 
-METRICS = {"F1": squad_f1, "exact match": partial(exact_match, normalize=normalize_answer)}
+METRICS: dict[str, Callable] = {
+    "F1": squad_f1,
+    "exact match": partial(exact_match, normalize=normalize_answer),
+}
 SHARED = """
 kind: what is {}, of what kind is {}
 near: what is {} near, what is {} close to

@@ -8,6 +8,7 @@ within news, as in Li & Liang 2021, table 3.  The three references are all wordi
 has, so the ceiling is 1.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 
 from ..data.splits import generate_splits
@@ -15,7 +16,7 @@ from ..data.text_metrics import rouge_l
 from .domains import read_rules
 from .language import MEN, WOMEN, common_rules, pick, shuffled
 
-METRICS = {"ROUGE-L": rouge_l}
+METRICS: dict[str, Callable] = {"ROUGE-L": rouge_l}
 
 # A kind has a line with three sentences, and a line with three wordings of their summary.
 
