@@ -81,9 +81,9 @@ def test_sentences_seldom_repeat(texts):
 
 def test_there_are_hundreds_of_thousands_of_sentences():
     """Twice as many documents have nearly twice as many distinct sentences."""
-    sentences = re.split(r"(?<=[.!?]) ", " ".join(sample(60_000)))
+    sentences = re.split(r"(?<=[.!?]) ", " ".join(sample(30_000)))
     half, all = len(set(sentences[: len(sentences) // 2])), len(set(sentences))
-    assert all > 100_000 and all > 1.6 * half
+    assert all > 60_000 and all > 1.8 * half
 
 
 # -- meaning
