@@ -1,11 +1,13 @@
 """The page of all claims: what is claimed, what the papers measured, what we measure."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from textwrap import fill
 
 import numpy as np
 
-from ..data.words import count, duration
+from ..data.words import count
 from ..tasks.plot import FAINT, decorate, draw, look
 from ..tasks.report import markdown_table
 from .claim import Claim, Rows, interval
@@ -35,10 +37,10 @@ docs/claims.py` makes this page from the stored results.
 def page(claims: list[Claim], reports: list[dict]) -> str:
     """Return the page, in Markdown, of claims and their stored results."""
     pairs = [*zip(claims, reports)]
-    table = [["", "claim", "verdict"]]
+    table = [["claim", "verdict"]]
     for claim, report in pairs:
-        link = f"[{claim.id}](#{anchor(claim)})"
-        table.append([link, claim.title, f"**{claim.verdict(Rows(report['rows']))}**"])
+        verdict = claim.verdict(Rows(report["rows"]))
+        table.append([f"[{claim.id}](#{anchor(claim)}) {claim.title}", verdict])
     return "\n".join([HEAD, markdown_table(table), "", *(section(*pair) for pair in pairs)])
 
 
@@ -50,25 +52,28 @@ def anchor(claim: Claim) -> str:
 
 def section(claim: Claim, report: dict) -> str:
     """Return the section of a claim."""
-    rows, settings = report["rows"], report["settings"]
-    parts = [
-        f"## {claim.id} {claim.title}\n",
-        f"**Claim.** {claim.statement} ({claim.source})\n",
-        f"**Papers.** {claim.paper}\n",
-        f"**Here.** {claim.setup} {count(settings['steps'], 'step')}, "
-        f"{duration(report['seconds'])} of one core.\n",
-    ]
-    if claim.limits:
-        parts.append(f"**Limits.** {claim.limits}\n")
+    rows, steps = report["rows"], report["settings"]["steps"]
+    texts = {
+        "Claim": f"{claim.statement} ({claim.source})",
+        "Papers": claim.paper,
+        "Here": f"{claim.setup} {count(steps, 'step')}, unless it says otherwise.",
+        "Limits": claim.limits,
+        "Verdict": claim.verdict(Rows(rows)),
+    }
+    parts = [fill(f"**{name}.** {text}", 116) + "\n" for name, text in texts.items() if text]
     parts += [
-        f"**Verdict: {claim.verdict(Rows(rows))}.**\n",
         markdown_table(contrast_lines(contrasts(claim, rows))),
-        f"\n![{claim.title}](images/claims/{claim.id}.svg)\n",
-        f"<details><summary>All figures of {claim.id}</summary>\n",
+        f"\n![The scores of {claim.id}](images/claims/{claim.id}.svg)\n",
+        f"<details><summary>All scores of {claim.id}</summary>\n",
         markdown_table(score_lines(claim, rows)),
         "\n</details>\n",
     ]
-    return "\n".join(parts)
+    return "\n".join([f"## {claim.id} {claim.title}\n", *parts])
+
+
+def shown(text: str) -> str:
+    """Return a text with "OOD" for the split ood."""
+    return re.sub(r"\bood\b", "OOD", text)
 
 
 def contrast_lines(found: list[dict]) -> Iterator[list[str]]:
@@ -79,7 +84,7 @@ def contrast_lines(found: list[dict]) -> Iterator[list[str]]:
         unit = f" {c['unit']}"
         margin = f" (alike: ±{100 * c['margin']:g})" if c["margin"] else ""
         seeds = f"{c['agree']} of {c['seeds']}"
-        yield [c["text"] + margin, mean + unit, f"{low} to {high}", seeds, c["verdict"]]
+        yield [shown(c["text"]) + margin, mean + unit, f"{low} to {high}", seeds, c["verdict"]]
 
 
 def score_lines(claim: Claim, rows: list[dict]) -> Iterator[list[str]]:
@@ -87,7 +92,13 @@ def score_lines(claim: Claim, rows: list[dict]) -> Iterator[list[str]]:
     names = [*dict.fromkeys(name for row in rows for name in row["scores"])]
     units = [claim.units.get(name, "%") for name in names]
     x = [claim.xlabel] if claim.xlabel else []
-    yield ["", *x, "trained params", "lr", *(f"{n}, {unit}" for n, unit in zip(names, units))]
+    yield [
+        "",
+        *x,
+        "trained params",
+        "lr",
+        *(shown(f"{n}, {unit}") for n, unit in zip(names, units)),
+    ]
     for row in rows:
         at = [f"{row['x']:,g}" if "x" in row else ""] if claim.xlabel else []
         cells = [
@@ -138,12 +149,12 @@ def plot_dots(axes, claim: Claim, rows: list[dict], scores: list[str], unit: str
             if name in row["scores"]:
                 mean, low, _ = scaled(row["scores"][name], unit)
                 shift = 0.12 * (i - (len(scores) - 1) / 2)
-                style = look(i) | {"ls": "", "label": name if y == 0 else None}
+                style = look(i) | {"ls": "", "label": shown(name) if y == 0 else None}
                 axes.errorbar(mean, y + shift, xerr=mean - low, **style)
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes.set_yticks(range(len(rows)), [shown(row["name"]) for row in rows])
     axes.invert_yaxis()
     legend(axes, scores)
-    decorate(axes, claim.id, xlabel=f"{', '.join(scores)}, {unit}")
+    decorate(axes, claim.id, xlabel=shown(f"{', '.join(scores)}, {unit}"))
 
 
 def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: str) -> None:
@@ -151,7 +162,7 @@ def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: st
     lines = [(row["name"], name) for row in rows for name in scores if name in row["scores"]]
     lines = [*dict.fromkeys(lines)]
     for i, (row_name, name) in enumerate(lines):
-        label = row_name if len(scores) == 1 else f"{row_name}, {name}"
+        label = row_name if len(scores) == 1 else shown(f"{row_name}, {name}")
         points = [row for row in rows if row["name"] == row_name and name in row["scores"]]
         means = [scaled(row["scores"][name], unit) for row in points]
         y, half = [m.mean for m in means], [m.mean - m.low for m in means]
@@ -165,7 +176,7 @@ def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: st
         axes.set_xticks(xs, [f"{x:,g}" for x in xs])
         axes.minorticks_off()
     legend(axes, lines)
-    decorate(axes, claim.id, xlabel=claim.xlabel, ylabel=f"{', '.join(scores)}, {unit}")
+    decorate(axes, claim.id, xlabel=claim.xlabel, ylabel=shown(f"{', '.join(scores)}, {unit}"))
 
 
 def scaled(values: list[float], unit: str):

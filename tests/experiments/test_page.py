@@ -55,15 +55,14 @@ REPORT = {"claim": "CL-0", "settings": {"steps": 100}, "seconds": 120, "rows": R
 
 def test_a_page_has_contrasts_scores_and_verdicts():
     text = page([CLAIM], [REPORT])
-    assert "[CL-0](#cl-0-prompts-how-long) | Prompts: how long? | **not shown** |" in text
+    assert "| [CL-0](#cl-0-prompts-how-long) Prompts: how long? | not shown |" in text
     assert "## CL-0 Prompts: how long?" in text and anchor(CLAIM) == "cl-0-prompts-how-long"
     assert "| long − short, test | +35.0 points | -28.5 to +98.5 | 2 of 2 | not shown |" in text
     assert "| long − short, loss | +0.375 nats | -1.213 to +1.963 | 2 of 2 | not shown |" in text
     assert "| long | 2,000 | 0.003 | 85.0 ± 63.5 | 1.375 ± 1.588 |" in text
     assert "| short | 10 | 0.03 | 50.0 | 1.000 |" in text
-    assert (
-        "Two prompts. 100 steps, 2 minutes of one core." in text and "**Limits.** Only two." in text
-    )
+    assert "**Here.** Two prompts. 100 steps, unless it says otherwise." in text
+    assert "**Limits.** Only two." in text and "**Verdict.** not shown" in text
 
 
 @pytest.mark.parametrize("xlabel", ["", "virtual tokens"])

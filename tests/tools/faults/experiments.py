@@ -49,7 +49,7 @@ FAULTS = {
             ('(100, 1) if unit == "%"', '(1, 1) if unit == "%"'),
             ('f"{100 * value:+.1f}" if unit == "points"', 'f"{value:+.1f}" if unit == "points"'),
             ("if c.isalnum() or c in", "if c in"),
-            ('f"**Limits.** {claim.limits}\\n"', 'f"{claim.limits}\\n"'),
+            ('"Limits": claim.limits', '"Limits": ""'),
         ],
     },
 }
