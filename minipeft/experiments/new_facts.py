@@ -1,4 +1,4 @@
-"""CL-30: facts that changed after the cut of the pretraining text: which methods can add them."""
+"""CL-29: facts that changed after the cut of the pretraining text: which methods can add them."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -35,7 +35,7 @@ def learned(name: str) -> Contrast:
 
 
 CLAIM = Claim(
-    "CL-30",
+    "CL-29",
     "Adaptation adds what has changed since the pretraining text",
     "The world changes, so a language model must be adapted to new knowledge: GPT-3 was trained "
     "before Biden was president.",

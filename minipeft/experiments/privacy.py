@@ -1,4 +1,4 @@
-"""CL-31: whether a user's prefix tells which texts it was trained on."""
+"""CL-30: whether a user's prefix tells which texts it was trained on."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def near_chance(name: str) -> Contrast:
 
 
 CLAIM = Claim(
-    "CL-31",
+    "CL-30",
     "A user's prefix does not give away the user's texts",
     "Each user's data can be isolated, and a prefix of their own be trained for each user, which "
     "keeps the data private.",
