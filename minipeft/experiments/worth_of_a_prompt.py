@@ -24,8 +24,8 @@ CLAIM = Claim(
     "A prompt brings the task to the model and recalls what it has memorised, so few examples are "
     "enough.",
     "Why prompts work, on prompting",
-    "Le Scao & Rush 2021, figure 2 and table 1: a prompt is worth 65 (WiC) to 3,500 (MNLI) "
-    "examples; with all examples the two are alike.",
+    "Le Scao & Rush 2021, abstract and table 1: a prompt is often worth hundreds of examples, and "
+    "in MNLI about 3,500; with all examples the two are alike.",
     (
         *(difference("prompt", "head", "test", n) for n in SIZES[:-1]),
         difference("prompt", "head", "test", SIZES[-1], margin=0.02),
