@@ -1,20 +1,16 @@
-"""CL-6: answers about things of unseen domains, by a prompt, by LoRA and by all weights."""
+"""CL-6: answers about things of unseen domains, by a prompt and by all weights."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from ..methods import FullFineTuning, LoRA, PromptTuning
+from ..methods import FullFineTuning, PromptTuning
 from ..tasks.write import Write
 from ..world import qa
 from .claim import Claim, difference
 from .study import Study, on_task
 
-LONGER = 3  # times as many steps as usual: only the three tokens of an answer are learned
-METHODS: dict[str, Any] = {
-    "prompt": PromptTuning(20),
-    "LoRA": LoRA(8),
-    "full": FullFineTuning(),
-}
+LONGER = 2  # times as many steps as usual: only the three tokens of an answer are learned
+METHODS: dict[str, Any] = {"prompt": PromptTuning(20), "full": FullFineTuning()}
 CLAIM = Claim(
     "CL-6",
     "A prompt answers questions about other domains better than full fine-tuning",
@@ -26,20 +22,19 @@ CLAIM = Claim(
     "DROP 67.1 and 68.9; in the domain, SQuAD, 94.8 and 94.9.",
     (
         difference("prompt", "full", "ood"),
-        difference("LoRA", "full", "ood"),
         difference("prompt", "full", "test", margin=0.02),
     ),
     "F1 of the task qa, decoder of 1.1 M parameters. In the domain (test) the claim is that a "
     "prompt and full fine-tuning are alike, by at most two points.",
     limits="The base has read no questions, and so few things twice that it has not learned to "
-    "copy: after these steps all answers are of the right type, such as a price, and few are "
+    "copy: after full fine-tuning most answers are of the right type, such as a price, and few are "
     "right. The paper's base is 10,000 times as large.",
 )
 
 
 def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method."""
-    task = Write("qa", study.splits(qa, dev=100, test=200), *study.base())
+    task = Write("qa", study.splits(qa, dev=100, test=100), *study.base())
     task.metrics = qa.METRICS
     for name, method in METHODS.items():
         trial = on_task(task, method, study.settings.batch_size)
