@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..methods import FullFineTuning, PrefixTuning
 from .claim import Claim, difference
-from .records import describe_values, losses
+from .records import describe_values, losses, lrs
 from .study import Study, on_task
 
 EXAMPLES = 50, 500
@@ -31,4 +31,5 @@ def run(study: Study) -> Iterator[dict]:
     for n in EXAMPLES:
         tasks = [describe_values(study, n, seed) for seed in range(study.settings.seeds)]
         for name, method in METHODS.items():
-            yield study.row(name, on_task(tasks.__getitem__, method, scores=losses), x=n)
+            trial = on_task(tasks.__getitem__, method, scores=losses)
+            yield study.row(name, trial, x=n, lrs=lrs(study))

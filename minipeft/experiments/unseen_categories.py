@@ -10,7 +10,7 @@ import numpy as np
 from ..methods import Adapter, FullFineTuning, PrefixTuning
 from ..tasks.write import Write
 from .claim import Claim, Contrast, difference
-from .records import describe_values, losses
+from .records import describe_values, losses, lrs
 from .study import Study, Trial, on_task
 
 FULL = "full fine-tuning"
@@ -47,14 +47,16 @@ def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method and, if there is real data, for each on WebNLG."""
     task, rows = describe_values(study, 200), {}
     for name, method in LIGHTWEIGHT.items():
-        rows[name] = study.row(name, on_task(task, method, scores=all_scores))
+        rows[name] = study.row(name, on_task(task, method, scores=all_scores), lrs=lrs(study))
         yield rows[name]
     dev = rows["prefix"]["scores"]["dev"]
-    yield study.row(FULL, with_matched(task, dev, max(1, study.settings.steps // 10)))
+    trial = with_matched(task, dev, every=max(1, study.settings.steps // 10))
+    yield study.row(FULL, trial, lrs=lrs(study))
     if study.data and (folder := study.data / "webnlg_2017").exists():
         task, steps = Write("WebNLG", webnlg(folder, 100), *study.base()), study.settings.steps // 3
         for name, method in (LIGHTWEIGHT | {FULL: FullFineTuning()}).items():
-            yield study.row(f"{name}, WebNLG", on_task(task, method, scores=losses), steps=steps)
+            trial = on_task(task, method, scores=losses)
+            yield study.row(f"{name}, WebNLG", trial, steps=steps, lrs=lrs(study))
 
 
 def all_scores(task: Write, adaptation) -> dict[str, float]:
