@@ -9,6 +9,7 @@ import numpy as np
 from ..adaptation.method import PLAIN
 from ..data.batches import passages
 from ..methods import FullFineTuning, LoRA, PrefixTuning, PromptTuning
+from ..prompting.verbalizer import Verbalizer
 from ..tasks import forgetting
 from ..tasks.prompted import Prompted
 from ..world import chronicle, corpus, pretrain
@@ -17,7 +18,7 @@ from ..world.vocabulary import END
 from .claim import Claim, Contrast, difference
 from .study import Study, Trial, fixed_row
 
-CUT = 40  # the last day that the base reads
+BEFORE = range(31, 41)  # the days up to the cut, which the base reads
 AFTER = range(43, 46)  # three of its eight towns have got other mayors by then, on day 41 or 43
 TRAINED, DEV, ASKED = chronicle.MAYOR[:3], chronicle.MAYOR[3:4], chronicle.MAYOR[4:]
 LENGTH = 64  # tokens of a passage
@@ -46,10 +47,11 @@ CLAIM = Claim(
         *(difference(name, "prompt", "new") for name in ("LoRA", "full")),
         *(difference(name, "prefix", "new") for name in ("LoRA", "full")),
     ),
-    f"Who is mayor of a town: the decoder of 1.1 M parameters first reads days 1 to {CUT} of a "
-    f"chronicle, beside its own text. Each method then trains on days {AFTER[0]} to {AFTER[-1]} in "
-    "three wordings, and is asked in two others, with sixteen names to choose from: of towns with "
-    "a new mayor (new), of the others (kept), and of days before the cut (past).",
+    f"Who is mayor of a town: the decoder of 1.1 M parameters first reads days {BEFORE[0]} to "
+    f"{BEFORE[-1]} of a chronicle, beside its own text. Each method then trains on days {AFTER[0]} "
+    f"to {AFTER[-1]} in three wordings, and is asked in two others, with sixteen names to choose "
+    "from: of towns with a new mayor (new), of the others (kept), and of days before the cut "
+    "(past).",
     units={"forgets": "nats"},
     limits="One chronicle, one cut and one base: the seeds are those of the adaptations.",
 )
@@ -68,33 +70,37 @@ def documents(n: int, days: range, wordings: tuple = chronicle.MAYOR) -> Iterato
 
 
 def base_of_the_cut(study: Study) -> tuple:
-    """Return the built-in base after more pretraining, half of it on days up to the cut."""
+    """Return the built-in base after more pretraining, three quarters on days up to the cut."""
     base, tokenizer = study.base()
-    settings = study.settings
-    n, steps = settings.train, 3 * settings.steps
+    n, steps = study.settings.train, study.settings.pretraining_steps
+    days = documents(3 * n, BEFORE)
     others = islice(corpus.documents(np.random.default_rng(1)), n)
-    texts = (text for pair in zip(documents(n, range(1, CUT + 1)), others) for text in pair)
-    batches = passages_of(texts, tokenizer, 2 * settings.batch_size, 0)
+    texts = (text for other in others for text in (*islice(days, 3), other))
+    batches = passages_of(texts, tokenizer, study.settings.batch_size, 0)
     show = lambda step, loss: study.show("pretraining to the cut", step, steps)
-    return pretrain.train(base, batches, steps, 0, progress=show, lr=1e-3), tokenizer
+    return pretrain.train(base, batches, steps, 0, progress=show, lr=3e-3), tokenizer
 
 
 def asked(base, tokenizer) -> Prompted:
     """Return the questions, which a language model answers with a name."""
-    new = [t for t in chronicle.sites() if chronicle.mayor(t, CUT) != chronicle.mayor(t, AFTER[0])]
+    new = [
+        t
+        for t in chronicle.sites()
+        if chronicle.mayor(t, BEFORE[-1]) != chronicle.mayor(t, AFTER[0])
+    ]
     kept = [town for town in chronicle.sites() if town not in new]
     questions = {
         "dev": (AFTER, new + kept, DEV),
         "new": (AFTER, new, ASKED),
         "kept": (AFTER, kept, ASKED),
-        "past": (range(1, CUT + 1, 4), new + kept, ASKED),
+        "past": (BEFORE[::3], new + kept, ASKED),
     }
     splits = {
         split: [(text, name.strip()) for text, name in chronicle.questions(*which)]
         for split, which in questions.items()
     }
-    words = {name: name for name in WOMEN + MEN}
-    splits["train"] = splits["dev"]  # which only tells the classes
+    words = Verbalizer({name: name for name in WOMEN + MEN}, tokens="first")  # which is all of it
+    splits["train"] = splits["dev"]  # a task has one, but the methods train on documents
     return Prompted("mayors", splits, base, tokenizer, template="{x} [MASK]", verbalizer=words)
 
 
@@ -115,7 +121,7 @@ def run(study: Study) -> Iterator[dict]:
         def trial(seed, method=method):
             γ = method.attach(base, np.random.default_rng(seed))
             texts = documents(settings.train, AFTER, TRAINED)
-            batches = passages_of(texts, tokenizer, settings.batch_size, seed)
+            batches = passages_of(texts, tokenizer, -(-settings.batch_size // 2), seed)
             return Trial(base, γ, batches, lambda: right(γ, "dev"), lambda: scores(γ))
 
         yield study.row(name, trial)
