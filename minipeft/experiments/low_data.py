@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..methods import FullFineTuning, PrefixTuning
 from .claim import Claim, difference
-from .records import describe_values, losses, lrs
+from .records import describe_values, losses
 from .study import Study, on_task
 
 EXAMPLES = 50, 500
@@ -32,4 +32,4 @@ def run(study: Study) -> Iterator[dict]:
         tasks = [describe_values(study, n, seed) for seed in range(study.settings.seeds)]
         for name, method in METHODS.items():
             trial = on_task(tasks.__getitem__, method, scores=losses)
-            yield study.row(name, trial, x=n, lrs=lrs(study))
+            yield study.row(name, trial, x=n)

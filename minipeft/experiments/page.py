@@ -28,7 +28,7 @@ is that two things are alike, with a margin, it is shown if the interval is with
 Seeds draw the start and the batches; where the text says so, the examples, too. All seeds have
 the same test examples, so the intervals leave out what other test examples would change.
 
-Every method has the same three learning rates of AdamW; the first seed tries each, and the best
+Every method has the same four learning rates of AdamW; the first seed tries each, and the best
 on dev is that of the other seeds. `minipeft claims CL-2` measures a claim again, and `python
 docs/claims.py` makes this page from the stored results.
 """

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..methods import PrefixTuning
 from .claim import Claim, difference
-from .records import describe_values, losses, lrs
+from .records import describe_values, losses
 from .study import Study, on_task
 
 EXAMPLES = 50
@@ -43,7 +43,7 @@ def run(study: Study) -> Iterator[dict]:
     for name, text in STARTS.items():
         words = tuple(tokenizer.encode(text).ids)[:10]
         method = PrefixTuning(10, "vocabulary" if text else "normal", words)
-        yield study.row(name, with_start(tasks, method), lrs=lrs(study))
+        yield study.row(name, with_start(tasks, method))
 
 
 def with_start(tasks: list, method: PrefixTuning):

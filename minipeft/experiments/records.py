@@ -27,11 +27,6 @@ def describe_values(study: Study, n: int, seed: int = 0) -> Write:
     return Write("table", as_values, *study.base())
 
 
-def lrs(study: Study) -> tuple[float, ...]:
-    """Return the learning rates of the settings, and 0.3, which is best for a prefix here."""
-    return *study.settings.lrs, 0.3
-
-
 def values(text: str) -> str:
     """Return "the Old Spoon, bistro, Tarnwick, fair." of a record as `table` writes it."""
     return f"{', '.join(table.from_text(text).values())}."

@@ -28,7 +28,7 @@ class Settings:
     seeds: int = 5
     steps: int = 100
     """Optimizer steps of each training run."""
-    lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2)
+    lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2, 3e-1)
     """Learning rates of AdamW, for every method; the first seed tries all of them."""
     batch_size: int = 8
     train: int = 2000

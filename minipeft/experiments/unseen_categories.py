@@ -10,7 +10,7 @@ import numpy as np
 from ..methods import Adapter, FullFineTuning, PrefixTuning
 from ..tasks.write import Write
 from .claim import Claim, Contrast, difference
-from .records import describe_values, losses, lrs
+from .records import describe_values, losses
 from .study import Study, Trial, on_task
 
 FULL = "full fine-tuning"
@@ -47,16 +47,16 @@ def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method and, if there is real data, for each on WebNLG."""
     task, rows = describe_values(study, 200), {}
     for name, method in LIGHTWEIGHT.items():
-        rows[name] = study.row(name, on_task(task, method, scores=all_scores), lrs=lrs(study))
+        rows[name] = study.row(name, on_task(task, method, scores=all_scores))
         yield rows[name]
     dev = rows["prefix"]["scores"]["dev"]
     trial = with_matched(task, dev, every=max(1, study.settings.steps // 10))
-    yield study.row(FULL, trial, lrs=lrs(study))
+    yield study.row(FULL, trial)
     if study.data and (folder := study.data / "webnlg_2017").exists():
         task, steps = Write("WebNLG", webnlg(folder, 100), *study.base()), study.settings.steps // 3
         for name, method in (LIGHTWEIGHT | {FULL: FullFineTuning()}).items():
             trial = on_task(task, method, scores=losses)
-            yield study.row(f"{name}, WebNLG", trial, steps=steps, lrs=lrs(study))
+            yield study.row(f"{name}, WebNLG", trial, steps=steps)
 
 
 def all_scores(task: Write, adaptation) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..methods import PrefixTuning, PseudoTokens
 from .claim import Claim, difference
-from .records import describe_values, losses, lrs
+from .records import describe_values, losses
 from .study import Study, on_task
 
 METHODS = {
@@ -41,4 +41,4 @@ def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method."""
     task = describe_values(study, 200)
     for name, method in METHODS.items():
-        yield study.row(name, on_task(task, method, scores=losses), lrs=lrs(study))
+        yield study.row(name, on_task(task, method, scores=losses))
