@@ -19,8 +19,8 @@ CLAIM = Claim(
     "A continuous prompt that starts at random is hard to optimise; so one prefix is trained on "
     "several datasets together.",
     "Why prompts work, P-Tuning v2",
-    "Liu et al. 2021b, §3.2: a shared prefix is a start that mostly gains, in the tables of tagging "
-    "(no figure is quoted here).",
+    "Liu et al. 2021b, §3.2: a start that several tasks have shared is optional, and improves "
+    "results further.",
     tuple(difference("shared", start, "test") for start in STARTS),
     "Sentiment, 64 examples for each seed; prefix of length 10 with a head, decoder of 1.1 M "
     "parameters. The shared prefix starts from words, and was trained on inference and topic with "
