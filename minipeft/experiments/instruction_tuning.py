@@ -16,7 +16,7 @@ from .claim import Claim, Contrast, difference
 from .study import Settings, Study, Trial, fixed_row
 
 CLUSTERS = ("sentiment", "names")  # each is held out in runs of its own
-PART = 4  # each task has a part of the examples of the settings, for dev and test
+PART = 4  # each task has a quarter of the examples of the settings
 Tasks = Mapping[str, PromptedTask]
 
 
@@ -90,8 +90,8 @@ CLAIM = Claim(
 def run(study: Study) -> Iterator[dict]:
     """Yield, for each cluster that is held out, the rows of the base, the model and the control."""
     base, s = study.base(), study.settings
-    part = {"dev": s.dev // PART or 1, "test": s.test // PART or 1}
-    splits = prompted_tasks(train=s.train, **part)
+    sizes = {"train": s.train, "dev": s.dev, "test": s.test}
+    splits = prompted_tasks(**{name: n // PART or 1 for name, n in sizes.items()})
     for cluster in CLUSTERS:
         (train, held_out), (dev, _), (seen, unseen) = (
             hold_out(splits[name], cluster) for name in ("train", "dev", "test")
@@ -99,10 +99,10 @@ def run(study: Study) -> Iterator[dict]:
 
         def scores(γ: Adaptation, seen=seen, unseen=unseen) -> dict[str, float]:
             """Return the accuracies, of all rows with instructions."""
-            n = part["test"]
+            few = s.test // PART**2 or 1  # of each of many tasks
             return {
-                "unseen": accuracy(base, unseen, γ, n),
-                "seen": accuracy(base, seen, γ, n // PART or 1),
+                "unseen": accuracy(base, unseen, γ, s.test),
+                "seen": accuracy(base, seen, γ, few),
             }
 
         yield fixed_row(f"base, no {cluster}", scores(PLAIN))
