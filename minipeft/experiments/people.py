@@ -38,7 +38,7 @@ RELATIONS = {
         ("{x} was in [MASK]", "{x} went to [MASK]", "{x} came from [MASK]", "Find {x} in [MASK]"),
     ),
 }
-LAST = "Reed Wood Marsh Lake Hill Field Stone Bridge"
+LAST = "Reed Wood Marsh Lake"
 PEOPLE = [f"{first} {last}" for first in WOMEN + MEN for last in LAST.split()]
 
 

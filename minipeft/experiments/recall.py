@@ -21,8 +21,8 @@ from .claim import Claim, Contrast
 from .people import RELATIONS, Relation, draw_facts, sentences
 from .study import Study, fixed_row, on_task
 
-READING = 5  # steps of the base for each step of a prompt
-BATCH = 32  # sentences that it reads in a step
+READING = 10  # steps of the base for each step of a prompt
+BATCH = 16  # sentences that it reads in a step
 EARLIER = 3  # an early end comes after this part of the steps
 MINED = 4  # templates, of which dev chooses one
 SEARCH = 10  # steps of a prompt for each word that the search may replace
@@ -58,7 +58,7 @@ CLAIM = Claim(
         ahead("encoder", "interleaved"),
         ahead("encoder, early", "interleaved, early"),
     ),
-    "The decoder of 1.1 M parameters reads the trade and the town of 128 people, each in four "
+    "The decoder of 1.1 M parameters reads the trade and the town of 64 people, each in four "
     "wordings. Prompts are chosen or trained on half of the people and tested on the others. No "
     "manual wording was read; mined ones were. Six virtual tokens, or searched words; early is "
     "after a third of the steps. The answer is the likeliest value.",
