@@ -21,8 +21,8 @@ METRICS: dict[str, Callable] = {"ROUGE-L": rouge_l}
 # A kind has a line with three sentences, and a line with three wordings of their summary.
 
 NEWS = """
-for {years} years {town} had hoped for a {hall} / {one}, a {role}, had at last built it with \
-friends from {other_town} / {time} the doors were opened, and {n} people came
+for {years} years {town} had hoped for a {hall} / {one}, a {role}, had at last built the {hall} \
+with friends from {other_town} / {time} the doors were opened, and {n} people came
 {one}, a {role}, opened a {hall} in {town} {time} / a {hall} was opened in {town} {time} by {one}, \
 a {role} / {time} {one}, a {role}, opened a {hall} in {town}
 
@@ -31,8 +31,8 @@ fewer people came, and in the end there were {n} guests in a month / so the door
 the {hall} of {town} was closed {time} after {years} years / after {years} years {one} closed the \
 {hall} of {town} {time} / {time} {one} closed the {hall} of {town} after {years} years
 
-there was a guest in {town} {time} / it was {one}, who is a {role} in {other_town} and known to \
-everyone there / {one} walked to the {sight} and looked at the {hall} for {n} minutes
+there was a guest in {town} {time} / the guest was {one}, who is a {role} in {other_town} and \
+known to everyone there / {one} walked to the {sight} and looked at the {hall} for {n} minutes
 {one}, a {role} from {other_town}, visited {town} {time} / {time} {town} was visited by {one}, a \
 {role} from {other_town} / {town} was visited {time} by {one}, a {role} from {other_town}
 
@@ -42,20 +42,20 @@ everyone there / {one} walked to the {sight} and looked at the {hall} for {n} mi
 {time} / {one}, a {role}, was elected mayor of {town} {time}
 
 the night was long in {town} {time} / a storm came from {other_town}, and the old {sight} fell \
-into the river / {one}, a {role}, was near it, but {n} people helped, and nobody was hurt
+into the river / {one}, a {role}, was near the river, but {n} people helped, and nobody was hurt
 a storm destroyed the {sight} of {town} {time}, and nobody was hurt / {time} the {sight} of {town} \
-was destroyed by a storm, and nobody was hurt / nobody was hurt when a storm destroyed the \
-{sight} of {town} {time}
+was destroyed by a storm, and nobody was hurt / nobody was hurt when a storm destroyed the {sight} \
+of {town} {time}
 """
 
 HEALTH_AND_TECHNOLOGY = """
-there was a feast in {town} {time} / {n} people ate {food} there and were ill the next day / \
-{one}, a {role} from {other_town}, told them to stay in bed
+there was a feast in {town} {time} / {n} people ate {food} at the feast and were ill the next day \
+/ {one}, a {role} from {other_town}, told them to stay in bed
 {n} people were ill in {town} because of {food} / {food} made {n} people ill in {town} / in {town} \
 {n} people were ill after a feast with {food}
 
-{one}, a {role} from {other_town}, has worked in a small room for {years} years / what {one} built \
-there is a {machine} / {time} it was shown in {town}, and {n} people clapped
+{one}, a {role} from {other_town}, has worked in a small room for {years} years / what {one} has \
+built is a {machine} / {time} the {machine} was shown in {town}, and {n} people clapped
 {one}, a {role}, showed a {machine} in {town} {time} / {time} a {machine} was shown in {town} by \
 {one}, a {role} / a {machine} by {one}, a {role}, was shown in {town} {time}
 """
@@ -68,7 +68,7 @@ SPORTS = """
 {town} {time} by {fewer} points to {most}
 
 {n} runners stood at the start in {town} {time} / {other_one}, a {other_role}, was ahead at the \
-{sight} / behind it {one}, a {role}, ran past, and nobody was faster
+{sight} / behind the {sight} {one}, a {role}, ran past, and nobody was faster
 {one}, a {role}, won the race in {town} {time} / {time} the race in {town} was won by {one}, a \
 {role} / the race in {town} was won {time} by {one}, a {role}
 """
