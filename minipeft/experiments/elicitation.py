@@ -19,9 +19,9 @@ from .claim import Claim, difference
 from .study import Study, Trial, fixed_row
 
 N, SEPARATOR = 6, 10  # digits of a text; the token id after them
-CONFIG = Config(SEPARATOR + 1, width=64, layers=2, heads=4, length=64, positions="rotary")
-PRETRAINING, LONGER = 20, 3  # times the steps of the settings: of the base, of each method
-BATCH = 32  # texts of a step of pretraining
+CONFIG = Config(SEPARATOR + 1, width=64, layers=3, heads=4, length=64, positions="rotary")
+PRETRAINING, LONGER = 10, 3  # times the steps of the settings: of the base, of each method
+BATCH = 64  # texts of a step of pretraining
 KNOWN = {  # f(digits (B, N)) -> digits (B, N), one of them for each text of pretraining
     "copy": lambda x: x,
     "reverse": lambda x: x[:, ::-1],
@@ -102,7 +102,7 @@ CLAIM = Claim(
         difference("prompt, two coins", "full, two coins", "regret", unit="nats"),
         difference("prefix, two coins", "full, two coins", "regret", unit="nats"),
     ),
-    "A decoder of 0.1 M parameters copies, reverses or sorts six digits, at random. The methods "
+    "A decoder of 0.15 M parameters copies, reverses or sorts six digits, at random. The methods "
     "adapt it to reversing, and to something new, swapping neighbours. A smaller one predicts any "
     "coin, and is adapted to one coin, and to two, of which each sequence has one. Regret: the "
     "loss above that of the best prediction, in nats per flip.",
