@@ -12,10 +12,10 @@ from ..methods import FullFineTuning
 from ..prompting.instructions import PromptedTask, rank_options
 from ..prompting.mixture import Mixture, hold_out
 from ..tasks.instructions import prompted_tasks, without_instructions
-from .claim import Claim, Contrast, difference
+from .claim import Claim, difference
 from .study import Settings, Study, Trial, fixed_row
 
-CLUSTERS = ("sentiment", "names")  # each is held out in runs of its own
+HELD_OUT = "sentiment"  # the cluster of tasks that are not seen
 PART = 4  # each task has a quarter of the examples of the settings
 Tasks = Mapping[str, PromptedTask]
 
@@ -60,13 +60,6 @@ def tuned(
     return trial
 
 
-def gains(cluster: str) -> tuple[Contrast, ...]:
-    """Return the contrasts in the tasks of a cluster that is held out."""
-    names = (f"instructions, no {cluster}", f"without instructions, no {cluster}")
-    base = f"base, no {cluster}"
-    return difference(names[0], base, "unseen"), difference(*names, "unseen")
-
-
 CLAIM = Claim(
     "CL-20",
     "Instruction tuning raises the zero-shot accuracy in unseen tasks",
@@ -76,10 +69,11 @@ CLAIM = Claim(
     "Wei et al. 2022, §4.2: with 137 billion parameters the accuracy in unseen tasks rises; with 8 "
     "billion and fewer it falls. FLAN is ahead of the zero-shot GPT-3 on 20 of 25 data sets.",
     (
-        difference("instructions, no sentiment", "base, no sentiment", "seen"),
-        *(contrast for cluster in CLUSTERS for contrast in gains(cluster)),
+        difference("instructions", "base", "seen"),
+        difference("instructions", "base", "unseen"),
+        difference("instructions", "without instructions", "unseen"),
     ),
-    "Twelve tasks of five clusters, of which one is held out; full fine-tuning of the decoder of "
+    "Twelve tasks of five clusters, of which that of sentiment is held out; full fine-tuning of the decoder of "
     "1.1 M parameters. The control learns the same examples without their instructions. The answer "
     "is the option with the highest probability.",
     limits="The paper says itself that models of this size are not helped. Its mixture has 62 data "
@@ -88,27 +82,26 @@ CLAIM = Claim(
 
 
 def run(study: Study) -> Iterator[dict]:
-    """Yield, for each cluster that is held out, the rows of the base, the model and the control."""
+    """Yield the rows of the base, of the model that is tuned, and of the control."""
     base, s = study.base(), study.settings
-    sizes = {"train": s.train, "dev": s.dev, "test": s.test}
-    splits = prompted_tasks(**{name: n // PART or 1 for name, n in sizes.items()})
-    for cluster in CLUSTERS:
-        (train, held_out), (dev, _), (seen, unseen) = (
-            hold_out(splits[name], cluster) for name in ("train", "dev", "test")
-        )
+    part = {"dev": s.dev // PART or 1, "test": s.test // PART or 1}
+    splits = prompted_tasks(train=s.train, **part)
+    (train, held_out), (dev, _), (seen, unseen) = (
+        hold_out(splits[name], HELD_OUT) for name in ("train", "dev", "test")
+    )
 
-        def scores(γ: Adaptation, seen=seen, unseen=unseen) -> dict[str, float]:
-            """Return the accuracies, of all rows with instructions."""
-            few = s.test // PART**2 or 1  # of each of many tasks
-            return {
-                "unseen": accuracy(base, unseen, γ, s.test),
-                "seen": accuracy(base, seen, γ, few),
-            }
+    def scores(γ: Adaptation) -> dict[str, float]:
+        """Return the accuracies, of all rows with instructions."""
+        n = part["test"]
+        return {
+            "unseen": accuracy(base, unseen, γ, n),
+            "seen": accuracy(base, seen, γ, n // PART or 1),
+        }
 
-        yield fixed_row(f"base, no {cluster}", scores(PLAIN))
-        for name, change in (
-            ("instructions", dict),
-            ("without instructions", without_instructions),
-        ):
-            trial = tuned(s, base, change(train), change(dev), held_out, scores)
-            yield study.row(f"{name}, no {cluster}", trial)
+    yield fixed_row("base", scores(PLAIN))
+    for name, change in {
+        "instructions": dict,
+        "without instructions": without_instructions,
+    }.items():
+        trial = tuned(s, base, change(train), change(dev), held_out, scores)
+        yield study.row(name, trial)
