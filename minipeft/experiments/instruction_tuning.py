@@ -73,9 +73,9 @@ CLAIM = Claim(
         difference("instructions", "base", "unseen"),
         difference("instructions", "without instructions", "unseen"),
     ),
-    "Twelve tasks of five clusters, of which that of sentiment is held out; full fine-tuning of the decoder of "
-    "1.1 M parameters. The control learns the same examples without their instructions. The answer "
-    "is the option with the highest probability.",
+    "Twelve tasks of five clusters, of which that of sentiment is held out; full fine-tuning of the "
+    "decoder of 1.1 M parameters. The control learns the same examples without their instructions. "
+    "The answer is the option with the highest probability.",
     limits="The paper says itself that models of this size are not helped. Its mixture has 62 data "
     "sets.",
 )
@@ -99,9 +99,10 @@ def run(study: Study) -> Iterator[dict]:
         }
 
     yield fixed_row("base", scores(PLAIN))
-    for name, change in {
+    changes: dict[str, Callable] = {
         "instructions": dict,
         "without instructions": without_instructions,
-    }.items():
+    }
+    for name, change in changes.items():
         trial = tuned(s, base, change(train), change(dev), held_out, scores)
         yield study.row(name, trial)
