@@ -73,7 +73,7 @@ CLAIM = Claim(
         difference("instructions", "base", "unseen"),
         difference("instructions", "without instructions", "unseen"),
     ),
-    "Twelve tasks of five clusters, of which that of sentiment is held out; full fine-tuning of the "
+    "Twelve tasks of five clusters, of which that of sentiment is held out; full fine-tuning of a "
     "decoder of 1.1 M parameters. The control learns the same examples without their instructions. "
     "The answer is the option with the highest probability.",
     limits="The paper says itself that models of this size are not helped. Its mixture has 62 data "
