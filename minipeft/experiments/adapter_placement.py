@@ -47,4 +47,4 @@ def run(study: Study) -> Iterator[dict]:
     task = Write("table", study.splits(table, test=100, dev=100), base, tokenizer)
     scores = lambda task, γ: {"loss": task.loss(γ, "test")}
     for name, method in METHODS.items():
-        yield study.row(name, on_task(task, method, study.settings.batch_size, scores))
+        yield study.row(name, on_task(task, method, scores))

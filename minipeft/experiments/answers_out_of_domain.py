@@ -37,5 +37,5 @@ def run(study: Study) -> Iterator[dict]:
     task = Write("qa", study.splits(qa, dev=100, test=100), *study.base())
     task.metrics = qa.METRICS
     for name, method in METHODS.items():
-        trial = on_task(task, method, study.settings.batch_size)
+        trial = on_task(task, method)
         yield study.row(name, trial, steps=LONGER * study.settings.steps)

@@ -11,7 +11,7 @@ from ..methods import FullFineTuning, PrefixTuning, PromptTuning
 from ..model.config import Config
 from ..model.transformer import Decoder
 from ..world.pretrain import train
-from .study import Study, Trial, fixed_row
+from .study import BATCH_SIZE, Study, Trial, fixed_row
 
 FLIPS, BEGIN = 16, 2  # in a sequence; the token id before them
 CONFIG = Config(BEGIN + 1, width=32, layers=2, heads=4, length=64, positions="rotary")
@@ -67,7 +67,7 @@ def rows(study: Study, steps: int) -> Iterator[dict]:
         def trial(seed, method: Method, coins=coins, regret=regret) -> Trial:
             rng = np.random.default_rng(seed)
             γ = method.attach(base, rng)
-            data = batches(rng, lambda size: rng.choice(coins, size), settings.batch_size)
+            data = batches(rng, lambda size: rng.choice(coins, size), BATCH_SIZE)
             scores = lambda: {"regret": regret(γ, "test")}
             return Trial(base, γ, data, lambda: -regret(γ, "dev"), scores)
 

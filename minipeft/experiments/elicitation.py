@@ -16,7 +16,7 @@ from ..model.transformer import Decoder
 from ..world.pretrain import train
 from . import coins
 from .claim import Claim, difference
-from .study import Study, Trial, fixed_row
+from .study import BATCH_SIZE, Study, Trial, fixed_row
 
 N, SEPARATOR = 6, 10  # digits of a text; the token id after them
 CONFIG = Config(SEPARATOR + 1, width=64, layers=3, heads=4, length=64, positions="rotary")
@@ -78,7 +78,7 @@ def on_skill(study: Study, base, skill: Callable, method: Method) -> Callable[[i
                 return -float(base.loss(*dev, γ))
 
         scores = lambda: exact(base, γ, test[0])
-        return Trial(base, γ, batches(rng, [skill], settings.batch_size), dev_score, scores)
+        return Trial(base, γ, batches(rng, [skill], BATCH_SIZE), dev_score, scores)
 
     return trial
 

@@ -65,4 +65,4 @@ def run(study: Study) -> Iterator[dict]:
         }
 
     for name, method in METHODS.items():
-        yield study.row(name, on_task(task, method, study.settings.batch_size, scores))
+        yield study.row(name, on_task(task, method, scores))

@@ -13,7 +13,7 @@ from ..prompting.instructions import PromptedTask, rank_options
 from ..prompting.mixture import Mixture, hold_out
 from ..tasks.instructions import prompted_tasks, without_instructions
 from .claim import Claim, difference
-from .study import Settings, Study, Trial, fixed_row
+from .study import BATCH_SIZE, Settings, Study, Trial, fixed_row
 
 HELD_OUT = "sentiment"  # the cluster of tasks that are not seen
 PART = 4  # each task has a quarter of the examples of the settings
@@ -53,9 +53,7 @@ def tuned(
             with no_grad():
                 return -float(model.loss(ids, labels, γ, mask=mask))
 
-        return Trial(
-            model, γ, batches(train, settings.batch_size, seed), dev_score, lambda: scores(γ)
-        )
+        return Trial(model, γ, batches(train, BATCH_SIZE, seed), dev_score, lambda: scores(γ))
 
     return trial
 
@@ -86,7 +84,7 @@ def run(study: Study) -> Iterator[dict]:
     base, s = study.base(), study.settings
     part = {"dev": s.dev // PART or 1, "test": s.test // PART or 1}
     splits = prompted_tasks(train=s.train, **part)
-    (train, held_out), (dev, _), (seen, unseen) = (
+    (train, _), (dev, _), (seen, unseen) = (
         hold_out(splits[name], HELD_OUT) for name in ("train", "dev", "test")
     )
 
@@ -104,5 +102,5 @@ def run(study: Study) -> Iterator[dict]:
         "without instructions": without_instructions,
     }
     for name, change in changes.items():
-        trial = tuned(s, base, change(train), change(dev), held_out, scores)
+        trial = tuned(s, base, change(train), change(dev), unseen, scores)
         yield study.row(name, trial)

@@ -32,5 +32,5 @@ def run(study: Study) -> Iterator[dict]:
     for n in EXAMPLES:
         tasks = [describe_values(study, n, seed) for seed in range(study.settings.seeds)]
         for name, method in METHODS.items():
-            trial = on_task(tasks.__getitem__, method, scores=losses)
+            trial = on_task(tasks.__getitem__, method, losses)
             yield study.row(name, trial, x=n)

@@ -21,7 +21,8 @@ from .study import Study, Trial, fixed_row
 BEFORE = range(31, 41)  # the days up to the cut, which the base reads
 AFTER = range(43, 46)  # three of its eight towns have got other mayors by then, on day 41 or 43
 TRAINED, DEV, ASKED = chronicle.MAYOR[:3], chronicle.MAYOR[3:4], chronicle.MAYOR[4:]
-LENGTH = 64  # tokens of a passage
+LENGTH, PASSAGES = 64, 4  # tokens of a passage, and passages of a step
+CONSTANT = 1 / 3  # the accuracy on "new" of one name, whatever the question
 METHODS: dict[str, Any] = {
     "prompt": PromptTuning(10),
     "prefix": PrefixTuning(10),
@@ -31,8 +32,9 @@ METHODS: dict[str, Any] = {
 
 
 def learned(name: str) -> Contrast:
-    """Return the contrast that a method knows new facts that the base does not know."""
-    return Contrast(f"{name} − base, new", lambda rows: rows(name, "new") - rows("base", "new"))
+    """Return the contrast that a method knows new facts, better than the base and one name."""
+    values = lambda rows: rows(name, "new") - np.maximum(rows("base", "new"), CONSTANT)
+    return Contrast(f"{name} − the larger of base and one name for all towns, new", values)
 
 
 CLAIM = Claim(
@@ -48,12 +50,13 @@ CLAIM = Claim(
         *(difference(name, "prefix", "new") for name in ("LoRA", "full")),
     ),
     f"Who is mayor of a town: the decoder of 1.1 M parameters first reads days {BEFORE[0]} to "
-    f"{BEFORE[-1]} of a chronicle, beside its own text. Each method then trains on days {AFTER[0]} "
-    f"to {AFTER[-1]} in three wordings, and is asked in two others, with sixteen names to choose "
-    "from: of towns with a new mayor (new), of the others (kept), and of days before the cut "
-    "(past).",
+    f"{BEFORE[-1]} of a chronicle, beside its own text. Each method then trains on days "
+    f"{AFTER[0]} to {AFTER[-1]} in three wordings, and is asked in two others, which the base has "
+    "read, with sixteen names to choose from: of towns with a new mayor (new), of the others "
+    "(kept), and of days before the cut (past).",
     units={"forgets": "nats"},
-    limits="One chronicle, one cut and one base: the seeds are those of the adaptations.",
+    limits="One chronicle, one cut and one base: the seeds are those of the adaptations. The base "
+    "reads for 500 steps of eight passages of 64 tokens, a method four passages a step.",
 )
 
 
@@ -69,19 +72,19 @@ def documents(n: int, days: range, wordings: tuple = chronicle.MAYOR) -> Iterato
     return (chronicle.document(rng, days, wordings) for _ in range(n))
 
 
-def base_of_the_cut(study: Study) -> tuple:
+def base_with_chronicle(study: Study) -> tuple:
     """Return the built-in base after more pretraining, three quarters on days up to the cut."""
     base, tokenizer = study.base()
     n, steps = study.settings.train, study.settings.pretraining_steps
     days = documents(3 * n, BEFORE)
     others = islice(corpus.documents(np.random.default_rng(1)), n)
     texts = (text for other in others for text in (*islice(days, 3), other))
-    batches = passages_of(texts, tokenizer, study.settings.batch_size, 0)
+    batches = passages_of(texts, tokenizer, 2 * PASSAGES, 0)
     show = lambda step, loss: study.show("pretraining to the cut", step, steps)
     return pretrain.train(base, batches, steps, 0, progress=show, lr=3e-3), tokenizer
 
 
-def asked(base, tokenizer) -> Prompted:
+def mayor_questions(base, tokenizer) -> Prompted:
     """Return the questions, which a language model answers with a name."""
     new = [
         t
@@ -106,8 +109,8 @@ def asked(base, tokenizer) -> Prompted:
 
 def run(study: Study) -> Iterator[dict]:
     """Yield a row for the base, and for each method."""
-    base, tokenizer = base_of_the_cut(study)
-    task, settings = asked(base, tokenizer), study.settings
+    base, tokenizer = base_with_chronicle(study)
+    task, settings = mayor_questions(base, tokenizer), study.settings
     text = forgetting.general_text(base, study.base()[1])
     right = lambda γ, split: task.evaluate(γ, split)["accuracy"]
 
@@ -121,7 +124,7 @@ def run(study: Study) -> Iterator[dict]:
         def trial(seed, method=method):
             γ = method.attach(base, np.random.default_rng(seed))
             texts = documents(settings.train, AFTER, TRAINED)
-            batches = passages_of(texts, tokenizer, -(-settings.batch_size // 2), seed)
+            batches = passages_of(texts, tokenizer, PASSAGES, seed)
             return Trial(base, γ, batches, lambda: right(γ, "dev"), lambda: scores(γ))
 
         yield study.row(name, trial)

@@ -51,7 +51,7 @@ def with_start(tasks: list, method: PrefixTuning):
 
     def trial(seed):
         task = tasks[seed]
-        one = on_task(task, method, scores=losses)(seed)
+        one = on_task(task, method, losses)(seed)
         start = task.loss(one.adaptation, "test")
         return replace(one, scores=lambda: one.scores() | {"start": start})
 

@@ -96,6 +96,6 @@ def run(study: Study) -> Iterator[dict]:
         return Write("notes", notes(style.users()[seed], **sizes), base, tokenizer)
 
     for name, method in METHODS.items():
-        yield study.row(name, on_task(task, method, settings.batch_size, scores))
-    trial = on_task(task, METHODS["prefix"], settings.batch_size, scores)
+        yield study.row(name, on_task(task, method, scores))
+    trial = on_task(task, METHODS["prefix"], scores)
     yield study.row(LONG, trial, steps=LONGER * settings.steps)

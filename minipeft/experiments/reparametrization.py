@@ -61,5 +61,5 @@ def run(study: Study) -> Iterator[dict]:
     scores = lambda task, γ: {s: task.evaluate(γ, s)["accuracy"] for s in ("dev", "test")}
     for name, method in METHODS.items():
         for lr in LRS:
-            trial = on_task(task, method, study.settings.batch_size, scores)
+            trial = on_task(task, method, scores)
             yield study.row(name, trial, x=lr, lrs=(lr,))

@@ -42,7 +42,7 @@ def run(study: Study) -> Iterator[dict]:
         return {"other tasks": task.evaluate(γ, "test")["accuracy"]}
 
     task = Classify("inference and topic", both, base, tokenizer)
-    yield study.row("shared, other tasks", on_task(task, STARTS["words"], scores=scores))
+    yield study.row("shared, other tasks", on_task(task, STARTS["words"], scores))
     splits = study.splits(sentiment)
     tasks = []
     for seed in range(study.settings.seeds):

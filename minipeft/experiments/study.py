@@ -18,6 +18,7 @@ from ..training.optim import AdamW, schedule
 from ..training.trainer import NonFinite, Trainer
 from ..world import pretrain
 
+BATCH_SIZE = 8  # examples of a training step
 BUILT_IN = {"gpt2": "decoder", "bert": "encoder", "t5": "seq2seq"}
 
 
@@ -30,7 +31,6 @@ class Settings:
     """Optimizer steps of each training run."""
     lrs: tuple[float, ...] = (3e-4, 3e-3, 3e-2, 3e-1)
     """Learning rates of AdamW, for every method; the first seed tries all of them."""
-    batch_size: int = 8
     train: int = 2000
     """Training examples."""
     dev: int = 200
@@ -51,7 +51,7 @@ QUICK = Settings(
 
 @dataclass
 class Trial:
-    """A training run that can start, and how its end is scored."""
+    """A training run that has not started, and the functions that score its end."""
 
     model: Any  # with a loss, for a Trainer
     adaptation: Adaptation
@@ -65,7 +65,7 @@ class Trial:
 class Study:
     """An experiment's settings, its base models, and its training runs.
 
-    bases: folder of bases of several sizes, in folders such as 0.3M; missing ones are made there.
+    bases: folder of bases of several sizes, each in a folder; missing ones are made there.
     data: folder of real data, in folders such as webnlg_2017; None: rows on it are left out.
     show: called after each step with the row's name, the steps so far, and those of the row.
     """
@@ -79,7 +79,8 @@ class Study:
     def base(self, size: str = "", family: str = "gpt2") -> tuple:
         """Return a model of the built-in world, and its tokenizer.
 
-        size: of a base that is pretrained like those of other sizes; "": the built-in one.
+        size: such as "0.3M", for a base that is pretrained when it is first needed; "": the
+        built-in base.
         """
         if (size, family) not in self.loaded:
             folder = self.pretrained(size, family) if size else BUILT_IN[family]
@@ -88,8 +89,9 @@ class Study:
 
     def pretrained(self, size: str, family: str) -> Path:
         """Return the folder of a base of a size; pretrain it if it is missing."""
-        folder = self.bases / (size if family == "gpt2" else f"{family}-{size}")
         steps, documents = self.settings.pretraining_steps, self.settings.documents
+        texts = f"-{documents}-texts" if documents else ""
+        folder = self.bases / f"{family}-{size}-{steps}-steps{texts}"
         show = lambda step, loss: self.show(f"pretraining {folder.name}", step, steps)
         if not folder.exists():
             pretrain.pretrain(folder, family, steps, progress=show, size=size, documents=documents)
@@ -127,7 +129,7 @@ class Study:
         first_seed = {lr: train(0, lr) for lr in lrs}
         dev = {lr: run.dev() for lr, run in first_seed.items()}
         lr = max(lrs, key=lambda lr: np.nan_to_num(dev[lr], nan=-np.inf))
-        best = first_seed.pop(lr)
+        best = first_seed[lr]
         scores = [best.scores()]
         scores += [train(seed, lr).scores() for seed in range(1, self.settings.seeds)]
         return fixed_row(
@@ -162,7 +164,6 @@ def fit(trial: Trial, lr: float, steps: int, seed: int, show: Callable) -> Trial
 def on_task(
     task: Task | Callable[[int], Task],
     method: Method,
-    batch_size: int = FULL.batch_size,
     scores: Callable[..., dict] | None = None,
 ) -> Callable[[int], Trial]:
     """Return the trials of a method on a task, by seed; the task may depend on the seed, too.
@@ -174,7 +175,7 @@ def on_task(
         one = task if isinstance(task, Task) else task(seed)
         adaptation = one.attach(method, np.random.default_rng(seed))
         one.start_head(adaptation)
-        model, batches = one.model_and_batches(adaptation, batch_size, np.random.default_rng(seed))
+        model, batches = one.model_and_batches(adaptation, BATCH_SIZE, np.random.default_rng(seed))
         dev = lambda: dev_score(one, adaptation)
         return Trial(model, adaptation, batches, dev, lambda: (scores or test)(one, adaptation))
 

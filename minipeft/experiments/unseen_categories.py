@@ -47,7 +47,7 @@ def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method and, if there is real data, for each on WebNLG."""
     task, rows = describe_values(study, 200), {}
     for name, method in LIGHTWEIGHT.items():
-        rows[name] = study.row(name, on_task(task, method, scores=all_scores))
+        rows[name] = study.row(name, on_task(task, method, all_scores))
         yield rows[name]
     dev = rows["prefix"]["scores"]["dev"]
     trial = with_matched(task, dev, every=max(1, study.settings.steps // 10))
@@ -55,7 +55,7 @@ def run(study: Study) -> Iterator[dict]:
     if study.data and (folder := study.data / "webnlg_2017").exists():
         task, steps = Write("WebNLG", webnlg(folder, 100), *study.base()), study.settings.steps // 3
         for name, method in (LIGHTWEIGHT | {FULL: FullFineTuning()}).items():
-            trial = on_task(task, method, scores=losses)
+            trial = on_task(task, method, losses)
             yield study.row(f"{name}, WebNLG", trial, steps=steps)
 
 
@@ -71,7 +71,7 @@ def with_matched(task: Write, target: list[float], every: int) -> Callable[[int]
     It is the loss on ood at the step at which the loss on dev has fallen to target[seed],
     interpolated between measurements after every `every` steps.
     """
-    start = on_task(task, FullFineTuning(), scores=all_scores)
+    start = on_task(task, FullFineTuning(), all_scores)
 
     def trial(seed):
         full, path = start(seed), []

@@ -41,4 +41,4 @@ def run(study: Study) -> Iterator[dict]:
     """Yield a row for each method."""
     task = describe_values(study, 200)
     for name, method in METHODS.items():
-        yield study.row(name, on_task(task, method, scores=losses))
+        yield study.row(name, on_task(task, method, losses))

@@ -14,7 +14,7 @@ from ..tasks.classify import Classify
 from ..tasks.prompted import Prompted
 from ..world import sentiment
 from .claim import Claim, difference
-from .study import Study, fixed_row, on_task, test
+from .study import BATCH_SIZE, Study, fixed_row, on_task, test
 
 SIZES = 8, 32, 256, 2000
 EPOCHS = 20  # at most
@@ -64,6 +64,6 @@ def run(study: Study) -> Iterator[dict]:
     yield fixed_row("zero-shot", zero_shot)
     for name, task in {"prompt": prompted, "head": with_head}.items():
         for n in (n for n in SIZES if n <= settings.train):
-            steps = min(settings.steps, max(1, EPOCHS * n // settings.batch_size))
-            trial = on_task(partial(task, n), LoRA(8), settings.batch_size)
+            steps = min(settings.steps, max(1, EPOCHS * n // BATCH_SIZE))
+            trial = on_task(partial(task, n), LoRA(8))
             yield study.row(name, trial, x=n, steps=steps)

@@ -20,7 +20,6 @@ TINY = Settings(
     seeds=2,
     steps=2,
     lrs=(1e-2,),
-    batch_size=2,
     train=32,
     dev=4,
     test=4,
