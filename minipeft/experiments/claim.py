@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# 97.5 % quantile of Student's t by degrees of freedom; for many of them it is 1.96
+# 97.5 % quantile of Student's t by degrees of freedom ν; beyond these it is 1.96 + 2.4 / ν
 T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
@@ -26,7 +26,11 @@ def interval(values) -> Interval:
     """
     values = np.asarray(values, float)
     n, mean = len(values), float(np.mean(values))
-    half = T.get(n - 1, 1.96) * float(np.std(values, ddof=1)) / n**0.5 if n > 1 else 0.0
+    half = (
+        T.get(n - 1, 1.96 + 2.4 / (n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+        if n > 1
+        else 0.0
+    )
     return Interval(mean, mean - half, mean + half)
 
 
@@ -38,10 +42,10 @@ class Rows:
 
     def __call__(self, name: str, score: str, x: float | None = None) -> np.ndarray:
         """Return a score of a row for each seed."""
-        found = [row for row in self.rows if (row["name"], row.get("x")) == (name, x)]
-        if not found:
+        matching = [row for row in self.rows if (row["name"], row.get("x")) == (name, x)]
+        if not matching:
             raise KeyError(f"there is no row {name!r} with x={x}")
-        return np.array(found[0]["scores"][score])
+        return np.array(matching[0]["scores"][score])
 
     def xs(self, name: str) -> list[float]:
         """Return the x of all rows of a name, in order."""
@@ -52,7 +56,7 @@ class Rows:
 class Contrast:
     """A number for each seed that decides a claim: it is positive where the claim holds.
 
-    margin: above 0, the claim is that the number is 0: between -margin and margin.
+    margin: if it is not 0, the claim is instead that the number is between -margin and margin.
     unit: "points" (of percent: the values are shares), or another one, such as "nats".
     """
 
@@ -78,19 +82,26 @@ class Contrast:
 
 
 def difference(
-    a: str, b: str, score: str, x: float | None = None, margin: float = 0.0, unit: str = "points"
+    a: str,
+    b: str,
+    score: str,
+    x: float | None = None,
+    margin: float = 0.0,
+    behind: float = 0.0,
+    unit: str = "points",
 ) -> Contrast:
-    """Return the contrast "a - b" of a score of two rows."""
+    """Return the contrast "a - b" of a score of two rows; behind: by how much a may be below b."""
     at = "" if x is None else f" at {x:g}"
-    values = lambda rows: rows(a, score, x) - rows(b, score, x)
-    return Contrast(f"{a} − {b}, {score}{at}", values, margin, unit)
+    near = f" + {100 * behind:g} points" if behind else ""
+    values = lambda rows: rows(a, score, x) - rows(b, score, x) + behind
+    return Contrast(f"{a} − {b}{near}, {score}{at}", values, margin, unit)
 
 
 @dataclass(frozen=True)
 class Claim:
     """What a document says, what the paper measured, and the contrasts that decide it here.
 
-    units: {score: unit} of scores that are no shares.  xlabel: of a plot over the x of rows.
+    units: {score: unit}, for scores that are not shares.  xlabel: of the axis x, if rows have an x.
     limits: what the experiment leaves open.
     """
 
@@ -107,16 +118,18 @@ class Claim:
 
     def decided(self, rows: Rows) -> list[Contrast]:
         """Return the contrasts whose rows are there: a short run may lack some."""
-        found = []
+        decided = []
         for contrast in self.contrasts:
             with suppress(KeyError):
                 contrast.values(rows)
-                found.append(contrast)
-        return found
+                decided.append(contrast)
+        return decided
 
     def verdict(self, rows: Rows) -> str:
         """Return the verdict on all contrasts."""
         verdicts = {contrast.verdict(rows) for contrast in self.decided(rows)}
+        if {"shown", "contradicted"} <= verdicts:
+            return "shown in part, contradicted in part"
         if len(verdicts) == 1:
             return verdicts.pop()
         for verdict in ("shown", "contradicted"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.nn import size
 from ..methods import Adapter, FullFineTuning, LoRA, PrefixTuning, Probe, PromptTuning
 from ..tasks.classify import Classify
 from ..world import sentiment
@@ -20,7 +21,7 @@ METHODS: dict[str, Any] = {
 }
 CLAIM = Claim(
     "CL-12",
-    "Probing expresses least, fine-tuning most, lightweight methods nearly as much",
+    "Probing expresses least, full fine-tuning most",
     "Probing trains a head on frozen representations and is limited by them; fine-tuning is more "
     "expressive and expensive; lightweight methods are expressive and cheap.",
     "Adaptation chapter, §11.3",
@@ -40,6 +41,6 @@ def run(study: Study) -> Iterator[dict]:
     task = Classify("sentiment", study.splits(sentiment), base, tokenizer)
     probe = task.attach(Probe(), np.random.default_rng(0))
     task.solve(probe)
-    yield fixed_row("probe", test(task, probe), params=sum(p.data.size for p in probe.parameters()))
+    yield fixed_row("probe", test(task, probe), params=size(probe))
     for name, method in METHODS.items():
         yield study.row(name, on_task(task, method))

@@ -9,7 +9,7 @@ from ..methods import FullFineTuning, LoRA, PrefixTuning, PromptTuning
 from ..tasks import forgetting
 from ..tasks.classify import Classify
 from ..world import sentiment
-from .claim import Claim, Contrast, difference
+from .claim import Claim, difference
 from .study import Study, on_task
 
 METHODS: dict[str, Any] = {
@@ -21,12 +21,6 @@ METHODS: dict[str, Any] = {
 }
 
 
-def restored(name: str) -> Contrast:
-    """Return the contrast that a base without the adaptation is the same in every bit."""
-    text = f"{name}: without it every logit is the same, share of seeds"
-    return Contrast(text, lambda rows: rows(name, "restored"))
-
-
 CLAIM = Claim(
     "CL-18",
     "Without the adaptation nothing is forgotten; with it, fine-tuning forgets most",
@@ -36,7 +30,6 @@ CLAIM = Claim(
     "PEFT's method comparison (Llama-3.2-3B, MetaMathQA): the loss on general text rises by 0.03 "
     "nats with full fine-tuning, and by 0.7 to 1.8 with prompts and prefixes from random numbers.",
     (
-        *(restored(name) for name in METHODS),
         difference("full", "LoRA", "forgets", unit="nats"),
         difference("full", "prompt", "forgets", unit="nats"),
         difference("full", "prefix", "forgets", unit="nats"),

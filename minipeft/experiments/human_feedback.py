@@ -9,7 +9,7 @@ import numpy as np
 from ..tasks.feedback import FeedbackPlan, Pipeline
 from ..tasks.feedback_report import Figures
 from ..world.feedback import fabricated, rude_words
-from .claim import Claim, Contrast, Rows, difference
+from .claim import Claim, Contrast, difference
 from .study import Study
 
 POLICIES = {"base": "base", "few-shot": "few-shot", "sft": "SFT", "ppo-ptx": "PPO-ptx"}
@@ -21,11 +21,6 @@ def preferred(other: str) -> Contrast:
     return Contrast(f"PPO-ptx preferred to {other}, above 50 %", values)
 
 
-def respect(rows: Rows) -> np.ndarray:
-    """Return how much less rude PPO-ptx is than the base where the prompt asks to be polite."""
-    return rows("base", "rude if polite") - rows("PPO-ptx", "rude if polite")
-
-
 CLAIM = Claim(
     "CL-21",
     "Human feedback makes answers preferred, truer and less toxic",
@@ -34,20 +29,21 @@ CLAIM = Claim(
     "25 % fewer toxic outputs.",
     "Adaptation chapter, §11.2.2.3",
     "Ouyang et al. 2022, §4.1–4.2: preferred in 85 ± 3 % and 71 ± 4 %, both of 175B; the chapter "
-    "gives the first figure to the model of 1.3B (X6). 25 % less toxic if asked to be respectful, "
+    "gives both figures to the model of 1.3B (X6). 25 % less toxic if asked to be respectful, "
     "and more toxic if asked for the contrary, which the chapter leaves out (X25).",
     (
         preferred("base"),
         preferred("few-shot"),
         difference("base", "PPO-ptx", "fabricates"),
-        Contrast("base − PPO-ptx, rude if polite", respect),
+        difference("base", "PPO-ptx", "rude if polite"),
     ),
     "The three steps of `minipeft feedback` on the decoder of 1.1 M parameters: descriptions of "
     "records may fabricate facts, opinions may be rude, and a rule ranks them. Shares of test "
     "prompts.",
     units={"LM loss": "nats"},
-    limits="One seed: in place of seeds, the intervals are over test prompts. A rule has the place "
-    "of people.",
+    limits="One seed: in place of seeds, the intervals are over test prompts, of which those with "
+    "an equal reward do not agree. No prompt asks for rudeness, so the second part of X25 is not "
+    "measured. A rule has the place of people.",
 )
 
 

@@ -17,8 +17,8 @@ STARTS: dict[str, Any] = {
 CLAIM = Claim(
     "CL-2",
     "A prompt learns better from words than from random numbers",
-    "A random start works badly; embeddings of frequent words, or of the names of the classes, "
-    "work better.",
+    "Random numbers are a bad start; embeddings of random words, or of the names of the classes, "
+    "are better.",
     "Adaptation chapter, §11.2.3.2",
     "Lester et al. 2021, figure 3b: the names of the classes are best at every size but the "
     "largest, where all are alike.",
@@ -27,7 +27,8 @@ CLAIM = Claim(
         difference("labels", "uniform", "test"),
         difference("labels", "vocabulary", "test"),
     ),
-    "Ten virtual tokens, sentiment, decoder of 1.1 M parameters with a new head.",
+    "Ten virtual tokens, sentiment, decoder of 1.1 M parameters with a new head; uniform: numbers "
+    "from −½ to ½, as in the paper.",
 )
 
 

@@ -12,7 +12,7 @@ from ..tasks.classify import Classify
 from ..training.optim import AdamW
 from ..training.trainer import Trainer
 from ..world import corpus, pretrain, sentiment
-from .claim import Claim, Contrast
+from .claim import Claim, Contrast, difference
 from .study import Study, Trial, on_task
 
 LR, BETAS = 3e-3, (0.9, 0.98)  # of the base's pretraining
@@ -33,17 +33,14 @@ CLAIM = Claim(
             "fresh at a tenth of the learning rate − fresh at a third, test",
             lambda rows: rows("fresh", "test", 10) - rows("fresh", "test", 3),
         ),
-        Contrast(
-            "fresh − kept + 2 points, test, at a tenth of the learning rate",
-            lambda rows: rows("fresh", "test", 10) - rows("kept", "test", 10) + 0.02,
-        ),
+        difference("fresh", "kept", "test", 10, behind=0.02),
     ),
     "Full fine-tuning for sentiment, decoder of 1.1 M parameters, whose pretraining had the "
     "learning rate 0.003. The last contrast holds if discarding the moments costs less than two "
     "points.",
     xlabel="learning rate of pretraining / that of fine-tuning",
-    limits="The moments are those of steps of pretraining that leave the base as it is, as its "
-    "last steps did, whose learning rate fell to 0. The new head has no moments of pretraining.",
+    limits="The moments are computed by steps of pretraining with the learning rate 0, which "
+    "leave the base unchanged. The new head has none.",
 )
 
 

@@ -56,7 +56,7 @@ def section(claim: Claim, report: dict) -> str:
     texts = {
         "Claim": f"{claim.statement} ({claim.source})",
         "Papers": claim.paper,
-        "Here": f"{claim.setup} {count(steps, 'step')}, unless it says otherwise.",
+        "Here": f"{claim.setup} {count(steps, 'step')}, unless stated otherwise.",
         "Limits": claim.limits,
         "Verdict": claim.verdict(Rows(rows)),
     }
@@ -71,7 +71,7 @@ def section(claim: Claim, report: dict) -> str:
     return "\n".join([f"## {claim.id} {claim.title}\n", *parts])
 
 
-def shown(text: str) -> str:
+def spell_ood(text: str) -> str:
     """Return a text with "OOD" for the split ood."""
     return re.sub(r"\bood\b", "OOD", text)
 
@@ -84,7 +84,7 @@ def contrast_lines(found: list[dict]) -> Iterator[list[str]]:
         unit = f" {c['unit']}"
         margin = f" (alike: ±{100 * c['margin']:g})" if c["margin"] else ""
         seeds = f"{c['agree']} of {c['seeds']}"
-        yield [shown(c["text"]) + margin, mean + unit, f"{low} to {high}", seeds, c["verdict"]]
+        yield [spell_ood(c["text"]) + margin, mean + unit, f"{low} to {high}", seeds, c["verdict"]]
 
 
 def score_lines(claim: Claim, rows: list[dict]) -> Iterator[list[str]]:
@@ -97,7 +97,7 @@ def score_lines(claim: Claim, rows: list[dict]) -> Iterator[list[str]]:
         *x,
         "trained params",
         "lr",
-        *(shown(f"{n}, {unit}") for n, unit in zip(names, units)),
+        *(spell_ood(f"{n}, {unit}") for n, unit in zip(names, units)),
     ]
     for row in rows:
         at = [f"{row['x']:,g}" if "x" in row else ""] if claim.xlabel else []
@@ -105,7 +105,7 @@ def score_lines(claim: Claim, rows: list[dict]) -> Iterator[list[str]]:
             score(row["scores"][name], unit) if name in row["scores"] else ""
             for name, unit in zip(names, units)
         ]
-        params, lr = f"{row['params']:,}" if "params" in row else "", f"{row.get('lr', ''):}"
+        params, lr = f"{row['params']:,}" if "params" in row else "", str(row.get("lr", ""))
         yield [row["name"], *at, params, lr, *cells]
 
 
@@ -145,16 +145,17 @@ def plot_dots(axes, claim: Claim, rows: list[dict], scores: list[str], unit: str
     """Plot the mean and the 95 % interval of scores, a line for each row."""
     rows = [row for row in rows if any(name in row["scores"] for name in scores)]
     for i, name in enumerate(scores):
+        first = next(y for y, row in enumerate(rows) if name in row["scores"])
         for y, row in enumerate(rows):
             if name in row["scores"]:
                 mean, low, _ = scaled(row["scores"][name], unit)
                 shift = 0.12 * (i - (len(scores) - 1) / 2)
-                style = look(i) | {"ls": "", "label": shown(name) if y == 0 else None}
+                style = look(i) | {"ls": "", "label": spell_ood(name) if y == first else None}
                 axes.errorbar(mean, y + shift, xerr=mean - low, **style)
-    axes.set_yticks(range(len(rows)), [shown(row["name"]) for row in rows])
+    axes.set_yticks(range(len(rows)), [spell_ood(row["name"]) for row in rows])
     axes.invert_yaxis()
     legend(axes, scores)
-    decorate(axes, claim.id, xlabel=shown(f"{', '.join(scores)}, {unit}"))
+    decorate(axes, claim.id, xlabel=spell_ood(f"{', '.join(scores)}, {unit}"))
 
 
 def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: str) -> None:
@@ -162,7 +163,7 @@ def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: st
     lines = [(row["name"], name) for row in rows for name in scores if name in row["scores"]]
     lines = [*dict.fromkeys(lines)]
     for i, (row_name, name) in enumerate(lines):
-        label = row_name if len(scores) == 1 else shown(f"{row_name}, {name}")
+        label = row_name if len(scores) == 1 else spell_ood(f"{row_name}, {name}")
         points = [row for row in rows if row["name"] == row_name and name in row["scores"]]
         means = [scaled(row["scores"][name], unit) for row in points]
         y, half = [m.mean for m in means], [m.mean - m.low for m in means]
@@ -176,7 +177,7 @@ def plot_lines(axes, claim: Claim, rows: list[dict], scores: list[str], unit: st
         axes.set_xticks(xs, [f"{x:,g}" for x in xs])
         axes.minorticks_off()
     legend(axes, lines)
-    decorate(axes, claim.id, xlabel=claim.xlabel, ylabel=shown(f"{', '.join(scores)}, {unit}"))
+    decorate(axes, claim.id, xlabel=claim.xlabel, ylabel=spell_ood(f"{', '.join(scores)}, {unit}"))
 
 
 def scaled(values: list[float], unit: str):

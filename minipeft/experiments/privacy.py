@@ -43,9 +43,10 @@ CLAIM = Claim(
         difference("full", "prefix", "gap", unit="nats"),
     ),
     f"Notes of one user of the task style, another one for each seed: {TEXTS} to train on, whole, "
-    "and others by the same user. `gap` is by how much more the loss has fallen on the former, in "
-    "nats per token. `AUC` is of an attack that takes the texts whose loss has fallen most for "
-    "those that were trained on: 50 % is chance, and private; margin: five points.",
+    "and others by the same user. `gap` is by how much more the loss has fallen on the former, "
+    "in nats per token. `AUC` is of an attack that takes the texts whose loss has fallen most "
+    "for those that were trained on: 50 % is chance, and private; margin: five points. The last "
+    "two contrasts ask whether full fine-tuning tells more.",
     units={"gap": "nats"},
     limits="A prefix is private in that no other user's text is part of it; this asks what it "
     "tells those who have it, and the base. The notes have few forms, so that there is little in "
@@ -67,7 +68,7 @@ def notes(user: style.User, **sizes: int) -> dict[str, list]:
 
 
 @no_grad()
-def losses(task: Write, adaptation, split: str) -> np.ndarray:
+def text_losses(task: Write, adaptation, split: str) -> np.ndarray:
     """Return the loss of each text of a split, in nats per token."""
     batches = [task.collate([row], adaptation) for row in task.examples_for(adaptation)[split]]
     return np.array(
@@ -78,7 +79,7 @@ def losses(task: Write, adaptation, split: str) -> np.ndarray:
 def scores(task: Write, adaptation) -> dict[str, float]:
     """Return what the losses tell of the texts of training."""
     members, others = (
-        losses(task, PLAIN, split) - losses(task, adaptation, split)
+        text_losses(task, PLAIN, split) - text_losses(task, adaptation, split)
         for split in ("train", "others")
     )
     higher = np.greater.outer(members, others) + 0.5 * np.equal.outer(members, others)

@@ -14,9 +14,9 @@ MEMBERS = 5
 CLAIM = Claim(
     "CL-13",
     "A vote of five prompts is better than one of them",
-    "Prompts are small, so several can be trained for one task and vote, while one copy of the "
-    "model serves all of them.",
-    "PEFT prompt-tuning page, abstract",
+    "Trainings are independent, so a set of several prefixes can be trained for one task and used "
+    "as an ensemble.",
+    "Prompting notes, §1.1.1",
     "Lester et al. 2021, table 3 (SuperGLUE, T5-XXL): mean of five 90.5, best 91.0, vote 91.3.",
     (
         difference("vote", "mean of five", "test"),

@@ -8,7 +8,7 @@ from ..adaptation.method import Method
 from ..methods import FullFineTuning, PromptTuning
 from ..tasks.classify import Classify
 from ..world import sentiment
-from .claim import Claim, Contrast, Rows
+from .claim import Claim, Contrast, Rows, difference
 from .study import Study, on_task
 
 MILLIONS = (0.1, 0.3, 1.1, 3.0)  # parameters of the bases
@@ -16,18 +16,18 @@ METHODS = {"prompt": PromptTuning(10), "full": FullFineTuning()}
 
 
 def by_size(
-    study: Study, data, methods: Mapping[str, Method], millions: Sequence[float], **options
+    study: Study, data, methods: Mapping[str, Method], millions: Sequence[float]
 ) -> Iterator[dict]:
     """Yield a row of each method for each size of the base, in millions of parameters.
 
-    data: module of a classification task.  options: of Study.row.
+    data: module of a classification task.
     """
     splits = study.splits(data)
     for x in millions:
         base, tokenizer = study.base(f"{x:g}M")
         task = Classify("size", splits, base, tokenizer)
         for name, method in methods.items():
-            yield study.row(name, on_task(task, method), x, **options)
+            yield study.row(name, on_task(task, method), x)
 
 
 def gap(rows: Rows, x: float) -> np.ndarray:
@@ -51,7 +51,7 @@ CLAIM = Claim(
     "equal with that of 11 billion parameters.",
     (
         Contrast("fall of full − prompt, per factor 10 of size", lambda rows: -slope(rows)),
-        Contrast("prompt − full + 2 points, at 3 M", lambda rows: 0.02 - gap(rows, MILLIONS[-1])),
+        difference("prompt", "full", "test", MILLIONS[-1], behind=0.02),
     ),
     "Ten virtual tokens, sentiment, decoders of 0.1 to 3 M parameters with a new head.",
     xlabel="parameters of the base, in millions",

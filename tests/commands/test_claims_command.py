@@ -9,6 +9,7 @@ from minipeft.experiments.results import read
 from minipeft.experiments.study import Study, fixed_row
 
 VERDICTS = {"shown", "shown in part", "not shown", "contradicted in part", "contradicted"}
+VERDICTS |= {"shown in part, contradicted in part"}
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_a_page_has_contrasts_scores_and_verdicts():
     assert "| long − short, loss | +0.375 nats | -1.213 to +1.963 | 2 of 2 | not shown |" in text
     assert "| long | 2,000 | 0.003 | 85.0 ± 63.5 | 1.375 ± 1.588 |" in text
     assert "| short | 10 | 0.03 | 50.0 | 1.000 |" in text
-    assert "**Here.** Two prompts. 100 steps, unless it says otherwise." in text
+    assert "**Here.** Two prompts. 100 steps, unless stated otherwise." in text
     assert "**Limits.** Only two." in text and "**Verdict.** not shown" in text
 
 
