@@ -23,7 +23,7 @@ from .tables import make_table, print_table
 
 @dataclass
 class Claims(Command):
-    """Show what papers claim of the methods, and the verdicts; or measure a claim again."""
+    """Show what papers claim about the methods, and the verdicts; or measure a claim again."""
 
     claim: Positional[Annotated[str | None, arg(metavar="[CLAIM]", help_behavior_hint="")]] = None
     """Claim to measure, such as CL-5. (default: show the stored verdict of each)"""
@@ -41,6 +41,8 @@ class Claims(Command):
 
     def run(self):
         if self.claim is None:
+            if self.quick or self.out or self.bases or self.data:
+                raise ValueError("give a claim to measure, such as CL-5")
             return self.output({"claims": [*stored()]})
         known, name = experiments(), self.claim.upper()
         if name not in known:

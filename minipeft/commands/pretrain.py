@@ -25,7 +25,7 @@ Objective = Literal["causal", "masked", "spans", "prefix"]
 
 SECONDS_OF_TEXT = 60
 SECONDS_PER_STEP = {"gpt2": 0.22, "bert": 0.07, "t5": 0.15}
-SLOWER = {"0.1M": 0.6, "0.3M": 0.7, "1.1M": 1, "3M": 2.5}
+RELATIVE_SECONDS = {"0.1M": 0.6, "0.3M": 0.7, "1.1M": 1, "3M": 2.5}
 
 
 @dataclass
@@ -53,7 +53,9 @@ class Pretrain(Command):
         check_at_least(0, seed=self.seed)
         pretrain.check_objectives(self.family, self.objective)
         steps = self.steps or pretrain.STEPS[self.family]
-        seconds = SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * SLOWER[self.size] * steps
+        seconds = (
+            SECONDS_OF_TEXT + SECONDS_PER_STEP[self.family] * RELATIVE_SECONDS[self.size] * steps
+        )
         with new_part(self.out):
             print_note(
                 f"generating {pretrain.DOCUMENTS:,} texts, then {count(steps, 'training step')}: "

@@ -25,7 +25,7 @@ CLAIM = Claim(
         difference("prompt", "full", "test", margin=0.02),
     ),
     "F1 of the task qa, decoder of 1.1 M parameters. In the domain (test) the claim is that a "
-    "prompt and full fine-tuning are alike, by at most two points.",
+    "prompt and full fine-tuning are alike, by at most two points. Twice the usual steps.",
     limits="The base has read no questions, and so few things twice that it has not learned to "
     "copy: after full fine-tuning most answers are of the right type, such as a price, and few are "
     "right. The paper's base is 10,000 times as large.",

@@ -16,21 +16,25 @@ from .results import contrasts
 HEAD = """\
 # Claims
 
-What four documents and the papers behind them claim of methods that adapt a frozen language
+What four documents and the papers behind them claim about methods that adapt a frozen language
 model, measured on [the built-in world](../minipeft/world/README.md) with models of 0.1 to 3
 million parameters. The papers' models are up to a million times larger. A verdict is therefore
 one at this size: it does not say that a paper is wrong.
 
-A claim is decided by contrasts: differences that are positive where it holds. Each has a value
-for each seed, and its mean a 95 % interval (Student's t). A contrast is **shown** if the
-interval is above 0, **contradicted** if it is below 0, and else **not shown**. Where the claim
-is that two things are alike, with a margin, it is shown if the interval is within the margin.
-Seeds draw the start and the batches; where the text says so, the examples, too. All seeds have
-the same test examples, so the intervals leave out what other test examples would change.
+A claim is decided by contrasts, differences that are positive if the claim holds. A contrast
+has one value for each of five seeds; the table gives the mean and its 95 % interval (Student's
+t). It is **shown** if the interval is above 0, **contradicted** if it is below 0, and otherwise
+**not shown**. If the claim is that two things are alike, it is shown if the interval is within
+a margin. A seed determines the initial values and the batches and, where stated, the examples.
+All seeds have the same test examples, so the intervals leave out what other ones would change.
 
-Every method has the same four learning rates of AdamW; the first seed tries each, and the best
-on dev is that of the other seeds. `minipeft claims CL-2` measures a claim again, and `python
-docs/claims.py` makes this page from the stored results.
+Unless stated otherwise, a step has 8 examples, and every method has the same four learning
+rates of AdamW: each is tried with the first seed, and the one with the best score on dev (the
+lowest loss, where text is generated) is used with all seeds. A new head starts from a linear
+probe of the frozen base (Kumar et al. 2022), not at random.
+
+`minipeft claims CL-2` measures a claim again, and `python docs/claims.py` makes this page from
+the stored results.
 """
 
 

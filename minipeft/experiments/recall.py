@@ -21,12 +21,12 @@ from .claim import Claim, Contrast
 from .people import RELATIONS, Relation, draw_facts, sentences
 from .study import Study, fixed_row, on_task
 
-READING = 10  # steps of the base for each step of a prompt
+READING = 20  # reading steps for each step of a prompt
 BATCH = 16  # sentences that it reads in a step
-EARLIER = 3  # an early end comes after this part of the steps
+EARLIER = 3  # an early run has a third of the steps
 MINED = 4  # templates, of which dev chooses one
-SEARCH = 10  # steps of a prompt for each word that the search may replace
-WORDS = 6  # that are searched, or pseudo-tokens
+SEARCH = 10  # steps of a prompt for each step of the search
+WORDS = 6  # to search, or pseudo-tokens
 FRONT, INTERLEAVED = "[P]*6 {x} [MASK]", "[P]*3 {x} [P]*3 [MASK]"
 SOFT = {
     "front": PseudoTokens(FRONT),
@@ -35,7 +35,7 @@ SOFT = {
 }
 
 
-def ahead(a: str, b: str) -> Contrast:
+def mean_difference(a: str, b: str) -> Contrast:
     """Return the contrast "a - b" of the accuracies, on average over the relations."""
     gap = lambda rows, name: rows(f"{name}, {a}", "test") - rows(f"{name}, {b}", "test")
     values = lambda rows: np.mean([gap(rows, name) for name in RELATIONS], 0)
@@ -51,17 +51,17 @@ CLAIM = Claim(
     "Liu et al. 2021a: of the facts of LAMA-34k 43.3 % by the best prompts in words, and 50.6 % by "
     "P-tuning; of those of LAMA-29k 45.2 and 64.2 %.",
     (
-        ahead("interleaved", "manual"),
-        ahead("interleaved", "mined"),
-        ahead("interleaved", "searched"),
-        ahead("interleaved", "front"),
-        ahead("encoder", "interleaved"),
-        ahead("encoder, early", "interleaved, early"),
+        mean_difference("interleaved", "manual"),
+        mean_difference("interleaved", "mined"),
+        mean_difference("interleaved", "searched"),
+        mean_difference("interleaved", "front"),
+        mean_difference("encoder", "interleaved"),
+        mean_difference("encoder, early", "interleaved, early"),
     ),
     "The decoder of 1.1 M parameters reads the trade and the town of 64 people, each in four "
     "wordings. Prompts are chosen or trained on half of the people and tested on the others. No "
     "manual wording was read; mined ones were. Six virtual tokens, or searched words; early is "
-    "after a third of the steps. The answer is the likeliest value.",
+    "a run of a third of the steps. The answer is the likeliest value.",
     limits="Two relations, four manual wordings of each, and one model. The search is short.",
 )
 

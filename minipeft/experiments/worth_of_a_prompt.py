@@ -32,7 +32,8 @@ CLAIM = Claim(
     ),
     "A LoRA of rank 8 through a template and two words, or with a new head; sentiment, decoder of "
     "1.1 M parameters, n examples drawn for each seed. With 2,000 the claim is that they are "
-    "alike, by at most two points. Without examples only the prompt can answer.",
+    "alike, by at most two points. A run has at most 20 epochs: 20 steps with 8 examples, 80 with "
+    "32. Without examples only the prompt can answer.",
     xlabel="training examples",
 )
 

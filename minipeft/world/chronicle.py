@@ -12,7 +12,7 @@ from .language import MEN, WOMEN, common_rules, pick, shuffled
 
 DAYS = 60
 TERM = (8, 20)  # days of a mayor, at least and at most
-SITES = (  # of the towns, in no order
+SITES = (  # where towns lie
     "by the sea, in the hills, on a river, on an island, in a wood, at a lake, near the border, "
     "at the end of the line"
 ).split(", ")
@@ -69,8 +69,8 @@ def questions(days: range, towns: list[str], wordings: tuple = MAYOR, seed: int 
 def document(rng, days: range, wordings: tuple = MAYOR, seed: int = 0) -> str:
     """Return what is true on one of these days: the mayors of three towns, and where one lies."""
     day, towns = pick(rng, days), shuffled(rng, common_rules()["place"])
-    said = [f"{pick(rng, wordings).format(town=t)} {mayor(t, day, seed)}" for t in towns[:3]]
+    statements = [f"{pick(rng, wordings).format(town=t)} {mayor(t, day, seed)}" for t in towns[:3]]
     town = towns[3]
-    said.append(f"{pick(rng, SITE).format(town=town)} {sites(seed)[town]}")
-    sentences = (f"{text[0].upper()}{text[1:]}." for text in shuffled(rng, said))
+    statements.append(f"{pick(rng, SITE).format(town=town)} {sites(seed)[town]}")
+    sentences = (f"{text[0].upper()}{text[1:]}." for text in shuffled(rng, statements))
     return f"Day {day}. {' '.join(sentences)}"

@@ -101,6 +101,11 @@ def architecture(family: str, size: str) -> dict:
     return fields
 
 
+def count_held_out(texts) -> int:
+    """Return how many of the texts, the last ones, are for evaluation: at least one."""
+    return max(1, len(texts) // HELD_OUT)
+
+
 def train(model, batches, steps, seed, progress=True, **options):
     """Return a new model, trained by full fine-tuning for these steps."""
     θ = FullFineTuning().attach(model)
@@ -117,7 +122,7 @@ def pretrain_gpt2(texts, tokenizer, rng, fit, objectives, architecture):
     """Return a decoder that predicts the next token, its tokenizer, and its held-out loss."""
     end = tokenizer.token_to_id(END)
     rows = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(texts)]
-    n = len(rows) // HELD_OUT
+    n = count_held_out(rows)
     train_ids, held_out = np.concatenate(rows[:-n]), np.concatenate(rows[-n:])
     model = Decoder(Config(tokenizer.get_vocab_size(), **architecture), rng)
     length = architecture["length"]
@@ -134,7 +139,7 @@ def pretrain_bert(texts, tokenizer, rng, fit, objectives, architecture):
     It is trained on masked words and on next sentences: Devlin et al. 2019, §3.1.
     """
     tokenizer = for_encoder(tokenizer)
-    n = len(texts) // HELD_OUT
+    n = count_held_out(texts)
     sentences, held_out = Sentences(texts[:-n], tokenizer), Sentences(texts[-n:], tokenizer)
     model = BertForPreTraining(BertConfig(tokenizer.get_vocab_size(), **architecture), rng)
     batches = sentences.batches(rng, BATCH_TOKENS // 3)  # two shards; more steps of smaller batches
@@ -248,7 +253,7 @@ def pretrain_t5(texts, tokenizer, rng, fit, objectives, architecture):
     tokenizer = for_seq2seq(tokenizer)
     start, end, *sentinels = map(tokenizer.token_to_id, (PAD, END, *SENTINELS))
     rows = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    n = len(rows) // HELD_OUT
+    n = count_held_out(rows)
     divide = {
         "spans": lambda rows: zip(*(corrupt_spans(row, sentinels, rng) for row in rows)),
         "prefix": lambda rows: split_prefixes(rows, rng),

@@ -1,7 +1,7 @@
 """The task `qa`: answer a question about one of two things that a text describes.
 
 Text and question are one text, and the answer is a span of it, as in SQuAD.  Both things are of one
-category, and the text says of both what the question asks of one: who does not read its name is
+category, and the text says of both what the question asks of one: a model that ignores its name is
 right half of the time.  The questions of train, dev and test are about restaurants, shops, hotels,
 theatres and gadgets, those of "ood" about museums, parks and films: whole domains are held out, as
 in MRQA, and with them some fields (see `table`).
