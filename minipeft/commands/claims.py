@@ -23,7 +23,7 @@ from .tables import make_table, print_table
 
 @dataclass
 class Claims(Command):
-    """Show what papers claim about the methods, and the verdicts; or measure a claim again."""
+    """Show what papers claim about the methods, with verdicts, or measure a claim."""
 
     claim: Positional[Annotated[str | None, arg(metavar="[CLAIM]", help_behavior_hint="")]] = None
     """Claim to measure, such as CL-5. (default: show the stored verdict of each)"""

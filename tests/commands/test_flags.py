@@ -91,6 +91,7 @@ def test_the_renamed_flags_are_those_of_the_table():
 POSITIONAL = {  # how the help shows what is not a flag
     ("train", "method"): "{",
     ("info", "folder"): "[FOLDER]",
+    ("claims", "claim"): "[CLAIM]",
     ("convert", "source"): "SOURCE OUT",
     ("convert", "out"): "SOURCE OUT",
 }
