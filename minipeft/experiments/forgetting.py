@@ -37,7 +37,9 @@ CLAIM = Claim(
     ),
     "Sentiment, decoder of 1.1 M parameters, new head. `forgets` is the rise of the loss on "
     "documents of the world that no base has read, read with the adaptation and the base's own "
-    "head. The last four lines state the usual claim; PEFT's figures contradict it.",
+    "head. `restored` is the share of seeds for which the base without the adaptation returns the "
+    "same bits as before the training: exact, by construction, also of full fine-tuning, whose "
+    "weights are a copy. The contrasts state the usual claim; PEFT's figures contradict it.",
     units={"forgets": "nats"},
 )
 

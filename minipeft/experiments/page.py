@@ -41,10 +41,12 @@ the stored results.
 def page(claims: list[Claim], reports: list[dict]) -> str:
     """Return the page, in Markdown, of claims and their stored results."""
     pairs = [*zip(claims, reports)]
-    table = [["claim", "verdict"]]
+    table = [["claim", "contrasts shown", "verdict"]]
     for claim, report in pairs:
+        verdicts = [contrast["verdict"] for contrast in contrasts(claim, report["rows"])]
+        shown = f"{verdicts.count('shown')} of {len(verdicts)}"
         verdict = claim.verdict(Rows(report["rows"]))
-        table.append([f"[{claim.id}](#{anchor(claim)}) {claim.title}", verdict])
+        table.append([f"[{claim.id}](#{anchor(claim)}) {claim.title}", shown, verdict])
     return "\n".join([HEAD, markdown_table(table), "", *(section(*pair) for pair in pairs)])
 
 

@@ -55,7 +55,7 @@ REPORT = {"claim": "CL-0", "settings": {"steps": 100}, "seconds": 120, "rows": R
 
 def test_a_page_has_contrasts_scores_and_verdicts():
     text = page([CLAIM], [REPORT])
-    assert "| [CL-0](#cl-0-prompts-how-long) Prompts: how long? | not shown |" in text
+    assert "| [CL-0](#cl-0-prompts-how-long) Prompts: how long? | 0 of 2 | not shown |" in text
     assert "## CL-0 Prompts: how long?" in text and anchor(CLAIM) == "cl-0-prompts-how-long"
     assert "| long − short, test | +35.0 points | -28.5 to +98.5 | 2 of 2 | not shown |" in text
     assert "| long − short, loss | +0.375 nats | -1.213 to +1.963 | 2 of 2 | not shown |" in text
