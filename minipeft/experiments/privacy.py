@@ -50,7 +50,7 @@ CLAIM = Claim(
     units={"gap": "nats"},
     limits="A prefix is private in that no other user's text is part of it; this asks what it "
     "tells those who have it, and the base. The notes have few forms, so that there is little in "
-    "one to know by heart; stronger attacks exist.",
+    "one to memorise; stronger attacks exist.",
 )
 
 

@@ -205,14 +205,15 @@ def test_pretrain_reports_the_scores_of_the_new_model(
 ):
     calls, out = [], tmp_path / "new"
     pretrain = "minipeft.world.pretrain.pretrain"
-    monkeypatch.setattr(pretrain, lambda *args: calls.append(args[:4]) or score)
-    args = ["--out", out, "--family", family]
+    monkeypatch.setattr(pretrain, lambda *args: calls.append((*args[:4], args[6])) or score)
+    args = ["--out", out, "--family", family, "--size", "0.3M"]
     assert run("pretrain", *args, "--steps", 3, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report.pop("out") == str(out) and report.pop("family") == family
+    assert report.pop("size") == "0.3M"
     assert report == dict(zip(("loss", "accuracy"), np.atleast_1d(score)))
     assert run("pretrain", *args) == 0 and str(report["loss"]) in capsys.readouterr().out
-    assert calls == [(out, family, 3, 0), (out, family, STEPS[family], 0)]
+    assert calls == [(out, family, steps, 0, "0.3M") for steps in (3, STEPS[family])]
     assert run("pretrain", "--out", tmp_path) == 3 and len(calls) == 2
     assert "exists already" in capsys.readouterr().err
 

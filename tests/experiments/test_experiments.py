@@ -54,7 +54,8 @@ def test_an_experiment_runs(name, tmp_path):
     assert rows and all(names)
     for row in rows:
         for values in row["scores"].values():
-            assert len(values) in (1, 2) and np.isfinite(values).all()
+            seeds = TINY.test if name == "CL-21" else TINY.seeds  # its values are of test prompts
+            assert 1 <= len(values) <= seeds and np.isfinite(values).all()
     assert len(contrasts(claim, rows)) == len(claim.contrasts) - (name == "CL-26") * 2  # n ≤ 32
     assert claim.verdict(Rows(rows)).split()[0] in ("shown", "not", "contradicted")
     save(claim, TINY, rows, 1.0, tmp_path)
