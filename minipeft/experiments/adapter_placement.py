@@ -36,8 +36,8 @@ CLAIM = Claim(
         difference("scaled parallel, MLP", "MAM", "loss", unit="nats"),
         difference("BitFit", "MAM", "loss", unit="nats"),
     ),
-    "Records of facts to descriptions, decoder of 1.1 M parameters, equal numbers of trained "
-    "parameters but for BitFit. The loss on test descriptions: the lower is subtracted.",
+    "Records of facts to descriptions, decoder of 1.1 M parameters, about equal numbers of trained "
+    "parameters, except BitFit. Losses in nats per token: lower is better.",
     units={"loss": "nats"},
 )
 
