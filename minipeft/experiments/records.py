@@ -4,11 +4,9 @@ The base has read records as the task `table` writes them, each with a descripti
 little is left to learn.
 """
 
-import numpy as np
-
 from ..tasks.write import Write
 from ..world import table
-from .study import Study
+from .study import Study, subset
 
 
 def describe_values(study: Study, n: int, seed: int = 0) -> Write:
@@ -17,8 +15,7 @@ def describe_values(study: Study, n: int, seed: int = 0) -> Write:
     Each has one description in training, and three in the other splits.
     """
     splits = study.splits(table, dev=100, test=100)
-    order = np.random.default_rng(seed).permutation(len(splits["train"]))
-    chosen = [splits["train"][i] for i in order[:n]]
+    chosen = subset(splits["train"], n, seed)
     splits["train"] = [(text, descriptions[:1]) for text, descriptions in chosen]
     as_values = {
         split: [(values(text), descriptions) for text, descriptions in examples]

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from ..adaptation.adaptation import Adaptation
 from ..methods import PTuningV2
 from ..tasks.classify import Classify
 from ..world import nli, sentiment, topic
 from .claim import Claim, difference
-from .study import Study, Trial, on_task
+from .study import Study, Trial, on_task, subset
 
 EXAMPLES = 64
 STARTS = {"random": PTuningV2(10, init="normal"), "words": PTuningV2(10)}
@@ -46,8 +44,7 @@ def run(study: Study) -> Iterator[dict]:
     splits = study.splits(sentiment)
     tasks = []
     for seed in range(study.settings.seeds):
-        order = np.random.default_rng(seed).permutation(len(splits["train"]))
-        train = [splits["train"][i] for i in order[:EXAMPLES]]
+        train = subset(splits["train"], EXAMPLES, seed)
         tasks.append(Classify("sentiment", splits | {"train": train}, base, tokenizer))
     for name, method in STARTS.items():
         yield study.row(name, on_task(tasks.__getitem__, method))

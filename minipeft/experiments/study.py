@@ -142,6 +142,11 @@ class Study:
         )
 
 
+def subset(examples: list, n: int, seed: int) -> list:
+    """Return n of the examples, at most, which depend on the seed."""
+    return [examples[i] for i in np.random.default_rng(seed).permutation(len(examples))[:n]]
+
+
 def fixed_row(name: str, *scores: dict[str, float], **more) -> dict:
     """Return a row of results, given the scores of each seed: one for what is not random.
 
