@@ -1,6 +1,7 @@
 """Φ, the cumulative distribution function of N(0, 1), which NumPy does not have."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -20,9 +21,12 @@ def series(c, terms=6):
     return [math.erfc(-c / math.sqrt(2)) / 2, *more]
 
 
-SERIES = np.transpose(  # (terms, grid points)
-    [series(i * STEP) for i in range(round(-EDGE / STEP), round(EDGE / STEP) + 1)]
-)
+@cache
+def table():
+    """Return the coefficients of `series` at each grid point: (terms, grid points)."""
+    return np.transpose(
+        [series(i * STEP) for i in range(round(-EDGE / STEP), round(EDGE / STEP) + 1)]
+    )
 
 
 def normal_cdf(x):
@@ -36,7 +40,7 @@ def normal_cdf(x):
     at -= near
     at *= STEP
     near = near.astype(np.intp) + round(EDGE / STEP)
-    first, *others = SERIES[2::-1] if x.dtype == np.float32 else SERIES[::-1]
+    first, *others = table()[2::-1] if x.dtype == np.float32 else table()[::-1]
     column = lambda c: np.asarray(c, x.dtype, like=x)[near]
     y = column(first)
     for c in others:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +16,7 @@ from rich.progress import Progress
 from tyro.conf import arg
 
 from ..data.files import DataError
+from .streams import discard
 
 
 class PipeConsole(Console):
@@ -119,12 +120,6 @@ def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
     """Return the end of a sentence, with the name that is most like this one, if there is one."""
     close = get_close_matches(name, list(names), 1)
     return f"; did you mean {prefix}{close[0]}?" if close else "."
-
-
-def discard(stream) -> None:
-    """Discard what is written to stdout or stderr from now on."""
-    with suppress(OSError):  # it has no descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def check_at_least(least: float, **flags: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +87,21 @@ def test_a_resumed_training_ends_with_the_same_bits(base, tmp_path, name, code, 
     assert run(*args, str(tmp_path / "new"), "--resume") == 3
 
 
+def imports(source):
+    """Return the names of the modules that this program imports, directly or through others."""
+    program = f"import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); {source}"
+    process = run_python(program, stdout=subprocess.PIPE, text=True)
+    assert process.returncode == 0, process.stderr
+    return set(process.stdout.splitlines()[-1].split())
+
+
 def test_the_library_imports_nothing_that_only_commands_need():
-    source = "import sys, minipeft; print({'rich', 'tyro', 'matplotlib'} & {*sys.modules})"
-    process = run_python(source, stdout=subprocess.PIPE, text=True)
-    assert process.returncode == 0 and process.stdout == "set()\n"
+    unneeded = {"rich", "tyro", "matplotlib", "minipeft.world", "minipeft.commands"}
+    assert not unneeded & imports("import minipeft")
+
+
+def test_help_imports_no_command_and_a_command_no_other():
+    main = "from minipeft.commands.cli import main; main(['{}'])"
+    commands = {f"minipeft.commands.{name}" for name in COMMANDS}
+    assert not (commands | {"rich", "tyro"}) & imports(main.format("--help"))
+    assert commands & imports(main.format("info")) == {"minipeft.commands.info"}

@@ -1,12 +1,13 @@
 """Flags: in a TOML file, in the help, in the manual, and under the names that they had before."""
 
 import re
+from inspect import getdoc
 from pathlib import Path
 
 import pytest
 
 import minipeft as mp
-from minipeft.commands.cli import COMMANDS
+from minipeft.commands import COMMANDS, command_class
 from minipeft.commands.config import read_config
 from minipeft.equations import EQUATIONS
 
@@ -73,7 +74,7 @@ NEEDED = {
 
 @pytest.mark.parametrize("command, old, new", RENAMED)
 def test_an_old_flag_is_refused_with_the_name_of_the_new(faulty, refused, command, old, new):
-    fields = COMMANDS[command].__dataclass_fields__
+    fields = command_class(command).__dataclass_fields__
     assert new.replace("-", "_") in fields and old not in fields
     for flag in ([f"--{old}", "1"], [f"--{old}=1"]):
         code, error = refused([command, *NEEDED.get(command, []), *flag])
@@ -84,7 +85,7 @@ def test_an_old_flag_is_refused_with_the_name_of_the_new(faulty, refused, comman
 
 
 def test_the_renamed_flags_are_those_of_the_table():
-    renamed = [(name, *pair) for name, c in COMMANDS.items() for pair in c.renamed.items()]
+    renamed = [(name, *pair) for name in COMMANDS for pair in command_class(name).renamed.items()]
     assert sorted(renamed) == sorted(RENAMED)
 
 
@@ -102,7 +103,7 @@ def test_help_names_every_flag(capsys, monkeypatch, run, command):
     monkeypatch.setenv("COLUMNS", "80")
     assert run(command, "--help") == 0
     text = capsys.readouterr().out
-    for name in COMMANDS[command].__dataclass_fields__:
+    for name in command_class(command).__dataclass_fields__:
         assert POSITIONAL.get((command, name), f"--{name.replace('_', '-')} ") in text
 
 
@@ -127,9 +128,14 @@ def test_help_of_a_method_names_its_fields(capsys, run, method):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_all_commands_says_of_each_what_its_own_does(command):
+    assert getdoc(command_class(command)).split("\n\n")[0] == COMMANDS[command]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_manual_names_every_flag_and_no_other(command):
     section = re.search(rf"^## {command}\n(.*?)^## ", MANUAL, re.M | re.S)[1]
-    fields = COMMANDS[command].__dataclass_fields__.keys() - {"model", "config", "json"}
+    fields = command_class(command).__dataclass_fields__.keys() - {"model", "config", "json"}
     flags = {name.replace("_", "-") for name in fields if (command, name) not in POSITIONAL}
     named = {
         flag
@@ -169,5 +175,5 @@ def test_the_manual_names_every_key_of_the_json(tmp_path, monkeypatch, json_of, 
 
 def test_one_value_in_a_configuration_is_a_list_of_one(faulty):
     (faulty / "run.toml").write_text('text-column = "txt"\ndata = "two.csv"\n')
-    flags = read_config(COMMANDS["evaluate"], faulty / "run.toml", {})
+    flags = read_config(command_class("evaluate"), faulty / "run.toml", {})
     assert flags.text_column == ("txt",) and flags.adaptation == ()
