@@ -19,7 +19,7 @@ from ..model.transformer import Decoder
 from ..storage.folders import remove_killed_saves, replace_folder, write_atomically
 from ..storage.json import CheckpointError, parse_json, read_bytes
 from ..training.interrupt import interruptible
-from ..training.parallel import shard_rows
+from ..training.parallel import ONE_BLAS_THREAD, shard_rows
 from ..training.trainer import NonFinite, Trainer, progress_bar
 from .losses import policy_loss, value_loss
 from .ppo_config import PPOConfig
@@ -110,7 +110,7 @@ class PPO:
         Raises NonFinite if a tensor is not finite.  No error changes anything.
         """
         c, rng = self.config, np.random.default_rng([self.config.seed, self.t])
-        with self.policy.pool.one_blas_thread():  # more are slower for one token of each text
+        with ONE_BLAS_THREAD:  # more are slower for one token of each text
             answers = sample(
                 self.policy.model,
                 [prompt for prompt in prompts for _ in range(c.group)],

@@ -9,7 +9,7 @@ from ..adaptation.adaptation import Adaptation, parameter
 from ..autograd.backend import host
 from ..autograd.tensor import grad, no_grad
 from ..methods.pseudo import PseudoTokens
-from ..training.parallel import Pool
+from ..training.parallel import ONE_BLAS_THREAD, Pool
 from .classifier import PromptClassifier
 from .words import whole_words
 
@@ -77,13 +77,12 @@ class AutoPrompt:
 
         prompt: token ids (P,).  batch: of `prompted.collate`.
         """
-        pool = Pool()
 
         def exact(prompt):
             with no_grad():
                 return float(self.loss(prompt, batch)[0])
 
-        with pool.one_blas_thread():  # the same bits for any number of threads
+        with ONE_BLAS_THREAD:  # the same bits for any number of threads
             proposed, loss = self.propose(prompt, batch)
-            losses = [loss, *pool.map(exact, proposed)]
+            losses = [loss, *Pool().map(exact, proposed)]
         return [prompt, *proposed][int(np.argmin(losses))]

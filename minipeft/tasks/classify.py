@@ -15,7 +15,7 @@ from ..methods import FullFineTuning, Probe
 from ..methods.template import IGNORED
 from ..model.heads import Classifier, Head
 from ..training.logistic import PATH_GAP, LogisticRegression
-from ..training.parallel import Pool, map_batches
+from ..training.parallel import ONE_BLAS_THREAD, map_batches
 from .base import Task
 from .pools import folder_pool, pools_for
 
@@ -174,7 +174,7 @@ class Classify(Task):
             metric, bias = next(iter(self.metrics)), "b" in self.network.score.tensors()
             x, dev = (extended(self.features(split), bias) for split in ("train", "dev"))
             score = lambda W: self.compute_metrics(self.named(dev @ W, "dev"), "dev")[metric]
-            with Pool().one_blas_thread():
+            with ONE_BLAS_THREAD:
                 regression = LogisticRegression(x, self.targets("train"), len(self.classes))
                 λ, W = regression.choose(score)
                 start = regression.solve(START * regression.mean_square, gap=PATH_GAP)

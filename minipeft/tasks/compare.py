@@ -20,7 +20,7 @@ from ..methods import method
 from ..model.bert import Encoder
 from ..model.transformer import Decoder
 from ..training.optim import AdamW, schedule
-from ..training.parallel import Pool, shard_rows
+from ..training.parallel import ONE_BLAS_THREAD, shard_rows
 from ..training.trainer import NonFinite, Trainer, named
 from .base import Task
 from .forgetting import GeneralText, forgetting
@@ -94,7 +94,7 @@ class Comparison:
             times += [timed(step) for _ in range(3)]
         examples = self.task.examples_for(trainer.adaptation)["dev"][:EXAMPLES]
         adaptation = self.task.select(trainer.adaptation, range(len(examples)))
-        with Pool(1).one_blas_thread(), no_grad():
+        with ONE_BLAS_THREAD, no_grad():
             evaluating = timed(lambda: self.task.predict_batch(examples, adaptation))
         return Cost(min(times), evaluating / len(examples), peak)
 

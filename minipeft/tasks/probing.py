@@ -22,7 +22,7 @@ from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Head, TokenClassifier, TokenHead, pooling
 from ..training.logistic import LogisticRegression
 from ..training.optim import AdamW, schedule
-from ..training.parallel import Pool
+from ..training.parallel import ONE_BLAS_THREAD, Pool
 from ..training.trainer import Trainer
 
 
@@ -96,9 +96,8 @@ def train_probes(head: LayerHead, x, y, l2: float = 1e-2) -> Adaptation:
         regression = LogisticRegression(x[s], y[s], head.score.shape[1])
         W.data[s] = np.asarray(regression.solve(l2 * regression.mean_square), like=W.data)
 
-    pool = Pool()
-    with pool.one_blas_thread():
-        list(pool.map(solve, range(len(x))))
+    with ONE_BLAS_THREAD:
+        list(Pool().map(solve, range(len(x))))
     return probes
 
 

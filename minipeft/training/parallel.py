@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 
 import numpy as np
@@ -29,30 +29,35 @@ def shard_rows(shape, model_size: int, at_least: int = 1) -> list[np.ndarray]:
     return np.array_split(np.arange(B), shards)
 
 
-def gradients(loss, adaptation, shards, pool):
-    """Return Σ_s loss(shards[s], γ, s), and its gradient for each parameter of the adaptation.
+def gradients(loss, adaptation, shards, executor, batch):
+    """Return Σ_s loss(shards[s], γ, s, ...), and its gradient for each parameter of the adaptation.
 
-    loss: returns a scalar tensor for rows of the batch, the adaptation γ of these rows, and s.
-    pool: a Pool.  A reparametrisation network runs once for all shards, and is differentiated once.
+    loss: returns a scalar tensor for rows of the batch, the adaptation γ of these rows, s, and, by
+    name, these rows of the arrays in `batch`.
+    executor: runs the shards, unless there is only one.  They are added in order: the same bits.
+    A reparametrisation network runs once for all shards, and is differentiated once.
     """
     adaptation.check_batch(sum(map(len, shards)))
     with np.errstate(over="ignore", invalid="ignore"):  # Trainer checks the result
         resolved = adaptation.resolve()
-    leaves = resolved.map(lambda p: Tensor(p.data, requires_grad=True))
-    wanted = leaves.parameters()
+    parts = [resolved] if len(shards) == 1 else [resolved.of(rows) for rows in shards]
+    leaves = [part.map(lambda p: Tensor(p.data, requires_grad=True)) for part in parts]
+    batches = [{name: x[rows] for name, x in batch.items()} for rows in shards]
+    run = map if len(shards) == 1 else executor.map
+    results = run(partial(shard_gradients, loss), shards, leaves, range(len(shards)), batches)
+    value, sums = 0.0, {}
+    for part, (y, *gs) in zip(parts, results):
+        value = value + y
+        for p, g in zip(part.parameters(), gs):
+            sums[p] = sums[p] + g if p in sums else g
+    return value, grad([*sums], adaptation.parameters(), [*sums.values()])
 
-    def work(s):
-        with np.errstate(over="ignore", invalid="ignore"):
-            y = loss(shards[s], leaves if len(shards) == 1 else leaves.of(shards[s]), s)
-            return [y.data, *grad(y, wanted)]
 
-    parts = pool.map(work, range(len(shards)))
-    sums = next(parts)
-    for part in parts:  # added in order, as they finish: the same bits, and little memory
-        for i, x in enumerate(part):
-            sums[i] = sums[i] + x
-    value, *sums = sums
-    return value, grad(resolved.parameters(), adaptation.parameters(), sums)
+def shard_gradients(loss, rows, γ, s, batch):
+    """Return loss(rows, γ, s, **batch), and its gradient for each parameter of γ."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = loss(rows, γ, s, **batch)
+        return y.data, *grad(y, γ.parameters())
 
 
 class OneBlasThread:
@@ -86,19 +91,11 @@ class OneBlasThread:
 ONE_BLAS_THREAD = OneBlasThread()
 
 
-class Pool:
+class Pool(ThreadPoolExecutor):
     """Pool of threads, by default one for each core."""
 
     def __init__(self, workers=None):
-        self.threads = ThreadPoolExecutor(workers or os.cpu_count())
-
-    def map(self, f, items):
-        """Yield f(item) for each item, in order; a single one runs in the calling thread."""
-        return self.threads.map(f, items) if len(items) > 1 else map(f, items)
-
-    def one_blas_thread(self):
-        """Return a context manager that limits BLAS to one thread for each thread of the pool."""
-        return ONE_BLAS_THREAD
+        super().__init__(workers or os.cpu_count())
 
 
 def keep_memory():
@@ -143,7 +140,7 @@ def map_batches(f, rows, size=64, progress=iter):
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):  # NaN counts as wrong
             return zip(indices, f(indices), strict=True)
 
-    with pool.one_blas_thread():
+    with ONE_BLAS_THREAD:
         for batch in progress(pool.map(run, batches)):
             results |= batch
     return [results[i] for i in range(len(rows))]

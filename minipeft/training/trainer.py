@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from ..storage.json import CheckpointError
 from . import checkpoint
 from .interrupt import interruptible
 from .optim import AdamW, clip_by_norm, loss_and_norm
-from .parallel import Pool, gradients, shard_rows
+from .parallel import ONE_BLAS_THREAD, Pool, gradients, shard_rows
 
 REPEAT = "give one for each step, such as itertools.cycle(batches)"
 BATCH = "ids", "labels", "mask", "token_types"  # items of a batch of `fit`, in this order
@@ -52,6 +53,7 @@ class Trainer:
     seed: seed of dropout.
     workers: number of threads, by default one for each core; it does not change the result.
     micro_batches: gradient accumulation: split each batch into at least this many micro-batches.
+    executor: runs the shards of a batch; None: threads.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Trainer:
         seed: int = 0,
         workers: int | None = None,
         micro_batches: int = 1,
+        executor: Executor | None = None,
     ):
         adaptation = as_adaptation(adaptation)
         if not isinstance(optimizer, AdamW):
@@ -79,10 +82,9 @@ class Trainer:
             raise ValueError(f"micro_batches={micro_batches} must be at least 1")
         self.model, self.adaptation, self.optimizer = model, adaptation, optimizer
         self.schedule, self.clip, self.seed = schedule or (lambda t: 1.0), clip, seed
-        self.pool, self.micro_batches = Pool(workers), micro_batches
+        self.executor, self.micro_batches = executor or Pool(workers), micro_batches
         self.model_size = size(model) if on_host(model.reference_array) else 0  # 0: no shards
-        self.t, self.best = 0, Best()
-        self.batches_checksum = 0  # of all batches so far
+        self.t, self.best, self.batches_checksum = 0, Best(), 0  # a checksum of all so far
         self.log_size = None  # bytes of the log so far, or at the resumed save; None: no log
         self.saved: tuple[Path, int] | None = None  # folder and step of the last save
         self.resumed = False
@@ -108,28 +110,26 @@ class Trainer:
             )
         targets = self.model.targets(labels, mask)
         count = max(1, (targets >= 0).sum())
-        shape = ids.shape[:2] if mask is None else options["mask"].shape
+        shape = options.get("mask", ids).shape[:2]
         shards = shard_rows(shape, self.model_size, self.micro_batches)
+        model, seed, t = self.model, self.seed, self.t  # `loss` holds no more of the trainer
 
-        def loss(rows, adaptation, s):
-            rng = np.random.default_rng([self.seed, self.t, s])
-            shard = {name: x[rows] for name, x in options.items()}
-            return self.model.loss_at(
-                ids[rows], targets[rows], adaptation, rng=rng, count=count, **shard
-            )
+        def loss(rows, adaptation, s, ids, targets, **options):
+            rng = np.random.default_rng([seed, t, s])
+            return model.loss_at(ids, targets, adaptation, rng=rng, count=count, **options)
 
-        value = self.update(loss, shards)
+        value = self.update(loss, shards, ids=ids, targets=targets, **options)
         batch = ids, labels, mask, token_types
         self.batches_checksum = checkpoint.checksum(batch, self.batches_checksum)
         return value
 
-    def update(self, loss: Callable, shards: Sequence) -> float:
-        """Take one step on the loss of `gradients`, Σ_s loss(shards[s], γ, s), and return it.
+    def update(self, loss: Callable, shards: Sequence, **batch: np.ndarray) -> float:
+        """Take one step on the loss of `gradients`, Σ_s loss(shards[s], γ, s, ...), and return it.
 
         Raises NonFinite, and changes nothing, if the loss or a gradient is not finite.
         """
-        with self.pool.one_blas_thread():
-            value, grads = gradients(loss, self.adaptation, shards, self.pool)
+        with ONE_BLAS_THREAD:
+            value, grads = gradients(loss, self.adaptation, shards, self.executor, batch)
             value, self.norm = loss_and_norm(value, grads)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)

@@ -92,7 +92,7 @@ def test_sum_over_shards_is_the_whole(model, method, parts):
         return model.loss(ids[rows], ids[rows], adaptation, count=8 * 8)
 
     whole = mp.grad(model.loss(ids, ids, adaptation), adaptation.parameters())
-    value, sums = gradients(loss, adaptation, np.array_split(np.arange(8), parts), Pool(2))
+    value, sums = gradients(loss, adaptation, np.array_split(np.arange(8), parts), Pool(2), {})
     assert value == pytest.approx(float(model.loss(ids, ids, adaptation)), rel=1e-12)
     for a, b in zip(whole, sums):
         np.testing.assert_allclose(a, b, atol=1e-12)

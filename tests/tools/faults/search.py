@@ -15,7 +15,7 @@ FAULTS = {
             ("np.argsort(-falls,", "np.argsort(falls,"),
             ("] = -np.inf  # not", "] = np.inf  # not"),
             ("int(np.argmin(losses))", "int(np.argmax(losses))"),
-            ("[loss, *pool.map", "[loss + 9, *pool.map"),
+            ("[loss, *Pool().map", "[loss + 9, *Pool().map"),
             (
                 "[*prompt[:i], int(self.words[w]), *prompt[i + 1 :]]",
                 "[int(self.words[w])] * len(prompt)",

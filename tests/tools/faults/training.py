@@ -72,13 +72,14 @@ FAULTS = {
             ("    adaptation.check_batch(sum(map(len, shards)))\n", ""),
         ],
         "training/test_trainer.py -k 'shard or micro or workers'": [
-            ("sums[i] = sums[i] + x", "sums[i] = x"),
+            ("sums[p] + g if p in sums else g", "g"),
+            ("{name: x[rows] for name, x in batch.items()}", "batch"),
             (
-                "grad(resolved.parameters(), adaptation.parameters(), sums)",
-                "grad(resolved.parameters(), adaptation.parameters())",
+                "grad([*sums], adaptation.parameters(), [*sums.values()])",
+                "grad([*sums], adaptation.parameters())",
             ),
             ("min(B, at_least))", "at_least)"),
-            ("leaves if len(shards) == 1 else leaves.of(shards[s])", "leaves"),
+            ("[resolved.of(rows) for rows in shards]", "[resolved for rows in shards]"),
             (
                 "return np.array_split(np.arange(B), shards)",
                 "return np.array_split(np.arange(B - 1), shards)",
@@ -91,11 +92,10 @@ FAULTS = {
             "finite or optimizer or clips'"
         ): [
             (
-                "rng = np.random.default_rng([self.seed, self.t, s])",
+                "rng = np.random.default_rng([seed, t, s])",
                 "rng = np.random.default_rng()",
             ),
             ("count = max(1, (targets >= 0).sum())", "count = None"),
-            ("shard = {name: x[rows] for name, x in options.items()}", "shard = {}"),
             ("if not np.isfinite(value + self.norm):", "if False:"),
             ("any(x.shape not in shapes for x in options.values())", "False"),
             ("if len(ids) != len(labels) or", "if"),
