@@ -36,7 +36,7 @@ def beam_search(model, inputs, cache: Cache, history, c: GenerationConfig, stopp
     B, K, N = len(history), c.num_beams, c.max_new_tokens
     z = host(model.first_logits(inputs, cache))
     beams = np.repeat(np.arange(B), K)
-    z, history, cache = z[beams], history[beams], spread(cache, beams)
+    z, history, cache = z[beams], history[beams], cache.of(beams)
     scores = np.full((B, K), OUT, z.dtype)
     scores[:, 0] = 0  # at first, the beams of a text are equal: one of them counts
     best = nothing_finished(B, c, z.dtype)
@@ -58,12 +58,6 @@ def beam_search(model, inputs, cache: Cache, history, c: GenerationConfig, stopp
         history, cache = tried[kept], reorder(cache, rows[kept])
         z = host(model.next_logits(history[:, -1:], cache))
     return best.tokens[:, 0, : best.lengths[:, 0].max()]
-
-
-def spread(cache, beams):
-    """Return the cache with each row of the batch once for each of its beams."""
-    cache = cache.of(beams)
-    return replace(cache, adaptation=cache.adaptation.resolve())  # Each has its banks again
 
 
 def reorder(cache, rows):

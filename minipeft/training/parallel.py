@@ -40,6 +40,7 @@ def gradients(loss, adaptation, shards, executor, batch):
     adaptation.check_batch(sum(map(len, shards)))
     with np.errstate(over="ignore", invalid="ignore"):  # Trainer checks the result
         resolved = adaptation.resolve()
+    shards = resolved.regroup(shards)
     parts = [resolved] if len(shards) == 1 else [resolved.of(rows) for rows in shards]
     leaves = [part.map(lambda p: Tensor(p.data, requires_grad=True)) for part in parts]
     batches = [{name: x[rows] for name, x in batch.items()} for rows in shards]

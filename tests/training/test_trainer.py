@@ -108,6 +108,48 @@ def test_each_shard_has_its_rows_of_a_mixture_and_of_the_mask(model):
     assert trainer.step(ids, ids, mask=mask) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "names, shards",
+    [
+        ("LLPXLXLLXLXL", ["LLLL", "LLL", "PXXXX"]),
+        ("LLLLLLLP", ["LLL", "LL", "LLP"]),
+        ("LPX", ["L", "P", "X"]),
+        ("LXLX", ["L", "L", "XX"]),
+    ],
+)
+def test_shards_of_a_mixture_are_cut_where_the_method_changes(model, names, shards):
+    rng, methods = np.random.default_rng(1), {"L": mp.LoRA, "P": mp.PromptTuning, "X": mp.IA3}
+    each = mp.Each([methods[name]().attach(model, rng) for name in names]).resolve()
+    rows = np.arange(len(names))
+    cut = each.regroup(np.array_split(rows, 3))
+    assert np.sort(np.concatenate(cut)).tolist() == rows.tolist()
+    assert ["".join(names[i] for i in shard) for shard in cut] == shards
+    assert np.array_equal(each.regroup([rows]), [rows])
+
+
+def test_rows_of_a_bank_in_a_mixture_come_in_any_order(model):
+    rng = np.random.default_rng(1)
+    bank = mp.Each([mp.PromptTuning(2).attach(model, rng) for _ in range(4)]).resolve()
+    ids, rows = rng.integers(0, 31, (4, 9)), np.array([3, 0, 0, 2])
+    z = model(ids[rows], bank.of(rows)).data
+    np.testing.assert_allclose(z, model(ids, bank).data[rows], atol=1e-5)
+
+
+def test_a_mixture_is_one_bank_for_each_method_in_training(model):
+    rng = np.random.default_rng(1)
+    each = mp.Each([mp.LoRA(2).attach(model, rng) for _ in range(6)])
+    seen = []
+
+    def loss(rows, adaptation, s):
+        seen.append((rows.tolist(), [p.shape[0] for p in adaptation.parameters()]))
+        return model.loss(ids[rows], ids[rows], adaptation)
+
+    ids = rng.integers(0, 31, (6, 9))
+    gradients(loss, each, np.array_split(np.arange(6), 2), Pool(1), {})
+    users = [3] * (len(each.parameters()) // 6)
+    assert sorted(seen) == [([0, 1, 2], users), ([3, 4, 5], users)]
+
+
 def test_a_step_clips_the_gradient(model):
     adaptation = mp.FullFineTuning().attach(model)
     optimizer, ids = mp.AdamW(adaptation.parameters()), np.ones((2, 5), int)

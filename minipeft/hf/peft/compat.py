@@ -10,8 +10,7 @@ import numpy as np
 
 from ...adaptation.adaptation import Adaptation, check_model
 from ...adaptation.cache import Cache
-from ...adaptation.chain import Chain
-from ...adaptation.each import Each
+from ...adaptation.chain import Chain, Composite
 from ...adaptation.method import PLAIN, PSEUDO, Method
 from ...autograd.functional import cross_entropy
 from ...autograd.nn import Module, replace
@@ -131,10 +130,9 @@ def as_text(front, inputs: Inputs, layer, γ: Adaptation) -> tuple[Inputs, Adapt
 
 def change_leaves(γ: Adaptation, change) -> Adaptation:
     """Return γ with change(leaf) in place of every adaptation that it is made of."""
-    if not isinstance(γ, Chain | Each):
+    if not isinstance(γ, Composite):
         return change(γ)
-    new = {id(m): change_leaves(m, change) for m in γ.parts}
-    return type(γ)(*[new[id(m)] for m in γ.parts])
+    return γ.map_parts(lambda m: change_leaves(m, change))
 
 
 def without_prompt(leaf: Adaptation) -> Adaptation:

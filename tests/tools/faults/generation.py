@@ -46,7 +46,7 @@ FAULTS = {
             ("| (n == N)", ""),
             ("sums + OUT * ended, K)  #", "sums, K)  #"),
             ("reorder(cache, rows[kept])", "cache"),
-            ("adaptation=cache.adaptation.resolve()", "adaptation=Cache().adaptation"),
+            ("adaptation=cache.adaptation)", "adaptation=Cache().adaptation)"),
             ("least = max(2, 1 + len(c.eos))", "least = 1"),
             ("new = ended & (np.arange(M) < K)", "new = ended"),
             ("sums / LENGTHS[c.length_formula](n, c.length_penalty)", "sums"),
