@@ -34,7 +34,9 @@ def parse(arguments=None):
             help=f"some of {', '.join(known)}",
         )
     add = parser.add_argument
-    add("--rounds", type=int, default=9, help="turns of each library (9); GPT-2 small has a third")
+    add(
+        "--rounds", type=int, default=9, help="turns of each library (9); large models have a third"
+    )
     add("--out", type=Path, default=HERE / "results.json", help="file of the results")
     add("--page", type=Path, default=HERE / "RESULTS.md", help="file of the page made from them")
     add("--report", action="store_true", help="measure nothing, only make the page")

@@ -31,15 +31,21 @@ SIZES = {
     "tiny": Size(1024, 128, 4, 4, 32, 64, 32),
     "llama": Size(1024, 128, 4, 4, 32, 64, 32, "llama"),
     "small": Size(50257, 768, 12, 12, 4, 128, 64),
+    "llama-135m": Size(49152, 576, 30, 9, 1, 64, 64, "llama", key_heads=3, ffn_width=1536),
 }
+GENERATED = "tiny", "small", "llama-135m"  # sizes of models that generate
 METHODS = "full", "prompt", "prefix", "adapter", "lora", "ia3", "bitfit", "probe"
 LABELS = "everywhere", "answer"
 
 
 def exists(size: str, method: str, labels: str = "everywhere") -> bool:
-    """Return whether there is such a case: Llama has no biases, a probe no labels of tokens."""
+    """Return whether there is such a case: Llama has no biases, a probe no labels of tokens.
+
+    The largest model only generates.
+    """
     no_biases = SIZES[size].family == "llama" and method == "bitfit"
-    return not (no_biases or method == "probe" and labels == "answer")
+    no_tokens = method == "probe" and labels == "answer"
+    return not (size == "llama-135m" or no_biases or no_tokens)
 
 
 def batch(size: str, method: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +60,9 @@ def batch(size: str, method: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
         return ids, rng.integers(0, CLASSES, s.batch)
     first = s.tokens * 3 // 4 if labels == "answer" else 1
     return ids, np.where(np.arange(s.tokens) < first, -100, ids)
+
+
+def texts(size: str, rows: int, tokens: int = 16) -> np.ndarray:
+    """Return ids (rows, tokens)."""
+    s = SIZES[size]
+    return np.random.default_rng(0).integers(0, s.vocabulary, (rows, tokens))

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-import minipeft as mp
+import numpy as np
 
-from ..cases import CLASSES, LR, SIZES, batch
+import minipeft as mp
+from minipeft.model.heads import Head
+
+from ..cases import CLASSES, LR, SIZES, batch, texts
 from ..start import ATTACHED, METHODS
 
 
@@ -19,9 +22,59 @@ def model_and_adaptation(size: str, method: str):
     return model, mp.load_adaptation(Path(size, method), model)
 
 
+def trainer(model, γ) -> mp.Trainer:
+    """Return a trainer with AdamW."""
+    return mp.Trainer(model, γ, mp.AdamW(γ.parameters(), LR))
+
+
 def train(size: str, method: str, labels: str):
     """Return a training step, which returns the loss before it."""
-    model, γ = model_and_adaptation(size, method)
-    trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters(), LR))
+    training = trainer(*model_and_adaptation(size, method))
     ids, labels = batch(size, method, labels)
-    return lambda: trainer.step(ids, labels)
+    return lambda: training.step(ids, labels)
+
+
+def forward(size: str, method: str):
+    """Return a function that computes all logits, and returns one of them."""
+    model, γ = model_and_adaptation(size, method)
+    ids, _ = batch(size, method, "everywhere")
+
+    def run():
+        with mp.no_grad():
+            return float(model(ids, γ).data[0, -1, 0])
+
+    return run
+
+
+def generate(size: str, rows: int, new: int):
+    """Return a function that generates greedily, and returns the sum of the token ids."""
+    mp.keep_memory()
+    model, ids = mp.load(Path(size, "base")), texts(size, rows)
+    return lambda: float(mp.generate(model, ids, max_new_tokens=new).sum())
+
+
+def cached_probe(size: str):
+    """Return a training step of a probe on features that were computed before."""
+    model, γ = model_and_adaptation(size, "probe")
+    ids, labels = batch(size, "probe", "everywhere")
+    features = model.features(ids)[0].data
+    head = Head(model.score, model.config)
+    probe = mp.Probe().attach(head)
+    probe.at["score"]["W"].data[...] = γ.at["score"]["W"].data
+    training = trainer(head, probe)
+    return lambda: training.step(features, labels)
+
+
+def scale(rows: int, tokens: int):
+    """Return a training step of LoRA on `rows` texts of `tokens` tokens, for a model like tiny."""
+    mp.keep_memory()
+    rng, s = np.random.default_rng(0), SIZES["tiny"]
+    model = mp.Decoder(mp.Config(s.vocabulary, s.width, s.layers, s.heads, tokens), rng)
+    training = trainer(model, METHODS["lora"](s).attach(model, rng))
+    ids = rng.integers(0, s.vocabulary, (rows, tokens))
+    return lambda: training.step(ids, ids) and None
+
+
+def load(size: str):
+    """Return a function that loads the model of this size."""
+    return lambda: mp.load(Path(size, "base")) and None

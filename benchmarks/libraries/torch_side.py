@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, LlamaForCausalLM  # noqa: F401
 
-from ..cases import LR, SIZES, batch
+from ..cases import LR, SIZES, batch, texts
 
 
 class Adapted(nn.Module):
@@ -44,6 +44,10 @@ class Probed(nn.Module):
 
 def base(size: str, attention: str, tuned: bool = False):
     """Return the network of this size, from the folder of `start`."""
+    if tuned:
+        from minipeft import keep_memory  # only here: stock PyTorch is on its own
+
+        keep_memory()
     settings = {}
     if SIZES[size].family == "gpt2":
         settings = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
@@ -87,10 +91,6 @@ class Training:
     """Training of a network on one batch."""
 
     def __init__(self, size, method, labels, attention, tuned=False, compiled=False):
-        if tuned:
-            from minipeft import keep_memory  # only here: stock PyTorch is on its own
-
-            keep_memory()
         network = adapt(base(size, attention, tuned), Path(size, method), method)
         self.network, self.method = network.train(), method
         self.ids, self.labels = map(torch.from_numpy, batch(size, method, labels))
@@ -117,3 +117,30 @@ class Training:
 def train(**case):
     """Return a training step, which returns the loss before it."""
     return Training(**case).step
+
+
+def forward(size: str, method: str, attention: str, tuned: bool = False):
+    """Return a function that computes all logits, and returns one of them."""
+    network = adapt(base(size, attention, tuned), Path(size, method), method).eval()
+    ids = torch.from_numpy(batch(size, method, "everywhere")[0])
+
+    def run():
+        with torch.no_grad():
+            return float(network(input_ids=ids).logits[0, -1, 0])
+
+    return run
+
+
+def generate(size: str, rows: int, new: int, attention: str, tuned: bool = False):
+    """Return a function that generates greedily, and returns the sum of the token ids."""
+    network, ids = base(size, attention, tuned).eval(), torch.from_numpy(texts(size, rows))
+    network.generation_config.eos_token_id = None
+    mask = torch.ones_like(ids)
+
+    def run():
+        found = network.generate(
+            ids, attention_mask=mask, max_new_tokens=new, do_sample=False, pad_token_id=0
+        )
+        return float(found[:, ids.shape[1] :].sum())
+
+    return run

@@ -1,5 +1,27 @@
 """One file for each part: `cells` measures it, `section` is its section of the page."""
 
-from . import memory, training
+from . import (
+    forward,
+    generation,
+    loading,
+    memory,
+    mixture,
+    probe,
+    scaling,
+    startup,
+    training,
+    users,
+)
 
-PARTS = {"training": training, "memory": memory}
+PARTS = {
+    "training": training,
+    "memory": memory,
+    "forward": forward,
+    "generation": generation,
+    "users": users,
+    "mixture": mixture,
+    "scaling": scaling,
+    "probe": probe,
+    "loading": loading,
+    "startup": startup,
+}

@@ -7,8 +7,8 @@ from minipeft.tasks.report import markdown_table
 
 from .. import start
 from ..cases import LABELS, SIZES, exists
-from ..measure import Job, measure
-from ..numbers import mebibytes, ratio, with_quartiles
+from ..measure import Job, few, measure
+from ..numbers import mebibytes, ratio, ratios, with_quartiles
 from ..targets import Target
 
 SLOW_TO_COMPILE = "full", "lora"  # methods with torch.compile and JAX
@@ -39,7 +39,7 @@ def training(options, workers, size, method, labels):
     in a comparison of its own, for all that follows.
     """
     case = {"size": size, "method": method, "labels": labels}
-    rounds = options.rounds if size != "small" else -(-options.rounds // 3)
+    rounds = few(options, size)
     checker = workers.of("check", "same")
     loss = checker.start("check", **case)
     checker.stop()
@@ -72,7 +72,7 @@ def training(options, workers, size, method, labels):
 
 def targets(results):
     """Yield the targets of training steps."""
-    cells = results["training"]
+    cells = [cell | {"seconds": times(cell)} for cell in results["training"]]
     for size, of_methods in TARGETS.items():
         for full, bounds in enumerate(of_methods):
             for name, bound in zip(("stock", "tuned"), bounds):
@@ -84,22 +84,16 @@ def targets(results):
                 what = "full fine-tuning" if full else "lightweight methods"
                 if bound:
                     text = f"{NAMES.get(size, size)}, {what}: {name} ÷ minipeft"
-                    yield Target(text, figures(chosen, name), bound)
+                    yield Target(text, ratios(chosen, name), bound)
     answers = [c for c in cells if c["case"]["size"] == "small" and c["case"]["labels"] == "answer"]
     text = "GPT-2 small, labels on the answer only: stock ÷ minipeft"
-    yield Target(text, figures(answers, "stock"), 1.7)
+    yield Target(text, ratios(answers, "stock"), 1.7)
     lora = [
         c for c in cells if c["case"] == {"size": "small", "method": "lora", "labels": "everywhere"}
     ]
-    yield Target("GPT-2 small, LoRA: products ÷ minipeft", figures(lora, "products"), 0.92)
+    yield Target("GPT-2 small, LoRA: products ÷ minipeft", ratios(lora, "products"), 0.92)
     for name in "compile", "jax":
-        yield Target(f"all sizes: {name} ÷ minipeft", figures(cells, name), 1.0)
-
-
-def figures(cells, name) -> dict[str, float]:
-    """Return {case: the time of `name` ÷ that of minipeft}, where both were measured."""
-    found = {" ".join(c["case"].values()): ratio(times(c), name) for c in cells}
-    return {case: value for case, value in found.items() if value}
+        yield Target(f"all sizes: {name} ÷ minipeft", ratios(cells, name), 1.0)
 
 
 def times(cell) -> dict:

@@ -12,9 +12,11 @@ def test_every_method_has_a_start():
 
 
 def test_cases_that_do_not_exist():
-    cases = [(s, m, l) for s in SIZES for m in METHODS for l in LABELS]
+    sizes = [size for size in SIZES if size != "llama-135m"]
+    assert not any(exists("llama-135m", method) for method in METHODS)
+    cases = [(s, m, l) for s in sizes for m in METHODS for l in LABELS]
     assert {c for c in cases if not exists(*c)} == {
-        *((size, "probe", "answer") for size in SIZES),
+        *((size, "probe", "answer") for size in sizes),
         *(("llama", "bitfit", labels) for labels in LABELS),
     }
 

@@ -13,6 +13,7 @@ from benchmarks.cases import METHODS, exists
 from benchmarks.libraries import ours, same, torch_side
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and transformers
+BOTH = (ours, {}), (torch_side, {"attention": "sdpa"})  # libraries, and what they need beside
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +33,32 @@ def test_same_loss_and_gradients(folder, size, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_both_train(folder, method):
     start.adaptation(folder, "nano", method)
-    losses = []
-    for library, settings in ((ours, {}), (torch_side, {"attention": "sdpa"})):
-        step = library.train(size="nano", method=method, labels="everywhere", **settings)
-        losses.append([step() for _ in range(4)])
+    case = {"size": "nano", "method": method, "labels": "everywhere"}
+    steps = [library.train(**case, **settings) for library, settings in BOTH]
+    losses = [[step() for _ in range(4)] for step in steps]
     np.testing.assert_allclose(*losses, rtol=1e-4)
     assert losses[0][3] < losses[0][0]
+
+
+@pytest.mark.parametrize("size", ["nano", "llama"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_jax_trains_as_we_do(folder, size, method):
+    pytest.importorskip("jax")
+    from benchmarks.libraries import jax_side
+
+    start.adaptation(folder, size, method)
+    steps = [library.train(size, method, "answer") for library in (ours, jax_side)]
+    losses = [[step() for _ in range(3)] for step in steps]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_forward_passes_and_generation_are_the_same(folder):
+    for method in ("lora", "prompt", "prefix"):
+        start.adaptation(folder, "nano", method)
+        logits = [library.forward("nano", method, **s)() for library, s in BOTH]
+        np.testing.assert_allclose(*logits, rtol=1e-4)
+    tokens = [library.generate("nano", rows=2, new=6, **settings)() for library, settings in BOTH]
+    assert tokens[0] == tokens[1]
 
 
 def test_another_loss_is_noticed(folder, monkeypatch):
