@@ -47,6 +47,15 @@ def base(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def cluster():
+    """A Dask cluster on this machine, of at least one process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def examples(tmp_path):
     """120 examples with labels that one word gives away."""

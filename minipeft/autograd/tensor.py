@@ -40,6 +40,9 @@ class Tensor(ArrayLike):
             if node.leaf and (t := node.leaf()) is not None:
                 t.grad = g if t.grad is None else t.grad + g
 
+    def __reduce__(self):
+        return Tensor, (self.data, self.requires_grad)  # a pickle has no graph
+
     def __repr__(self):
         return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -88,6 +89,27 @@ class Command:
     def show(self, report):
         """Print the report for a person."""
         raise NotImplementedError
+
+
+@contextmanager
+def cluster_at(address: str | None) -> Iterator[Executor | None]:
+    """Yield the executor of --cluster ADDRESS, or None without an address.
+
+    Raises ValueError without Dask, or if nothing answers, and DataError for a piece of work that
+    ended several workers, or that the scheduler lost.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from ..training.cluster import LOST, Cluster
+    except ImportError:
+        raise ValueError('--cluster needs Dask: pip install "minipeft[cluster]"') from None
+    with Cluster(address) as cluster:
+        try:
+            yield cluster
+        except LOST as error:
+            raise DataError(f"--cluster {address}: {error}") from None
 
 
 def print_line(text: str) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from functools import reduce
 from itertools import starmap
@@ -47,6 +48,7 @@ from .common import (
     TextColumn,
     check_at_least,
     check_lr,
+    cluster_at,
     optional,
     print_line,
     progress,
@@ -57,7 +59,7 @@ from .work import empty, keep_settings, resumable_part
 MOST = 320  # passages of the held-out tenth of a text that are evaluated
 OF_STEPS = (  # flags without a meaning for a linear probe, which is solved
     *("steps", "batch_size", "lr", "lr_scheduler", "warmup_steps", "micro_batches"),
-    *("save_steps", "patience", "resume"),
+    *("cluster", "save_steps", "patience", "resume"),
 )
 
 
@@ -131,6 +133,8 @@ class Train(Command):
     """Seed of the initial parameters, the batches and dropout."""
     micro_batches: int = 1
     """Gradient accumulation: split each batch into at least this many parts, to save memory."""
+    cluster: optional(str, "ADDRESS") = None
+    """Dask scheduler, tcp://HOST:PORT: its workers take the micro-batches. (default: threads)"""
     save_steps: int = 100
     """Steps between two checkpoints and, with --patience, between two evaluations."""
     patience: optional(int, "INT") = None
@@ -168,7 +172,8 @@ class Train(Command):
         if job.solve:
             job.facts["l2"] = job.solve()
         else:
-            self.fit(job, part)
+            with cluster_at(self.cluster) as executor:
+                self.fit(job, part, executor)
         with replace_folder(self.out, ADAPTATION_FILES[0]) as new:
             hf.save(job.adaptation, new)
             if not job.solve:
@@ -197,7 +202,7 @@ class Train(Command):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ValueError(f"a linear probe is solved, without steps: leave out {flags}")
 
-    def fit(self, job: Job, part: Path):
+    def fit(self, job: Job, part: Path, executor: Executor | None):
         """Train, with checkpoints and metrics.jsonl in the folder `part`."""
         lr = self.method.lr if self.lr is None else self.lr
         trainer = Trainer(
@@ -207,6 +212,7 @@ class Train(Command):
             schedule=schedule(self.lr_scheduler, self.steps, self.warmup_steps),
             seed=self.seed,
             micro_batches=self.micro_batches,
+            executor=executor,
         )
         keep_settings(part, self.settings(lr))
         if (part / FILE).exists():

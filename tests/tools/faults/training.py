@@ -86,6 +86,14 @@ FAULTS = {
             ),
         ],
     },
+    "training/cluster.py": {
+        "training/test_cluster.py": [
+            ("NETWORKS.setdefault(self.name, self.network)", "pass"),
+            ("if id(network) not in self.names:", "if True:"),
+            ("self.name(thing) if is_network else None", "None"),
+            ("client.wait_for_workers(1, timeout)", "pass"),
+        ],
+    },
     "training/trainer.py": {
         (
             "training/test_trainer.py -k 'micro or shard or fit or workers or batch or "
