@@ -9,7 +9,7 @@ from .cases import METHODS, SIZES
 from .environment import environment
 from .parts import PARTS
 from .report import page
-from .turns import Workers
+from .turns import Failed, Workers
 
 HERE = Path(__file__).parent
 LIBRARIES = "minipeft", "stock", "tuned", "compile", "jax", "products"
@@ -35,7 +35,7 @@ def parse(arguments=None):
         )
     add = parser.add_argument
     add(
-        "--rounds", type=int, default=9, help="turns of each library (9); large models have a third"
+        "--rounds", type=int, default=7, help="turns of each library (7); large models have a third"
     )
     add("--out", type=Path, default=HERE / "results.json", help="file of the results")
     add("--page", type=Path, default=HERE / "RESULTS.md", help="file of the page made from them")
@@ -56,4 +56,7 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(parse())
+    try:
+        main(parse())
+    except (ArithmeticError, Failed) as error:
+        raise SystemExit(f"python -m benchmarks: {error}") from None

@@ -14,11 +14,13 @@ class Worker:
     """A process that has imported one module of `benchmarks.libraries`.
 
     Two thread pools in one process slow each other down, so each library has its own process.
+    folder: where its jobs run.  alone: one job runs in the process itself, not in a fork.
     """
 
-    def __init__(self, library: str, folder="."):
+    def __init__(self, library: str, folder=".", alone: bool = False):
+        self.library = library
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", library, str(folder)],
+            [sys.executable, "-m", "benchmarks.worker", library, folder, *["alone"] * alone],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -31,7 +33,9 @@ class Worker:
             print(json.dumps(message), file=self.process.stdin, flush=True)
             answer = json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            raise Failed("the process ended") from None
+            raise Failed(
+                f"the process of {self.library} ended: is the extra `oracle` installed?"
+            ) from None
         if "error" in answer:
             raise Failed(answer["error"])
         return answer

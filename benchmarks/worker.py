@@ -1,6 +1,7 @@
 """The process of one library: python -m benchmarks.worker LIBRARY FOLDER, see `turns.Worker`.
 
-It imports the library once.  Each job runs in a fork, with its own memory and thread pools.
+It imports the library once.  Each job runs in a fork, with its own memory and thread pools.  With
+a third argument, `alone`, it runs one job itself, for its memory: that of a fork is partly shared.
 """
 
 import json
@@ -10,23 +11,21 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-TURN = 0.2  # seconds of a turn, at least one run
+TURN = 0.15  # seconds of a turn, at least one run
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def serve(library, folder, requests, replies):
-    """Run a job for each request, one after the other, in a folder."""
+def serve(library, folder, alone=None):
+    """Import a library, and run a job for each line of standard input."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no reply
+    reply = lambda **message: print(json.dumps(message), file=replies, flush=True)
     module = import_module(f"benchmarks.libraries.{library}")
     os.chdir(folder)
-
-    def reply(**message):
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    while line := requests.readline():
-        if os.fork() == 0:
+    while line := sys.stdin.readline():
+        if alone or os.fork() == 0:
             try:
-                work(module, json.loads(line), requests, reply)
+                work(module, json.loads(line), reply)
             except Exception as error:
                 reply(error=f"{type(error).__name__}: {error}")
             os._exit(0)
@@ -35,22 +34,26 @@ def serve(library, folder, requests, replies):
             reply(error=f"the process of the job ended with status {status}")
 
 
-def work(module, request, requests, reply):
+def work(module, request, reply):
     """Start a job, run it for each request, and at the end reply with its memory."""
     before = memory("VmRSS")
     run = getattr(module, request["job"])(**request["arguments"])
     reset_peak()
-    result = run()
-    start = time.perf_counter()
-    run()
-    runs = max(1, round(TURN / (time.perf_counter() - start)))
+    result = run()  # it may compile
+    _, seconds = timed(run)
+    runs = max(1, round(TURN / seconds))
     reply(result=result)
-    while json.loads(requests.readline())["run"]:
-        start = time.perf_counter()
-        for _ in range(runs):
-            run()
-        reply(seconds=(time.perf_counter() - start) / runs)
+    while json.loads(sys.stdin.readline())["run"]:
+        _, seconds = timed(lambda: [run() for _ in range(runs)])
+        reply(seconds=seconds / runs)
     reply(peak=memory("VmHWM") - before)
+
+
+def timed(run):
+    """Return the result of a function, and the seconds that it took."""
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
 
 
 def memory(field):
@@ -68,6 +71,4 @@ def reset_peak():
 
 
 if __name__ == "__main__":
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no reply
-    serve(*sys.argv[1:], sys.stdin, replies)
+    serve(*sys.argv[1:])

@@ -63,13 +63,15 @@ def products(size: str, method: str, labels: str, B: int, P: int) -> Iterator[Pr
 
 
 class Arrays:
-    """The arrays of a product."""
+    """The arrays of a product.  `shared` is W of a layer; keys and values are not shared."""
 
-    def __init__(self, product: Product, W):
-        self.X, self.W = np.ones(product.X, np.float32), W
+    def __init__(self, product: Product, shared):
+        is_new = shared is None or len(product.W) > 2
+        self.X = np.ones(product.X, np.float32)
+        self.W = np.ones(product.W, np.float32) if is_new else shared
         self.Y = np.ones((*product.X[:-1], product.W[-1]), np.float32)
         self.dX = np.empty_like(self.X) if product.dX else None
-        self.dW = np.empty_like(W) if product.dW else None
+        self.dW = np.empty_like(self.W) if product.dW else None
 
     def forward(self):
         np.matmul(self.X, self.W, out=self.Y)
@@ -96,15 +98,12 @@ def train(size: str, method: str, labels: str, split: bool):
     """
     texts = np.arange(SIZES[size].batch)
     parts = np.array_split(texts, min(len(texts), os.cpu_count() if split else 1))
-    weights, work = {}, []
+    work: list[list[Arrays]] = []
     for part in parts:
         P = VIRTUAL if method == "prompt" and not work else 0
-        arrays = []
-        for i, product in enumerate(products(size, method, labels, len(part), P)):
-            own = len(product.W) > 2  # keys and values; other W are shared by all texts
-            W = np.ones(product.W, np.float32) if own or i not in weights else weights[i]
-            arrays.append(Arrays(product, weights.setdefault(i, W) if not own else W))
-        work.append(arrays)
+        found = [*products(size, method, labels, len(part), P)]
+        shared = [arrays.W for arrays in work[0]] if work else [None] * len(found)
+        work.append([Arrays(product, W) for product, W in zip(found, shared)])
     if len(work) == 1:
         return lambda: run(work[0])
     threadpool_limits(1, "blas")

@@ -29,7 +29,7 @@ def peaks(folder, **case) -> dict[str, int]:
 
 def peak(folder, library, **arguments) -> int:
     """Return the peak of a new process with this library."""
-    worker = Worker(library, folder)
+    worker = Worker(library, folder, alone=True)
     worker.start("train", labels="everywhere", **arguments)
     for _ in range(RUNS):
         worker.seconds()

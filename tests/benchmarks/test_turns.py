@@ -51,7 +51,7 @@ def test_a_job_that_fails_does_not_end_the_worker(worker):
 
 def test_a_worker_that_ends_is_an_error():
     worker = Worker("no_library")
-    with pytest.raises(Failed, match="the process ended"):
+    with pytest.raises(Failed, match="the process of no_library ended: is the extra `oracle`"):
         worker.start("train")
     worker.close()
 
