@@ -34,6 +34,7 @@ from .common import (
     TextColumn,
     check_at_least,
     check_lr,
+    cluster_at,
     did_you_mean,
     flag,
     optional,
@@ -112,6 +113,8 @@ class Compare(Plan, Command):
     """Train for ten times as many steps, and from two more seeds."""
     out: optional(Path, "FOLDER") = None
     """Folder for the adaptations, compare.json, report.md and, with matplotlib, compare.png."""
+    cluster: optional(str, "ADDRESS") = None
+    """Dask scheduler, tcp://HOST:PORT: its workers take the training runs. (default: threads)"""
     resume: bool = False
     """Continue a comparison that was stopped, from its finished training runs in FOLDER.part."""
     config: Config = None
@@ -121,11 +124,12 @@ class Compare(Plan, Command):
 
     def run(self):
         self.check_flags()
-        if self.out is None:
-            return self.output(self.compare())
-        with resumable_part(self.out, self.resume, SETTINGS, has_runs) as part:
-            report = self.compare(part)
-            self.publish(report, part)
+        with cluster_at(self.cluster) as cluster:
+            if self.out is None:
+                return self.output(self.compare(cluster))
+            with resumable_part(self.out, self.resume, SETTINGS, has_runs) as part:
+                report = self.compare(cluster, part)
+                self.publish(report, part)
         self.output(report)
 
     def check_flags(self):
@@ -155,12 +159,12 @@ class Compare(Plan, Command):
         if self.resume and self.out is None:
             raise ValueError("--resume continues a comparison in --out FOLDER: give both")
 
-    def compare(self, part: Path | None = None) -> dict:
+    def compare(self, cluster=None, part: Path | None = None) -> dict:
         """Return the report; with `part`, store there what is finished, and resume from it.
 
         When a signal stops it, the report so far is printed.
         """
-        comparison, earlier = self.make_comparison(), {}
+        comparison, earlier = self.make_comparison(cluster), {}
         methods = self.chosen_methods(comparison.task)
         if part:
             comparison.runs = StoredRuns(part)
@@ -204,7 +208,7 @@ class Compare(Plan, Command):
             raise ValueError(f"--hidden is for {PROBE}, which is not compared")
         return methods
 
-    def make_comparison(self) -> Comparison:
+    def make_comparison(self, cluster=None) -> Comparison:
         """Return the comparison on the task, with the plan as the flags have it."""
         plan = Plan(**{name: getattr(self, name) for name in Plan.__dataclass_fields__})
         plan.steps = self.steps or STEPS.get(self.task, Plan.steps)
@@ -213,7 +217,8 @@ class Compare(Plan, Command):
             plan.pilot_steps = max(1, min(Plan.pilot_steps, plan.steps // 5))
         task = self.make_task()
         text = general_text(task.base, task.tokenizer, self.text)
-        return Comparison(task, plan.longer() if self.long else plan, text=text)
+        plan = plan.longer() if self.long else plan
+        return Comparison(task, plan, text=text, cluster=cluster)
 
     def fitted_plan(self, comparison: Comparison, trained: list[str]) -> Plan:
         """Return the plan that takes the budget or, without one, at most that of own examples."""
@@ -312,7 +317,8 @@ def estimate(comparison: Comparison, trained: list[str]) -> str:
     runs = f"{count(len(trained) * plan.seeds, 'training run')} of {count(plan.steps, 'step')}"
     if pilots:
         runs += f", after {count(len(pilots), 'pilot run')} of {count(pilots[0].steps, 'step')}"
-    return f"{runs}: about {duration(comparison.seconds(plan, trained))} on this machine"
+    where = "on the cluster" if comparison.cluster else "on this machine"
+    return f"{runs}: about {duration(comparison.seconds(plan, trained))} {where}"
 
 
 def last_row(report: dict) -> str:

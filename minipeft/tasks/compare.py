@@ -24,12 +24,11 @@ from ..training.parallel import ONE_BLAS_THREAD, shard_rows
 from ..training.trainer import NonFinite, Trainer, named
 from .base import Task
 from .forgetting import GeneralText, forgetting
-from .plan import Plan
+from .plan import Plan, best_lr, pilot_loss
 from .runs import Outcome, Run, Runs
 
 PROBE = "probe"
 EXAMPLES = 32  # that are evaluated to estimate the time
-MARGIN = 0.05  # by which the loss of a pilot must be lower than that of the first learning rate
 CONVERGED = 0.01  # a method is, if its dev score rises by less in the second half of the steps
 
 
@@ -49,6 +48,7 @@ class Comparison:
     runs: where finished training runs are kept.
     text: for what an adaptation forgets; None: it is not measured.
     show: called after each training step with the number of all steps so far, and its loss.
+    cluster: a training.cluster.Cluster, whose workers take the training runs; None: threads do.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class Comparison:
         runs: Runs | None = None,
         text: GeneralText | None = None,
         show: Callable[[int, float], None] = lambda steps, loss: None,
+        cluster=None,
     ):
         self.task, self.plan, self.runs, self.text, self.show = task, plan, runs, text, show
         self.metric = next(iter(task.metrics))
         self.base_params = size(task.base)
         self.adaptations: dict[str, Adaptation] = {}
         self.costs: dict[str, Cost] = {}
+        self.cluster = cluster
         self.steps, self.lock, self.stopped = 0, threading.Lock(), threading.Event()
 
     # -- what it will take
@@ -71,6 +73,8 @@ class Comparison:
     @property
     def side_by_side(self) -> int:
         """The number of training runs at a time: as many as the shards of a batch leave cores."""
+        if self.cluster:
+            return self.cluster.workers
         B = self.task.batch_size(self.plan.batch_size)
         shape = B, int(np.mean(self.task.lengths))
         return max(1, os.cpu_count() // len(shard_rows(shape, self.base_params)))
@@ -131,16 +135,31 @@ class Comparison:
         return trainer, batches
 
     def train(self, run: Run) -> Outcome:
-        """Return what a training run reaches; raise CancelledError if `stopped` is set."""
+        """Return what a training run reaches, here or on the cluster, and keep it."""
+        trainer, _ = self.make_trainer(run)
+        outcome = self.runs and self.runs.load(run, trainer)
+        if outcome:
+            self.count(run.steps)
+        else:
+            trainer, outcome = (self.reach_on_cluster if self.cluster else self.reach)(run)
+            if self.runs:
+                self.runs.save(run, trainer, outcome)
+        if run.kept:
+            self.adaptations[run.method] = trainer.adaptation
+        return outcome
+
+    def reach_on_cluster(self, run: Run) -> tuple[Trainer, Outcome]:
+        """Return what `reach` returns on a worker, which does not count steps."""
+        end = self.cluster.submit(reach, self.task, self.plan, self.text, run).result()
+        self.count(run.steps)
+        return end
+
+    def reach(self, run: Run) -> tuple[Trainer, Outcome]:
+        """Return the end of a training run; raise CancelledError if `stopped` is set."""
         start, outcome = time.perf_counter(), Outcome()
         trainer, batches = self.make_trainer(run)
         adaptation = trainer.adaptation
         self.task.start_head(adaptation)
-        if run.kept:
-            self.adaptations[run.method] = adaptation
-        if earlier := self.runs and self.runs.load(run, trainer):
-            self.count(run.steps)
-            return earlier
         with suppress(NonFinite):  # the learning rate was too high: fewer losses than steps
             for t, batch in enumerate(islice(batches, run.steps)):
                 if t == run.steps // 2 and not run.pilot:
@@ -154,9 +173,7 @@ class Comparison:
         if not run.pilot:
             outcome.dev.append(self.dev_score(adaptation))
             self.test(adaptation, outcome)
-        if self.runs:
-            self.runs.save(run, trainer, outcome)
-        return outcome
+        return trainer, outcome
 
     def count(self, steps: int, loss: float | None = None) -> None:
         """Count steps that were taken, or that are left out; several threads do."""
@@ -236,6 +253,8 @@ class Comparison:
             yield threads
         finally:
             self.stopped.set()
+            if self.cluster:
+                self.cluster.shutdown(cancel_futures=True)
             threads.shutdown(cancel_futures=True)
 
     def choose_lrs(self, methods: list[str], threads: ThreadPoolExecutor) -> dict[str, float]:
@@ -308,25 +327,9 @@ class Comparison:
         return {"untrained base": {test: random.evaluate(adaptation, test) for test in task.tests}}
 
 
-def pilot_loss(run: Run, outcome: Outcome) -> float:
-    """Return the mean loss in the second half of a pilot run, infinite if it was stopped.
-
-    In the first epoch every loss is one of unseen examples, and the runs see the same.
-    """
-    finished = len(outcome.losses) == run.steps
-    return float(np.mean(outcome.losses[run.steps // 2 :])) if finished else np.inf
-
-
-def best_lr(losses: dict[float, float]) -> float | None:
-    """Return the first learning rate, or another one with a loss that is lower by MARGIN.
-
-    losses: {learning rate: loss in a pilot}.  A pilot prefers rates that are low for a long
-    training, hence the margin.
-    """
-    if not losses:
-        return None
-    first, best = next(iter(losses)), min(losses, key=losses.get)
-    return best if losses[best] < (1 - MARGIN) * losses[first] else first
+def reach(task: Task, plan: Plan, text: GeneralText | None, run: Run) -> tuple[Trainer, Outcome]:
+    """Return what `Comparison.reach` returns."""
+    return Comparison(task, plan, text=text).reach(run)
 
 
 def summary(runs: list[float]) -> dict:

@@ -7,8 +7,9 @@ import numpy as np
 
 from ..adaptation.method import Method
 from ..methods import METHODS, method
-from .runs import Run
+from .runs import Outcome, Run
 
+MARGIN = 0.05  # by which the loss of a pilot must be lower than that of the first learning rate
 LEAST = 20  # steps of a training or a pilot, even if a budget is too small for them
 
 
@@ -86,3 +87,24 @@ class Plan:
         factor = max(0.0, (budget - fixed) / ((seconds(self) - fixed) or np.inf))
         steps, pilot_steps = (round(factor * n) for n in (self.steps, self.pilot_steps))
         return replace(self, steps=max(steps, min(self.steps, LEAST)), pilot_steps=pilot_steps)
+
+
+def pilot_loss(run: Run, outcome: Outcome) -> float:
+    """Return the mean loss in the second half of a pilot run, infinite if it was stopped.
+
+    In the first epoch every loss is one of unseen examples, and the runs see the same.
+    """
+    finished = len(outcome.losses) == run.steps
+    return float(np.mean(outcome.losses[run.steps // 2 :])) if finished else np.inf
+
+
+def best_lr(losses: dict[float, float]) -> float | None:
+    """Return the first learning rate, or another one with a loss that is lower by MARGIN.
+
+    losses: {learning rate: loss in a pilot}.  A pilot prefers rates that are low for a long
+    training, hence the margin.
+    """
+    if not losses:
+        return None
+    first, best = next(iter(losses)), min(losses, key=losses.get)
+    return best if losses[best] < (1 - MARGIN) * losses[first] else first

@@ -98,6 +98,9 @@ class Pool(ThreadPoolExecutor):
     def __init__(self, workers=None):
         super().__init__(workers or os.cpu_count())
 
+    def __reduce__(self):
+        return Pool, (self._max_workers,)  # a pickle has no threads
+
 
 def keep_memory():
     """Make the C allocator keep freed memory for the next large array.

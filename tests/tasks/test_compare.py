@@ -11,8 +11,8 @@ import minipeft as mp
 from minipeft.commands import compare
 from minipeft.methods import KINDS
 from minipeft.tasks.classify import Classify
-from minipeft.tasks.compare import Comparison, best_lr
-from minipeft.tasks.plan import Plan
+from minipeft.tasks.compare import Comparison
+from minipeft.tasks.plan import Plan, best_lr
 from minipeft.tasks.runs import Outcome, Run
 from minipeft.tasks.write import Imitate, Write
 from minipeft.world.corpus import documents
