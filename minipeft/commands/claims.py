@@ -17,7 +17,7 @@ from ..experiments.claim import Claim, Rows
 from ..experiments.page import contrast_lines, score
 from ..experiments.results import contrasts, read, save
 from ..experiments.study import FULL, QUICK, Study
-from .common import Command, Config, Json, did_you_mean, optional, print_note, progress
+from .common import Command, Config, Json, cluster_at, did_you_mean, optional, print_note, progress
 from .tables import make_table, print_table
 
 
@@ -36,12 +36,14 @@ class Claims(Command):
     they are not kept)"""
     data: optional(Path, "FOLDER") = None
     """Folder with real data, in webnlg_2017, for the claims that can use it."""
+    cluster: optional(str, "ADDRESS") = None
+    """Dask scheduler, tcp://HOST:PORT: its workers take the training runs. (default: none)"""
     config: Config = None
     json: Json = False
 
     def run(self):
         if self.claim is None:
-            if self.quick or self.out or self.bases or self.data:
+            if self.quick or self.out or self.bases or self.data or self.cluster:
                 raise ValueError("give a claim to measure, such as CL-5")
             return self.output({"claims": [*stored()]})
         known, name = experiments(), self.claim.upper()
@@ -52,16 +54,18 @@ class Claims(Command):
             raise DataError(f"--data {self.data}: there is no such folder")
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
-        self.output(self.measure(known[name]))
+        with cluster_at(self.cluster) as cluster:
+            report = self.measure(known[name], cluster)
+        self.output(report)
 
-    def measure(self, experiment) -> dict:
+    def measure(self, experiment, cluster) -> dict:
         """Return the report of an experiment; print a line for each row."""
         claim, start, rows = experiment.CLAIM, time.perf_counter(), []
         if self.quick:
             print_note("quick: two seeds and short trainings, so the verdict says little")
         folder = nullcontext(self.bases) if self.bases else TemporaryDirectory()
         with folder as bases, RowBar() as bar:
-            study = Study(QUICK if self.quick else FULL, Path(bases), self.data, bar.show)
+            study = Study(QUICK if self.quick else FULL, Path(bases), self.data, bar.show, cluster)
             for row in experiment.run(study):
                 rows.append(row)
                 bar.close()

@@ -31,16 +31,15 @@ CLAIM = Claim(
 def run(study: Study) -> Iterator[dict]:
     """Yield a row of the training on other tasks, and one for each start."""
     base, tokenizer = study.base()
-    parts, prefixes = [study.splits(data) for data in (nli, topic)], []
+    parts, trained = [study.splits(data) for data in (nli, topic)], []
     both = {name: [row for part in parts for row in part[name]] for name in parts[0]}
 
     def scores(task, γ):
-        prefix, _ = γ.leaves()
-        prefixes.append(prefix)  # in the order of the seeds
         return {"other tasks": task.evaluate(γ, "test")["accuracy"]}
 
     task = Classify("inference and topic", both, base, tokenizer)
-    yield study.row("shared, other tasks", on_task(task, STARTS["words"], scores))
+    trial = on_task(task, STARTS["words"], scores)
+    yield study.row("shared, other tasks", trial, adaptations=trained)
     splits = study.splits(sentiment)
     tasks = []
     for seed in range(study.settings.seeds):
@@ -48,6 +47,7 @@ def run(study: Study) -> Iterator[dict]:
         tasks.append(Classify("sentiment", splits | {"train": train}, base, tokenizer))
     for name, method in STARTS.items():
         yield study.row(name, on_task(tasks.__getitem__, method))
+    prefixes = [next(γ.leaves()) for γ in trained]  # in the order of the seeds
     yield study.row("shared", from_prefix(tasks, prefixes))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ class Trial:
     scores: Callable[[], dict[str, float]]
     optimizer: Callable[[list, float], AdamW] = AdamW  # of parameters and a learning rate
 
+    def __getstate__(self):
+        return vars(self) | {"batches": iter(())}  # a generator has no pickle
+
 
 @dataclass
 class Study:
@@ -68,13 +72,18 @@ class Study:
     bases: folder of bases of several sizes, each in a folder; missing ones are made there.
     data: folder of real data, in folders such as webnlg_2017; None: rows on it are left out.
     show: called after each step with the row's name, the steps so far, and those of the row.
+    cluster: a training.cluster.Cluster, whose workers take the training runs; None: this machine.
     """
 
     settings: Settings = FULL
     bases: Path = Path("bases")
     data: Path | None = None
     show: Callable[[str, int, int], None] = lambda name, step, steps: None
+    cluster: Any = None
     loaded: dict = field(default_factory=dict, init=False)
+
+    def __getstate__(self):
+        return vars(self) | {"show": lambda name, step, steps: None, "cluster": None}
 
     def base(self, size: str = "", family: str = "gpt2") -> tuple:
         """Return a model of the built-in world, and its tokenizer.
@@ -110,36 +119,62 @@ class Study:
         x: float | None = None,
         steps: int | None = None,
         lrs: tuple[float, ...] | None = None,
+        adaptations: list | None = None,
     ) -> dict:
         """Return a row of results: train at each learning rate, and with each seed at the best.
 
         trial: makes the trial of a seed.  x: where the row is on the axis of a plot.
         steps, lrs: instead of those of the settings.
+        adaptations: a list, to which the trained adaptation of each seed is appended.
         """
         steps, lrs = steps or self.settings.steps, lrs or self.settings.lrs
-        runs = len(lrs) + self.settings.seeds - 1
-        done = iter(range(runs))
-
-        def train(seed: int, lr: float) -> Trial:
-            first = next(done) * steps
-            return fit(
-                trial(seed), lr, steps, seed, lambda t: self.show(name, first + t, runs * steps)
-            )
-
-        first_seed = {lr: train(0, lr) for lr in lrs}
-        dev = {lr: run.dev() for lr, run in first_seed.items()}
+        train = partial(self.train, name, trial, steps, len(lrs) + self.settings.seeds - 1)
+        first_seed = dict(zip(lrs, train(0, with_dev, [(0, lr) for lr in lrs])))
+        dev = {lr: dev for lr, (_, dev) in first_seed.items()}
         lr = max(lrs, key=lambda lr: np.nan_to_num(dev[lr], nan=-np.inf))
-        best = first_seed[lr]
-        scores = [best.scores()]
-        scores += [train(seed, lr).scores() for seed in range(1, self.settings.seeds)]
+        best, _ = first_seed[lr]
+        others = [(seed, lr) for seed in range(1, self.settings.seeds)]
+        ends = [with_scores(best), *train(len(lrs), with_scores, others)]
+        if adaptations is not None:
+            adaptations += [adaptation for adaptation, _ in ends]
         return fixed_row(
             name,
-            *scores,
+            *(scores for _, scores in ends),
             **({} if x is None else {"x": x}),
             params=size(best.adaptation),
             lr=lr,
             dev={str(lr): float(value) for lr, value in dev.items()},
         )
+
+    def train(self, name, trial, steps: int, total: int, first: int, result, runs) -> Iterator:
+        """Yield result(trial) after the training of each (seed, learning rate) in runs.
+
+        first, total: number of runs of the row before these, and of all.
+        """
+        if not self.cluster:
+            for i, (seed, lr) in enumerate(runs, first):
+                show = lambda step, before=i * steps: self.show(name, before + step, total * steps)
+                yield result(fit(trial(seed), lr, steps, seed, show))
+            return
+        ends = self.cluster.map(partial(train_remotely, trial, steps, result), *zip(*runs))
+        for i, end in enumerate(ends, first + 1):
+            self.show(name, i * steps, total * steps)
+            yield end
+
+
+def train_remotely(trial, steps, result, seed, lr):
+    """Return result(trial) after its training, on a worker."""
+    return result(fit(trial(seed), lr, steps, seed, show=lambda step: None))
+
+
+def with_dev(trial: Trial) -> tuple[Trial, float]:
+    """Return a trained trial, and its score on dev."""
+    return trial, trial.dev()
+
+
+def with_scores(trial: Trial) -> tuple[Adaptation, dict[str, float]]:
+    """Return a trained adaptation, and its scores."""
+    return trial.adaptation, trial.scores()
 
 
 def subset(examples: list, n: int, seed: int) -> list:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.commands.common import cluster_at
 from minipeft.experiments import experiments
 from minipeft.experiments.claim import Rows
 from minipeft.experiments.results import contrasts, read, save
@@ -110,6 +111,15 @@ def test_the_first_seed_chooses_the_learning_rate_on_dev():
     assert row["scores"]["test"][0] == -row["dev"]["0.0001"]
     assert shown == [(i, 20) for i in range(1, 21)]  # three rates and two more seeds, of four steps
     assert row["params"] == sum(p.data.size for p in trials([])(0).adaptation.parameters())
+
+
+def test_a_row_has_the_same_results_on_a_cluster(cluster):
+    shown, settings = [], Settings(seeds=2, steps=3, lrs=(1e-2, 1e-3))
+    with cluster_at(cluster.scheduler_address) as remote:
+        show = lambda name, step, steps: shown.append((step, steps))
+        row = Study(settings, show=show, cluster=remote).row("LoRA", trials([]))
+    assert row == Study(settings).row("LoRA", trials([]))
+    assert shown == [(3, 9), (6, 9), (9, 9)]
 
 
 def test_a_run_that_diverges_is_not_chosen(monkeypatch):
