@@ -258,8 +258,9 @@ class Decoder(LanguageModel):
 
     def next_logits(self, ids, cache: Cache) -> np.ndarray:
         """Return the logits (B, V) of the token after one more token of each text, ids (B, 1)."""
+        inputs = Inputs(ids, np.ones(ids.shape, bool), np.zeros(ids.shape, int))
         with no_grad():
-            return self(ids, cache=cache).data[:, 0]
+            return self.logits(*self.run(inputs, cache)).data[:, 0]
 
     def targets(self, labels, mask=None):
         """Return what each token (B, T) predicts: the label of the next real token, or -100."""

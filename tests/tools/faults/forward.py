@@ -30,7 +30,7 @@ FAULTS = {
                 "(k, v), real = prepend(front, [k, v], self.real)",
                 "(k, v), real = prepend(front, [k, v], self.real)\n        k, v = v, k",
             ),
-            ("return self.cache.adaptation(layer, x)", "return layer(x)"),
+            ("return adaptation(layer, x)", "return layer(x)"),
         ],
         (
             "model/test_transformer.py -k '(padding or rows_asked or prompt_read) and "
