@@ -9,7 +9,7 @@ K key heads   G query heads for each key head   d width of a head
 
 import numpy as np
 
-from .ops import flat, matmul, swap, total, zeros
+from .ops import dot, flat, matmul, swap, total
 from .special import normal_cdf
 from .tensor import once, op
 
@@ -21,15 +21,19 @@ def relu(x):
 
 
 def sigmoid(x):
-    """Return σ(x) = 1 / (1 + exp(-x)) of an array; where exp(-x) overflows to ∞ it is 0.
+    """Return σ(x) = 1 / (1 + exp(-x)) of an array; where exp(-x) overflows to ∞ it is 0."""
+    return sigmoid_of_minus(-x)
+
+
+def sigmoid_of_minus(x):
+    """Return σ(-x) = 1 / (1 + exp(x)) in place of the array x.
 
     Without AVX-512, np.exp takes 4 ns for a number, and np.tanh 7.
     """
-    y = -x
     with np.errstate(over="ignore"):
-        np.exp(y, out=y)
-    y += 1
-    return np.divide(1, y, out=y)
+        np.exp(x, out=x)
+    x += 1
+    return np.divide(1, x, out=x)
 
 
 @op
@@ -41,21 +45,20 @@ def gelu(x):
     """
     s, c = (8 / np.pi) ** 0.5, 0.044715
     t = x * x
-    t *= c * s
-    t += s
+    t *= -c * s
+    t -= s
     t *= x
-    σ = sigmoid(t)
+    σ = sigmoid_of_minus(t)
 
     def dx(g):
-        """Return g dy/dx,  dy/dx = σ + x σ (1 - σ) 2u',  2u' = s (1 + 3 c x²)"""
+        """Return g dy/dx,  dy/dx = σ (1 + x (1 - σ) 2u'),  2u' = s (1 + 3 c x²)"""
         d = x * x
         d *= 3 * c * s
         d += s
         d *= x
-        slope = 1 - σ
-        slope *= σ
-        d *= slope
-        d += σ
+        d *= 1 - σ
+        d += 1
+        d *= σ
         d *= g
         return d
 
@@ -125,31 +128,34 @@ def attention(q, k, v, bias=None, masked=None, scale=1.0):
     masked (B or 1, 1, 1, T or 1, S): True where a query may not attend to a key; None: nowhere.
     Masked scores are the lowest finite number, not -∞, so that a fully masked row is not NaN.
     """
-    p = q @ swap(k)  # (B, K, G, T, S)
-    p *= scale
+    q = q * scale
+    e = q @ swap(k)  # (B, K, G, T, S)
     if bias is not None:
-        p += bias
+        e += bias
     if masked is not None:
-        np.copyto(p, np.finfo(p.dtype).min, where=masked)
-    p -= p.max(-1, keepdims=True)
-    np.exp(p, out=p)
-    p /= total(p)
+        np.copyto(e, np.finfo(e.dtype).min, where=masked)
+    e -= e.max(-1, keepdims=True)
+    np.exp(e, out=e)
+    r = 1 / total(e)  # the softmax is A = r ⊙ e; it divides the outputs, which are fewer
+    y = e @ v
+    y *= r
+    dy = once(lambda g: g * r)
 
     @once
     def ds(g):
-        """Return the gradient of the scores, A ⊙ (dA - (A ⊙ dA) 1),  A = p,  dA = g vᵀ"""
-        d = g @ swap(v)
-        d *= p
-        d -= p * total(d)
+        """Return the gradient of the scores, A ⊙ (dA - (A ⊙ dA) 1),  A = r ⊙ e,  dA = g vᵀ"""
+        d = dy(g) @ swap(v)  # r ⊙ dA
+        d -= r * dot(d, e)
+        d *= e
         if masked is not None:
             np.copyto(d, 0, where=masked)  # also in a fully masked row, where A is 1/S
         return d
 
     return (
-        p @ v,
+        y,
         lambda g: ds(g) @ k * scale,
-        lambda g: swap(ds(g)) @ q * scale,
-        lambda g: swap(p) @ g,
+        lambda g: swap(ds(g)) @ q,
+        lambda g: swap(e) @ dy(g),
         ds,
     )
 
@@ -176,13 +182,13 @@ def scaled(n, g, eps, centre, b=None):
     centre: the vjp of the step from x to the given n.  b: None for RMSNorm.
     """
     D = n.shape[-1]
-    r = (np.einsum("...i,...i->...", n, n)[..., None] / D + eps) ** -0.5
+    r = 1 / np.sqrt(dot(n, n) / D + eps)
     n *= r
 
     def dx(dy):
         dn = dy * g
         d = centre(dn)
-        d -= n * (np.einsum("...i,...i->...", dn, n)[..., None] / D)
+        d -= n * (dot(dn, n) / D)
         d *= r
         return d
 
@@ -250,41 +256,41 @@ def cross_entropy(z, target, count):
 
     z (..., V): logits.  target (...): classes, as an array on the host; negative: no label.
     """
-    _, losses, dz = labelled(z, target)
+    losses, dz = labelled(z, target)
+    count = float(count)  # an integer of NumPy would make float32 float64
     return np.asarray(losses.sum() / count, z.dtype, like=z), lambda g: dz(g / count)
 
 
 @op
 def log_probability(z, target):
     """Return log softmax(z)[target], of the shape of target, and 0 where target is negative."""
-    rows, losses, dz = labelled(z, target)
-    y = zeros(target.size, like=z)
-    y[rows] = -losses
-    return y.reshape(target.shape), lambda g: dz(-g.reshape(-1)[rows][:, None])
+    losses, dz = labelled(z, target)
+    return -losses, lambda g: dz(-g)
 
 
 def labelled(z, target):
-    """Return the N rows of z (..., V) with a target, -log softmax(z)[target] there, and its vjp.
+    """Return -log softmax(z)[target], of the shape of target, 0 where it is negative, and its vjp.
 
-    The vjp takes g, (N, 1) or one number, and returns g (softmax(z) - 1[target]).
+    The vjp takes g, an array of that shape or one number, and returns g (softmax(z) - 1[target]).
     """
-    rows = np.flatnonzero(target >= 0)
-    rows, y = (np.asarray(i, like=z) for i in (rows, target.reshape(-1)[rows]))
-    z_real = flat(z)[rows]  # (N, V)
-    z_real -= z_real.max(-1, keepdims=True)
-    e = np.exp(z_real)
-    total = e.sum(-1, keepdims=True)
-    at, shape = (np.arange(len(y), like=z), y), z.shape
+    y = target.reshape(-1)
+    at, real = np.arange(y.size, like=z), np.asarray(y >= 0, z.dtype, like=z)
+    y, shape = np.asarray(np.maximum(y, 0), like=z), z.shape
+    e = flat(z)
+    e = e - e.max(-1, keepdims=True)
+    losses = -e[at, y]
+    np.exp(e, out=e)
+    sums = total(e)
+    losses += np.log(sums[:, 0])
+    losses *= real
 
     def dz(g):
-        p = e / total
-        p[at] -= 1
-        p *= g
-        d = zeros(shape, like=p)
-        flat(d)[rows] = p
-        return d
+        g = g.reshape(-1) * real
+        d = e * (g[:, None] / sums)
+        d[at, y] -= g
+        return d.reshape(shape)
 
-    return rows, np.log(total[:, 0]) - z_real[at], dz
+    return losses.reshape(target.shape), dz
 
 
 # -- elementwise, of losses -----------------------------------------------------

@@ -30,6 +30,11 @@ def total(x):
     return np.einsum("...i->...", x)[..., None]
 
 
+def dot(x, y):
+    """Return the sum of x ⊙ y along their last axis, (..., 1)."""
+    return np.einsum("...i,...i->...", x, y)[..., None]
+
+
 def zeros(shape, like):
     """Return zeros of the dtype and on the device of the array `like`."""
     return np.zeros(shape, like.dtype, like=like)
