@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,11 +91,14 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
             "model.loss(ids, labels, γ), or create a Tensor with requires_grad=True"
         )
     gs = [seed(y) for y in ys] if gs is None else [as_floats(array_of(g)) for g in gs]
-    grads, queue = {}, []
+    grads, sums, queue = {}, set(), []  # sums: the nodes whose gradient is an array of its own
 
     def accumulate(node, g):
-        if node in grads:
+        if node in sums:
+            grads[node] += g
+        elif node in grads:
             grads[node] = grads[node] + g
+            sums.add(node)
         else:
             grads[node] = g
             heapq.heappush(queue, (-node.age, node))
@@ -118,7 +122,8 @@ def backpropagate(ys: Sequence[Tensor], gs=None) -> Iterator[tuple[Node, np.ndar
             node.edges = None
         yield node, g
         for parent, vjp in edges:
-            accumulate(parent, unbroadcast(vjp(g), parent.shape))
+            d = vjp(g)
+            accumulate(parent, d if d.shape == parent.shape else unbroadcast(d, parent.shape))
 
 
 def seed(y):
@@ -131,12 +136,17 @@ def seed(y):
 
 
 def unbroadcast(g, shape: tuple):
-    """Return g summed over the axes along which an array of `shape` was broadcast."""
-    if g.shape == shape:
-        return g
+    """Return g summed over the axes along which an array of `shape` was broadcast.
+
+    For the leading axes this is a product, which takes half the time of np.sum.
+    """
     new = g.ndim - len(shape)
-    ones = [new + i for i, n in enumerate(shape) if n == 1]
-    return g.sum((*range(new), *ones), keepdims=True).reshape(shape)
+    if ones := [new + i for i, n in enumerate(shape) if n != g.shape[new + i]]:
+        g = g.sum((*ones,), keepdims=True)
+    if not new:
+        return g
+    rows = g.reshape(math.prod(g.shape[:new]), math.prod(shape))
+    return (np.ones(len(rows), g.dtype, like=g) @ rows).reshape(shape)
 
 
 recording = ContextVar("recording", default=True)  # each thread has its own
@@ -163,11 +173,11 @@ def op(forward: Callable) -> Callable[..., Tensor]:
 
     @wraps(forward)
     def apply(*args, **options):
-        y, *vjps = forward(*map(array_of, args), **options)
+        y, *vjps = forward(*[array_of(a) for a in args], **options)
         if not recording.get():
             return Tensor(y)
         nodes = [a.node if isinstance(a, Tensor) else None for a in args]
-        if any(nodes[len(vjps) :]):
+        if len(nodes) > len(vjps) and any(nodes[len(vjps) :]):
             raise TypeError(
                 f"{forward.__name__} returned {len(vjps)} vjps for {len(args)} arguments: "
                 "return one for each argument that may require a gradient"

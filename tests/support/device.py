@@ -26,6 +26,7 @@ FUNCTIONS = VIEWS | {
     np.copyto,
     np.einsum,
     np.full_like,
+    np.ones,
     np.ones_like,
     np.pad,
     np.stack,
