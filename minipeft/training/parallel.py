@@ -10,9 +10,10 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+from ..autograd.ops import in_blocks
 from ..autograd.tensor import Tensor, grad, no_grad
 
-TOKENS = 100  # smallest shard, in tokens: below, smaller matrix products are slower
+TOKENS = 200  # smallest shard, in tokens: below, smaller matrix products are slower
 WORK = 3.5e8  # smallest shard, in multiplications: 400 tokens of a model of a million parameters
 MOST = 8  # largest number of shards
 
@@ -34,7 +35,8 @@ def gradients(loss, adaptation, shards, executor, batch):
 
     loss: returns a scalar tensor for rows of the batch, the adaptation γ of these rows, s, and, by
     name, these rows of the arrays in `batch`.
-    executor: runs the shards, unless there is only one.  They are added in order: the same bits.
+    executor: runs the shards; of a single one, in threads, the blocks of its matrix products.  They
+    are added in order: the same bits.
     A reparametrisation network runs once for all shards, and is differentiated once.
     """
     adaptation.check_batch(sum(map(len, shards)))
@@ -47,10 +49,12 @@ def gradients(loss, adaptation, shards, executor, batch):
     run = map if len(shards) == 1 else executor.map
     results = run(partial(shard_gradients, loss), shards, leaves, range(len(shards)), batches)
     value, sums = 0.0, {}
-    for part, (y, *gs) in zip(parts, results):
-        value = value + y
-        for p, g in zip(part.parameters(), gs):
-            sums[p] = sums[p] + g if p in sums else g
+    threads = executor.map if isinstance(executor, ThreadPoolExecutor) else map
+    with in_blocks(threads if len(shards) == 1 else None):
+        for part, (y, *gs) in zip(parts, results):
+            value = value + y
+            for p, g in zip(part.parameters(), gs):
+                sums[p] = sums[p] + g if p in sums else g
     return value, grad([*sums], adaptation.parameters(), [*sums.values()])
 
 

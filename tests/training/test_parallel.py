@@ -22,8 +22,8 @@ def blas_threads():
     [
         ((8, 28), 9e5, 1),  # the built-in base
         ((32, 28), 9e5, 2),
-        ((8, 28), 33e6, 2),  # an encoder of 22 million parameters and its embedding
-        ((4, 128), 124e6, 4),  # GPT-2 small
+        ((8, 28), 33e6, 1),  # an encoder of 22 million parameters and its embedding
+        ((4, 128), 124e6, 2),  # GPT-2 small
         ((1, 512), 124e6, 1),  # one row
         ((64, 128), 1e5, 2),
         ((8, 32), 1e5, 1),
