@@ -8,12 +8,11 @@ B batch   T rows   I inputs   O outputs   D width   V vocabulary   N numbers
 """
 
 import itertools
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import numpy as np
 
 from .arraylike import OPERATIONS
+from .products import product
 from .tensor import Tensor, op
 
 
@@ -116,33 +115,6 @@ def mean(x, axis=None, keepdims=False):
 
 
 # -- products -----------------------------------------------------------------
-
-block_map = ContextVar("block_map", default=None)  # `map` of blocks of rows, or None
-
-
-@contextmanager
-def in_blocks(map):
-    """Return a context manager in which large products are computed in blocks of rows, by `map`.
-
-    map: as the builtin; that of an executor computes the blocks in its threads.
-    """
-    token = block_map.set(map)
-    try:
-        yield
-    finally:
-        block_map.reset(token)
-
-
-def product(a, b):
-    """Return a b for matrices a (T, I) and b (I, O)."""
-    run, blocks = block_map.get(), min(8, len(a) // 128)  # shorter blocks are slower
-    if run is None or blocks < 2 or a.size * b.shape[1] < 1 << 25:
-        return a @ b
-    y = np.empty((len(a), b.shape[1]), np.result_type(a, b))
-    rows = [slice(len(a) * i // blocks, len(a) * (i + 1) // blocks) for i in range(blocks)]
-    for _ in run(lambda block: np.matmul(a[block], b, out=y[block]), rows):
-        pass
-    return y
 
 
 @op

@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-from ..autograd.ops import in_blocks
+from ..autograd.products import in_blocks
 from ..autograd.tensor import Tensor, grad, no_grad
 
 TOKENS = 200  # smallest shard, in tokens: below, smaller matrix products are slower

@@ -8,6 +8,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import minipeft as mp
+from minipeft.autograd.products import in_blocks, product
 from minipeft.training.parallel import MOST, OneBlasThread, map_batches, shard_rows, slices
 
 BLAS = ThreadpoolController().select(user_api="blas")
@@ -99,3 +100,33 @@ def test_results_of_batches_come_in_the_order_of_the_rows():
 
     assert map_batches(f, rows) == [row * 2 for row in rows]
     assert len(seen) == 8 and map_batches(f, []) == []
+
+
+def test_a_product_in_blocks_is_the_product():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((640, 256)), rng.standard_normal((256, 256))
+    blocks = []
+
+    def run(f, rows):
+        blocks.extend(rows)
+        return map(f, rows)
+
+    with in_blocks(run):
+        assert np.allclose(product(a, b), a @ b, rtol=1e-12, atol=1e-12)
+        assert len(blocks) == 5 and len(product(a[:5], b)) == 5 == len(blocks)
+    assert np.array_equal(product(a, b), a @ b) and len(blocks) == 5
+
+
+def test_one_long_text_has_the_same_bits_for_any_number_of_threads():
+    """Its products are large enough to be computed in blocks."""
+    model = mp.Decoder(mp.Config(64, 256, 1, 4, 520), np.random.default_rng(0))
+    ids = np.random.default_rng(0).integers(0, 64, (1, 512))
+
+    def trained(workers):
+        γ = mp.LoRA().attach(model, np.random.default_rng(0))
+        trainer = mp.Trainer(model, γ, mp.AdamW(γ.parameters()), workers=workers)
+        return [trainer.step(ids, ids) for _ in range(2)], [p.data for p in γ.parameters()]
+
+    (losses, one), *others = map(trained, (1, 2, 8))
+    for found, more in others:
+        assert found == losses and all(map(np.array_equal, one, more))
