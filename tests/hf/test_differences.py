@@ -248,7 +248,7 @@ def test_the_norm_in_dora_has_a_gradient(load_both):
     A, _, m = γ.parameters()[:3]
     ours = mp.grad(MODEL.loss(IDS, IDS, γ), [A, m])
     pefts = mp.grad(peft_model.loss(IDS, IDS), [peft_model.parameters()[i] for i in (0, 2)])
-    assert MODEL.loss(IDS, IDS, γ).data == peft_model.loss(IDS, IDS).data
+    assert distance(MODEL.loss(IDS, IDS, γ).data, peft_model.loss(IDS, IDS).data) < 1e-12
     assert distance(ours[1], pefts[1]) < 1e-12 and distance(ours[0], pefts[0]) > 1e-6
     step, start = 1e-6 * RNG.normal(size=A.shape), A.data
     losses = []
