@@ -5,9 +5,12 @@ from numbers import Real
 
 import numpy as np
 
-from ..autograd.backend import host
+from ..autograd.backend import host, on_host
 from ..autograd.nn import Parameters
+from ..autograd.products import block_map
 from ..autograd.tensor import Tensor
+
+BLOCK = 1 << 18  # numbers of a parameter that are updated at a time
 
 
 class AdamW:
@@ -45,22 +48,35 @@ class AdamW:
             raise ValueError("no_decay has a tensor that is not one of the parameters: remove it")
         self.decays = [0.0 if id(p) in exempt else weight_decay for p in self.parameters]  # λ
         self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in range(2))
+        self.blocks = [(i, rows) for i, p in enumerate(self.parameters) for rows in blocks(p.data)]
 
-    def step(self, grads=None, lr: float | None = None) -> None:
+    def step(self, grads=None, lr: float | None = None, factor: float = 1.0) -> None:
         """Update every parameter in place.
 
         grads: an array for each parameter; None: p.grad, from `backward`, which is then cleared.
         lr: the learning rate of this step; None: that of the optimizer.
+        factor: of the gradients, as `clip_factor` returns it.
         """
         if grads is None:
             grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in self.parameters]
             self.zero_grad()
+        if len(grads) != len(self.parameters):
+            raise ValueError(
+                f"{len(grads)} gradients were given for {len(self.parameters)} parameters"
+            )
         lr = self.lr if lr is None else lr
         self.t += 1
         b1, b2 = self.betas
         c1, c2 = 1 - b1**self.t, (1 - b2**self.t) ** 0.5
-        for p, g, m, v, λ in zip(self.parameters, grads, self.m, self.v, self.decays, strict=True):
-            d = g - m  # the only temporary array
+
+        def update(block):
+            i, rows = block
+            p, g, m, v = (
+                x[rows] for x in (self.parameters[i].data, grads[i], self.m[i], self.v[i])
+            )
+            if factor != 1:
+                g = g * factor
+            d = np.subtract(g, m, out=np.empty_like(m))
             d *= 1 - b1
             m += d
             np.multiply(g, g, out=d)
@@ -71,14 +87,26 @@ class AdamW:
             d += self.eps * (1 if self.eps_hat else c2)
             np.divide(m, d, out=d)
             d *= lr * c2 / c1
-            if λ:
-                p.data *= 1 - lr * λ
-            p.data -= d
+            if self.decays[i]:
+                p *= 1 - lr * self.decays[i]
+            p -= d
+
+        large = len(self.blocks) > len(self.parameters)
+        for _ in (large and block_map.get() or map)(update, self.blocks):
+            pass
 
     def zero_grad(self) -> None:
         """Clear p.grad of every parameter, as `step` does after using it."""
         for p in self.parameters:
             p.grad = None
+
+
+def blocks(x) -> list:
+    """Return the index of each block of rows of the array x; a block fits into a cache."""
+    if x.size <= BLOCK or not on_host(x):
+        return [...]
+    rows = max(1, BLOCK * len(x) // x.size)
+    return [slice(at, at + rows) for at in range(0, len(x), rows)]
 
 
 def check_parameters(parameters) -> list[Tensor]:
@@ -104,9 +132,9 @@ def loss_and_norm(loss, grads) -> tuple[float, float]:
     return value, sum(squares) ** 0.5
 
 
-def clip_by_norm(grads, limit: float, norm: float) -> list:
-    """Return gradients, which have the norm `norm`, scaled down to the norm `limit` if larger."""
-    return [g * (limit / norm) for g in grads] if limit < norm < np.inf else grads
+def clip_factor(norm: float, limit: float) -> float:
+    """Return the factor of gradients of this norm that reduces it to the limit if it is larger."""
+    return limit / norm if limit < norm < np.inf else 1.0
 
 
 SCHEDULES = {  # {kind: factor, for the fraction of the steps after warmup that is done}

@@ -49,13 +49,17 @@ def gradients(loss, adaptation, shards, executor, batch):
     run = map if len(shards) == 1 else executor.map
     results = run(partial(shard_gradients, loss), shards, leaves, range(len(shards)), batches)
     value, sums = 0.0, {}
-    threads = executor.map if isinstance(executor, ThreadPoolExecutor) else map
-    with in_blocks(threads if len(shards) == 1 else None):
+    with in_blocks(threads(executor) if len(shards) == 1 else None):
         for part, (y, *gs) in zip(parts, results):
             value = value + y
             for p, g in zip(part.parameters(), gs):
                 sums[p] = sums[p] + g if p in sums else g
     return value, grad([*sums], adaptation.parameters(), [*sums.values()])
+
+
+def threads(executor):
+    """Return the `map` of an executor of threads, and that of Python for any other executor."""
+    return executor.map if isinstance(executor, ThreadPoolExecutor) else map
 
 
 def shard_gradients(loss, rows, γ, s, batch):

@@ -17,11 +17,12 @@ from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.method import as_adaptation
 from ..autograd.backend import on_host
 from ..autograd.nn import size
+from ..autograd.products import in_blocks
 from ..storage.json import CheckpointError
 from . import checkpoint
 from .interrupt import interruptible
-from .optim import AdamW, clip_by_norm, loss_and_norm
-from .parallel import ONE_BLAS_THREAD, Pool, gradients, shard_rows
+from .optim import AdamW, clip_factor, loss_and_norm
+from .parallel import ONE_BLAS_THREAD, Pool, gradients, shard_rows, threads
 
 REPEAT = "give one for each step, such as itertools.cycle(batches)"
 BATCH = "ids", "labels", "mask", "token_types"  # items of a batch of `fit`, in this order
@@ -133,7 +134,8 @@ class Trainer:
             value, self.norm = loss_and_norm(value, grads)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
-        self.optimizer.step(clip_by_norm(grads, self.clip, self.norm), self.lr(self.t))
+        with in_blocks(threads(self.executor)):
+            self.optimizer.step(grads, self.lr(self.t), clip_factor(self.norm, self.clip))
         self.t += 1
         return value
 

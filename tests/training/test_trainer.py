@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.autograd.products import in_blocks
 from minipeft.data.batches import passages
-from minipeft.training.optim import clip_by_norm, loss_and_norm
+from minipeft.training.optim import clip_factor, loss_and_norm
 from minipeft.training.parallel import Pool, gradients, shard_rows
 from minipeft.training.trainer import NonFinite
 
@@ -34,11 +35,33 @@ def test_adamw_is_its_formula():
     optimizer = mp.AdamW([p], lr=0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.2)
     for t in range(1, 6):
         g = rng.normal(size=(3, 2))
-        optimizer.step([g])
+        optimizer.step([g], factor=1 / t)
+        g = g / t
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
         m_hat, v_hat = m / (1 - 0.8**t), v / (1 - 0.95**t)
         want = want - 0.1 * (m_hat / (np.sqrt(v_hat) + 1e-6) + 0.2 * want)
         np.testing.assert_allclose(p.data, want, rtol=1e-12)
+
+
+def test_adamw_in_blocks_has_the_bits_of_adamw(monkeypatch):
+    """Whatever thread updates a block, and if the last one has fewer rows."""
+    shapes, rng = [(7, 3), (2, 2), (5,), ()], np.random.default_rng(0)
+    grads = [[rng.normal(size=shape) for shape in shapes] for _ in range(3)]
+
+    def trained():
+        parameters = [mp.Tensor(np.ones(shape), requires_grad=True) for shape in shapes]
+        optimizer = mp.AdamW(parameters, weight_decay=0.1)
+        with in_blocks(Pool(2).map):
+            for g in grads:
+                optimizer.step(g)
+        return len(optimizer.blocks), [p.data for p in parameters]
+
+    n, whole = trained()
+    monkeypatch.setattr("minipeft.training.optim.BLOCK", 4)
+    more, blocks = trained()
+    assert (n, more) == (4, 7 + 1 + 2 + 1) and all(map(np.array_equal, whole, blocks))
+    with pytest.raises(ValueError, match="1 gradients were given for 2 parameters"):
+        mp.AdamW([mp.Tensor(1.0, requires_grad=True) for _ in "ab"]).step([1.0])
 
 
 def test_step_takes_and_clears_what_backward_left():
@@ -53,9 +76,8 @@ def test_step_takes_and_clears_what_backward_left():
 def test_clip_scales_the_common_norm_to_the_limit():
     grads = [np.array([3.0]), np.array([[4.0]])]
     assert loss_and_norm(np.array(2.0), grads) == (2, 5)
-    a, b = clip_by_norm(grads, 1.0, norm=5)
-    assert a[0] == pytest.approx(0.6) and b[0, 0] == pytest.approx(0.8)
-    assert clip_by_norm(grads, 5.0, norm=5) == grads and grads[0][0] == 3
+    assert clip_factor(5, limit=1.0) == 0.2
+    assert clip_factor(5, limit=5.0) == clip_factor(np.inf, limit=1.0) == 1
 
 
 @pytest.mark.parametrize("kind, end", [("constant", 1), ("linear", 0.1), ("cosine", 0.024)])

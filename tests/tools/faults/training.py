@@ -28,9 +28,9 @@ FAULTS = {
         ],
     },
     "training/optim.py": {
-        ("training/test_trainer.py training/test_optim.py -k 'adamw or backward_left or decay'"): [
+        ("training/test_trainer.py training/test_optim.py -k 'adamw or backward or decay'"): [
             ("d *= 1 - b1", "d *= b1"),
-            ("d = g - m  #", "d = g.copy()  #"),
+            ("np.subtract(g, m, out=np.empty_like(m))", "g.copy()"),
             ("np.multiply(g, g, out=d)", "np.copyto(d, g)"),
             ("c1, c2 = 1 - b1**self.t", "c1, c2 = 1 - b2**self.t"),
             ("(1 - b2**self.t) ** 0.5", "1 - b2**self.t"),
@@ -38,10 +38,12 @@ FAULTS = {
             ("np.sqrt(v, out=d)", "np.copyto(d, v)"),
             ("(1 if self.eps_hat else c2)", "(c2 if self.eps_hat else 1)"),
             ("d *= lr * c2 / c1", "d *= lr * c2"),
-            ("p.data -= d", "p.data += d"),
+            ("            p -= d", "            p += d"),
             ("            p.grad = None\n", "            pass\n"),
-            ("p.data *= 1 - lr * λ", "p.data *= 1 - λ"),
-            ("p.data *= 1 - lr * λ", "pass"),
+            ("p *= 1 - lr * self.decays[i]", "p *= 1 - self.decays[i]"),
+            ("p *= 1 - lr * self.decays[i]", "pass"),
+            ("g = g * factor", "pass"),
+            ("range(0, len(x), rows)]", "range(0, len(x) - rows, rows)]"),
             ("0.0 if id(p) in exempt else weight_decay", "weight_decay"),
             (
                 "0.0 if id(p) in exempt else weight_decay",
@@ -112,7 +114,7 @@ FAULTS = {
                 "!= list(map(id, adaptation.parameters())):",
                 "!= list(map(id, adaptation.parameters())) and False:",
             ),
-            ("clip_by_norm(grads, self.clip, self.norm)", "grads"),
+            ("clip_factor(self.norm, self.clip)", "1.0"),
             ("if not finite[p]]", "if finite[p]]"),
             ('"lr": self.lr(self.t - 1)', '"lr": self.lr(self.t)'),
             ("self.t % every == 0:", "self.t % every == 1:"),
