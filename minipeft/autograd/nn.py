@@ -21,8 +21,8 @@ from .tensor import Tensor
 
 def replace(thing, **changed):
     """Return a shallow copy of an object with the attributes `changed`."""
-    other = copy.copy(thing)
-    vars(other).update(changed)
+    other = object.__new__(type(thing))  # copy.copy takes 10 µs
+    vars(other).update(vars(thing) | changed)
     return other
 
 

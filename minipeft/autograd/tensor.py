@@ -141,11 +141,12 @@ def unbroadcast(g, shape: tuple):
     For the leading axes this is a product, which takes half the time of np.sum.
     """
     new = g.ndim - len(shape)
-    if ones := [new + i for i, n in enumerate(shape) if n != g.shape[new + i]]:
+    lead = new + next((i for i, n in enumerate(shape) if n != 1), len(shape))
+    if ones := [i for i in range(lead, g.ndim) if shape[i - new] != g.shape[i]]:
         g = g.sum((*ones,), keepdims=True)
-    if not new:
+    if not lead:
         return g
-    rows = g.reshape(math.prod(g.shape[:new]), math.prod(shape))
+    rows = g.reshape(math.prod(g.shape[:lead]), math.prod(shape))
     return (np.ones(len(rows), g.dtype, like=g) @ rows).reshape(shape)
 
 

@@ -49,7 +49,7 @@ def gradients(loss, adaptation, shards, executor, batch):
     run = map if len(shards) == 1 else executor.map
     results = run(partial(shard_gradients, loss), shards, leaves, range(len(shards)), batches)
     value, sums = 0.0, {}
-    with in_blocks(threads(executor) if len(shards) == 1 else None):
+    with in_threads(executor if len(shards) == 1 else None):
         for part, (y, *gs) in zip(parts, results):
             value = value + y
             for p, g in zip(part.parameters(), gs):
@@ -57,9 +57,9 @@ def gradients(loss, adaptation, shards, executor, batch):
     return value, grad([*sums], adaptation.parameters(), [*sums.values()])
 
 
-def threads(executor):
-    """Return the `map` of an executor of threads, and that of Python for any other executor."""
-    return executor.map if isinstance(executor, ThreadPoolExecutor) else map
+def in_threads(executor):
+    """Return `in_blocks` of the threads of an executor, and without blocks for another one."""
+    return in_blocks(executor.map if isinstance(executor, ThreadPoolExecutor) else None)
 
 
 def shard_gradients(loss, rows, γ, s, batch):

@@ -17,12 +17,11 @@ from ..adaptation.adaptation import Adaptation, check_model
 from ..adaptation.method import as_adaptation
 from ..autograd.backend import on_host
 from ..autograd.nn import size
-from ..autograd.products import in_blocks
 from ..storage.json import CheckpointError
 from . import checkpoint
 from .interrupt import interruptible
 from .optim import AdamW, clip_factor, loss_and_norm
-from .parallel import ONE_BLAS_THREAD, Pool, gradients, shard_rows, threads
+from .parallel import ONE_BLAS_THREAD, Pool, gradients, in_threads, shard_rows
 
 REPEAT = "give one for each step, such as itertools.cycle(batches)"
 BATCH = "ids", "labels", "mask", "token_types"  # items of a batch of `fit`, in this order
@@ -111,8 +110,7 @@ class Trainer:
             )
         targets = self.model.targets(labels, mask)
         count = max(1, (targets >= 0).sum())
-        shape = options.get("mask", ids).shape[:2]
-        shards = shard_rows(shape, self.model_size, self.micro_batches)
+        shards = shard_rows(options.get("mask", ids).shape[:2], self.model_size, self.micro_batches)
         model, seed, t = self.model, self.seed, self.t  # `loss` holds no more of the trainer
 
         def loss(rows, adaptation, s, ids, targets, **options):
@@ -134,7 +132,7 @@ class Trainer:
             value, self.norm = loss_and_norm(value, grads)
         if not np.isfinite(value + self.norm):
             raise self.not_finite(value, grads)
-        with in_blocks(threads(self.executor)):
+        with in_threads(self.executor):
             self.optimizer.step(grads, self.lr(self.t), clip_factor(self.norm, self.clip))
         self.t += 1
         return value

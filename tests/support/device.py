@@ -15,7 +15,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from minipeft.autograd import backend
 from minipeft.autograd.tensor import Tensor
 
-VIEWS = {np.atleast_2d, np.broadcast_to, np.split, np.squeeze}
+VIEWS = {np.atleast_2d, np.broadcast_to, np.empty_like, np.split, np.squeeze}
 FUNCTIONS = VIEWS | {
     np.arange,
     np.array,

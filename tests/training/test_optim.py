@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import minipeft as mp
+from minipeft.autograd.products import in_blocks
+from minipeft.training.parallel import Pool
 
 
 def parameters():
@@ -77,3 +79,24 @@ def test_a_training_is_resumed_only_with_the_same_epsilon(tmp_path):
     trainer(True).resume(tmp_path)
     with pytest.raises(mp.CheckpointError, match="eps"):
         trainer(False).resume(tmp_path)
+
+
+def test_adamw_in_blocks_has_the_bits_of_adamw(monkeypatch):
+    """Whatever thread updates a block, and if the last one has fewer rows."""
+    shapes, rng = [(7, 3), (2, 2), (5,), ()], np.random.default_rng(0)
+    grads = [[rng.normal(size=shape) for shape in shapes] for _ in range(3)]
+
+    def trained():
+        parameters = [mp.Tensor(np.ones(shape), requires_grad=True) for shape in shapes]
+        optimizer = mp.AdamW(parameters, weight_decay=0.1)
+        with in_blocks(Pool(2).map):
+            for g in grads:
+                optimizer.step(g)
+        return len(optimizer.blocks), [p.data for p in parameters]
+
+    n, whole = trained()
+    monkeypatch.setattr("minipeft.training.optim.BLOCK", 4)
+    more, blocks = trained()
+    assert (n, more) == (4, 7 + 1 + 2 + 1) and all(map(np.array_equal, whole, blocks))
+    with pytest.raises(ValueError, match="1 gradients were given for 2 parameters"):
+        mp.AdamW([mp.Tensor(1.0, requires_grad=True) for _ in "ab"]).step([1.0])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.autograd.products import in_blocks
 from minipeft.data.batches import passages
 from minipeft.training.optim import clip_factor, loss_and_norm
 from minipeft.training.parallel import Pool, gradients, shard_rows
@@ -41,27 +40,6 @@ def test_adamw_is_its_formula():
         m_hat, v_hat = m / (1 - 0.8**t), v / (1 - 0.95**t)
         want = want - 0.1 * (m_hat / (np.sqrt(v_hat) + 1e-6) + 0.2 * want)
         np.testing.assert_allclose(p.data, want, rtol=1e-12)
-
-
-def test_adamw_in_blocks_has_the_bits_of_adamw(monkeypatch):
-    """Whatever thread updates a block, and if the last one has fewer rows."""
-    shapes, rng = [(7, 3), (2, 2), (5,), ()], np.random.default_rng(0)
-    grads = [[rng.normal(size=shape) for shape in shapes] for _ in range(3)]
-
-    def trained():
-        parameters = [mp.Tensor(np.ones(shape), requires_grad=True) for shape in shapes]
-        optimizer = mp.AdamW(parameters, weight_decay=0.1)
-        with in_blocks(Pool(2).map):
-            for g in grads:
-                optimizer.step(g)
-        return len(optimizer.blocks), [p.data for p in parameters]
-
-    n, whole = trained()
-    monkeypatch.setattr("minipeft.training.optim.BLOCK", 4)
-    more, blocks = trained()
-    assert (n, more) == (4, 7 + 1 + 2 + 1) and all(map(np.array_equal, whole, blocks))
-    with pytest.raises(ValueError, match="1 gradients were given for 2 parameters"):
-        mp.AdamW([mp.Tensor(1.0, requires_grad=True) for _ in "ab"]).step([1.0])
 
 
 def test_step_takes_and_clears_what_backward_left():
