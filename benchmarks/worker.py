@@ -36,7 +36,7 @@ def serve(library, folder, alone=None):
 
 def work(module, request, reply):
     """Start a job, run it for each request, and at the end reply with its memory."""
-    before = memory("VmRSS")
+    before, files = memory("VmRSS"), memory("RssFile")
     run = getattr(module, request["job"])(**request["arguments"])
     reset_peak()
     result = run()  # it may compile
@@ -46,7 +46,7 @@ def work(module, request, reply):
     while json.loads(sys.stdin.readline())["run"]:
         _, seconds = timed(lambda: [run() for _ in range(runs)])
         reply(seconds=seconds / runs)
-    reply(peak=memory("VmHWM") - before)
+    reply(peak=memory("VmHWM") - before - (memory("RssFile") - files))
 
 
 def timed(run):
@@ -57,7 +57,10 @@ def timed(run):
 
 
 def memory(field):
-    """Return the memory of this process in bytes, 0 if unknown: VmRSS is now, VmHWM the peak."""
+    """Return the memory of this process in bytes, 0 if unknown.
+
+    VmRSS is now, VmHWM the peak.  RssFile are pages of mapped files, which the system may drop.
+    """
     if not STATUS.exists():
         return 0
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))

@@ -3,6 +3,7 @@
 from . import (
     forward,
     generation,
+    limits,
     loading,
     memory,
     mixture,
@@ -15,6 +16,7 @@ from . import (
 
 PARTS = {
     "training": training,
+    "limits": limits,
     "memory": memory,
     "forward": forward,
     "generation": generation,

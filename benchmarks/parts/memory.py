@@ -1,4 +1,4 @@
-"""Peak memory of a training step, of a new process, above what it takes to import the library."""
+"""Peak memory of a training step, of a new process, without mapped files and the imports."""
 
 from itertools import product
 

@@ -28,8 +28,9 @@ TITLES = [
 ]
 NOTES = """\
 A step is forward, backward, clipping and AdamW. *Answer*: only the last quarter of each text has
-labels. *Peak* is the largest memory of a new process in training, above what its imports take, with
-labels everywhere.
+labels. *Peak* is the largest memory of a new process in training, with labels everywhere, above
+what its imports take. Pages of mapped files are not counted, since the system may drop them: both
+libraries map the weights of a frozen base.
 """
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import start
 from benchmarks.cases import batch
-from benchmarks.libraries import files, ours, rows
+from benchmarks.libraries import files, ours, replay, rows
 
 CASE = {"size": "nano", "labels": "everywhere"}
 
@@ -56,6 +56,19 @@ def test_users_train(users):
 def test_kinds_train(folder, mixed):
     start.base(folder, "tt")
     assert rows.train_kinds("tt", mixed)() is None
+
+
+def test_a_replay_calls_the_functions_of_a_step_again(folder):
+    start.adaptation(folder, "nano", "lora")
+    step = ours.train(method="lora", **CASE)
+    cells = replay.operations()
+    before, losses = [cell.cell_contents for cell in cells], []
+    (tape,) = replay.record(lambda: losses.append(step()))
+    assert before == [cell.cell_contents for cell in cells]
+    last = tape.forwards[-1]
+    assert last.forward.__name__ == "cross_entropy" and len(tape.backwards) > len(tape.forwards)
+    assert float(last.forward(*last.arrays, **last.options)[0]) == losses[0]
+    assert tape.backwards[0] == (last, 0) and tape.replay() is None
 
 
 def test_other_jobs_run():

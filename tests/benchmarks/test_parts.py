@@ -9,6 +9,7 @@ from benchmarks.measure import few
 from benchmarks.report import page
 
 SECONDS = {  # {part: the times of a cell}
+    "limits": dict(minipeft=[0.004], functions=[0.002], products=[0.001], stock=[0.005]),
     "forward": {"minipeft": [0.001], "stock": [0.002], "tuned": [0.003]},
     "generation": {"minipeft": [0.1], "stock": [0.2], "tuned": [0.1]},
     "users": {"1": [0.1], "10": [0.2], "100": [0.125]},
@@ -19,6 +20,7 @@ SECONDS = {  # {part: the times of a cell}
     "startup": {"python -c pass": [0.01], "import minipeft": [0.2], "minipeft --help": [0.4]},
 }
 CASES = {
+    "limits": {"size": "tt", "method": "lora", "labels": "everywhere"},
     "forward": {"size": "tt", "method": "lora"},
     "generation": {"size": "tiny", "texts": 8},
     "users": {"size": "tt", "method": "lora"},
@@ -29,6 +31,9 @@ CASES = {
     "startup": {"of": "a new process"},
 }
 ROWS = {
+    "limits": [
+        "| tt | lora | everywhere | 4 [4–4] | 2 [2–2] | 1 [1–1] | 5 [5–5] | n/a | 0.50 | 2.50 |  |"
+    ],
     "forward": ["| tt | lora | 1 [1–1] | 2 [2–2] | 3 [3–3] | 2.00 | 3.00 |"],
     "generation": [
         "| tiny | 8 | 2560 | 1280 | 2560 | 2.00 | 1.00 |",
