@@ -13,8 +13,8 @@ Face's Transformers and PEFT, and makes this page from [results.json](results.js
 
 Both libraries start from the same files and get the same batch, in float32. Before anything is
 timed, their losses and the gradients of all trained parameters are compared: they differ by at most
-1e-4 of the largest entry. Each library has a process of its own. The processes take turns, and the
-page has medians, with the quartiles in brackets.
+1e-4 of the largest entry. Each library has a process of its own. The processes take turns, of which
+the first step is not measured, and the page has medians, with the quartiles in brackets.
 
 - **minipeft** runs with `keep_memory()`, as its commands do: the C allocator keeps freed memory.
 - **stock** is PyTorch as it is, with the faster of its attentions, SDPA and eager.
