@@ -10,6 +10,7 @@ import pytest
 import minipeft as mp
 from minipeft.autograd.nn import Module
 from minipeft.autograd.tensor import Tensor
+from minipeft.model.heads import Head
 
 CONFIG = mp.Config(vocabulary=13, width=8, layers=2, heads=2, length=64)
 IDS = np.array([[1, 2, 3]])
@@ -106,6 +107,16 @@ def test_the_weights_are_read_once(monkeypatch):
     for _ in range(5):
         model(IDS, γ)
     assert len(read) == 2  # when it was attached, and of the other model object
+    model.to("cpu")(IDS, γ)
+    assert len(read) == 2
+
+
+def test_a_head_alone_has_no_weights_to_compare():
+    model = mp.Classifier(decoder(), 2)
+    probe = mp.Probe().attach(model)
+    head, (features, _) = Head(model.score, model.config), model.features(IDS)
+    trainer = mp.Trainer(head, probe, mp.AdamW(probe.parameters()))
+    np.testing.assert_allclose(trainer.step(features.data, [1]), np.log(2))  # it starts at 0
 
 
 def test_the_checksum_of_weights_copies_no_whole_tensor():
