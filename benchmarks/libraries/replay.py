@@ -46,9 +46,9 @@ class Tape:
 
 def operations():
     """Return the cell of each operation that has its function."""
-    found = {f for module in (ops, functional) for _, f in inspect.getmembers(module, callable)}
-    made = [f for f in found if "forward" in getattr(f, "__code__", record.__code__).co_freevars]
-    return [f.__closure__[f.__code__.co_freevars.index("forward")] for f in made]
+    is_operation = lambda f: hasattr(f, "__wrapped__")
+    found = {f for module in (ops, functional) for _, f in inspect.getmembers(module, is_operation)}
+    return [f.__closure__[f.__code__.co_freevars.index("forward")] for f in found]
 
 
 def record(step) -> list[Tape]:
@@ -73,9 +73,11 @@ def record(step) -> list[Tape]:
     functions = [cell.cell_contents for cell in cells]
     for cell, forward in zip(cells, functions):
         cell.cell_contents = recorded(forward)
-    step()
-    for cell, forward in zip(cells, functions):
-        cell.cell_contents = forward
+    try:
+        step()
+    finally:
+        for cell, forward in zip(cells, functions):
+            cell.cell_contents = forward
     return [*tapes.values()]
 
 
@@ -83,7 +85,7 @@ def train(size: str, method: str, labels: str):
     """Return a function that replays a training step."""
     tapes = record(ours.train(size, method, labels))
     threadpool_limits(1, "blas")
-    pool = ThreadPoolExecutor(len(tapes))
     if len(tapes) == 1:
         return tapes[0].replay
+    pool = ThreadPoolExecutor(len(tapes))
     return lambda: [*pool.map(Tape.replay, tapes)] and None

@@ -3,11 +3,19 @@
 from itertools import product
 
 from .. import start
+from ..cases import exists
 from ..measure import Job, few, measure
 from ..numbers import table
+from .training import torch
 
 METHODS = "lora", "full"
-SIZES = "nano", "tt", "tiny", "llama", "small"
+JOBS = {
+    "minipeft": Job("ours", "train"),
+    "functions": Job("replay", "train"),
+    "products": Job("products", "train", {"split": True}),
+    "stock": torch("sdpa"),
+    "tuned": torch("sdpa", tuned=True),
+}
 TITLES = {
     "minipeft": "step",
     "functions": "its functions",
@@ -29,20 +37,11 @@ are therefore the ratios of an engine that takes no time; more needs other funct
 
 def cells(options, workers):
     """Yield a result for each size and method."""
-    for size, method in product(SIZES, METHODS):
-        if size in options.sizes and method in options.methods:
+    for size, method in product(options.sizes, METHODS):
+        if method in options.methods and exists(size, method):
             start.adaptation(workers.folder, size, method)
             case = {"size": size, "method": method, "labels": "everywhere"}
             yield {"case": case} | measure(workers, JOBS, few(options, size), **case)
-
-
-JOBS = {
-    "minipeft": Job("ours", "train"),
-    "functions": Job("replay", "train"),
-    "products": Job("products", "train", {"split": True}),
-    "stock": Job("torch_side", "train", {"attention": "sdpa"}),
-    "tuned": Job("torch_side", "train", {"attention": "sdpa", "tuned": True}),
-}
 
 
 def targets(results):

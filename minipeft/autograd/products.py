@@ -25,10 +25,8 @@ def in_blocks(map):
 
 def product(a, b):
     """Return a b for matrices a (T, I) and b (I, O)."""
-    blocks = min(8, len(a) // 128)  # shorter blocks are slower
-    if blocks < 2 or a.size * b.shape[1] < 1 << 25:
-        return a @ b
-    if not (run := block_map.get()) or not on_host(a):
+    run, blocks = block_map.get(), min(8, len(a) // 128)  # shorter blocks are slower
+    if run is None or not on_host(a) or blocks < 2 or a.size * b.shape[1] < 1 << 25:
         return a @ b
     y = np.empty((len(a), b.shape[1]), np.result_type(a, b))
     rows = [slice(len(a) * i // blocks, len(a) * (i + 1) // blocks) for i in range(blocks)]

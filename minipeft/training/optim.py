@@ -91,8 +91,8 @@ class AdamW:
                 p *= 1 - lr * self.decays[i]
             p -= d
 
-        large = len(self.blocks) > len(self.parameters)
-        for _ in (large and block_map.get() or map)(update, self.blocks):
+        run = block_map.get() if len(self.blocks) > len(self.parameters) else None
+        for _ in (run or map)(update, self.blocks):
             pass
 
     def zero_grad(self) -> None:
