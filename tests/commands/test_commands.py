@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,7 +192,8 @@ def test_positions_of_virtual_tokens_are_counted(base):
 
 def test_progress_is_printed_every_ten_seconds_without_a_terminal(capsys, monkeypatch):
     seconds = iter(range(0, 10_000, 4))
-    monkeypatch.setattr("minipeft.commands.common.time.monotonic", lambda: next(seconds))
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))  # other threads keep theirs
+    monkeypatch.setattr("minipeft.commands.common.time", clock)
     with progress("training", 9) as track:
         assert list(track("abcdefghi")) == list("abcdefghi")
     printed = capsys.readouterr()

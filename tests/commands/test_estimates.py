@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,7 +86,8 @@ def test_compare_says_how_much_time_is_left_after_each_method(run, base, data, c
 
 def test_the_loss_of_a_training_is_shown(capsys, monkeypatch):
     seconds = iter(range(0, 10_000, 6))
-    monkeypatch.setattr("minipeft.commands.common.time.monotonic", lambda: next(seconds))
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))  # other threads keep theirs
+    monkeypatch.setattr("minipeft.commands.common.time", clock)
     with progress("training", 2000) as bar:
         for t in range(1, 4):
             bar.show(t, loss=t / 2)
