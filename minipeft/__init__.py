@@ -35,6 +35,7 @@ from .methods import (
     PTuning,
     PTuningV2,
     RandomWeights,
+    combine,
     nearest,
 )
 from .methods.template import Template
@@ -136,6 +137,7 @@ __all__ = [
     "Verbalizer",
     "accuracy_by_layer",
     "control_labels",
+    "combine",
     "ensemble",
     "eos_ids",
     "every_layer",
