@@ -14,9 +14,11 @@ from ..methods import Encoded, LoRA, PrefixTuning, PromptTuning, PseudoTokens
 from .draw import attention_weights, columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
+    attn_op,
     causal_attn,
     embed,
     language_model,
+    linear,
     log_p,
     queries_keys_values,
     split_heads,
@@ -174,3 +176,21 @@ def limits_of_a_prefix(draw):
     heads = split_heads(θ, Q + b @ a @ x, K)
     yield [attention(q, k) for q, k in heads], attention_weights(model, words, lora)
     yield Differs(A, attention_weights(model, words, lora))
+
+
+@equation("PF-17")
+def gated_prefix(draw):
+    """head = Attn(Q, K, V) + g Attn(Q, P_key, P_value),  g = 0 before training
+    Zhang et al. 2023, §3.2 (LLaMA-Adapter)"""
+    model, θ, words, γ = draw.case(PrefixTuning(draw.size(1, 4), gate=True))
+    x, y = watch(model, words, γ)["blocks.0.attn"]
+    θ, (P_key, P_value, g) = θ.blocks[0].attn, columns(γ)[0]
+    heads = split_heads(θ, *queries_keys_values(θ, x), P_key, P_value)
+    literal = [
+        causal_attn(Q, K, V) + g_i * attn_op(Q, P_key, P_value)
+        for (Q, K, V, P_key, P_value), g_i in zip(heads, g)
+    ]
+    yield linear(θ.o, np.vstack(literal)), y
+    yield Differs(logits(model, words), logits(model, words, γ))
+    start = PrefixTuning(2, gate=True).attach(model, draw.rng)
+    yield logits(model, words), logits(model, words, start), EXACT

@@ -18,7 +18,7 @@ from tests.support.claims import spoil
 REQUIRED = """
     EQ-ERM EQ-FT EQ-LIGHT
     AT-1 AT-2 AT-3 AT-4 AT-5
-    PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-14 PF-15 PF-16
+    PF-1 PF-2 PF-3 PF-4 PF-5 PF-6 PF-7 PF-8 PF-9 PF-10 PF-11 PF-13 PF-14 PF-15 PF-16 PF-17
     PR-1 PR-2 PR-3 PR-4 PR-5 PR-6 PR-7 PR-8 PR-9 PR-11
     PT-1 PT-2 PT-3 PT-4 PT-5
     P2-1 P2-2 P2-3 P2-4

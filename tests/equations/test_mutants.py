@@ -155,8 +155,15 @@ MUTANTS = {
     ),
     "a prefix of zeros has no effect": mutant(
         "PF-6",
-        lambda self, layer, P_key, P_value: (P_key, P_value) if P_key.data.any() else None,
+        lambda self, layer, P_key, P_value, **g: (P_key, P_value) if P_key.data.any() else None,
         (methods.PrefixTuning, "prepend"),
+    ),
+    "a gate that is open at the start": mutant(
+        "PF-17",
+        lambda self, layer, rng, start=methods.PrefixTuning.start: {
+            name: p if p.any() else p + 1 for name, p in start(self, layer, rng).items()
+        },
+        (methods.PrefixTuning, "start"),
     ),
     "no prefix": mutant(
         "EQ-LIGHT EQ-ERM AT-4", lambda *_, **parameters: None, (methods.PrefixTuning, "prepend")

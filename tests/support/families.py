@@ -187,6 +187,7 @@ METHODS = {
     "prefix that shifts nothing": lambda: PrefixTuning(3, shift_positions=False),
     "prefix in the upper layer": lambda: PrefixTuning(2, targets=r"1\.attn$"),
     "prefix from words": lambda: PrefixTuning(words=(3, 1, 4)),
+    "gated prefix": lambda: PrefixTuning(3, gate=True),
     "p-tuning v2": lambda: PTuningV2(3),
     "lora": lambda: LoRA(rank=2, alpha=3),
     "lora everywhere": lambda: LoRA(rank=2, alpha=3, targets=r"attn\.[qkvo]$|mlp\.(up|down)$"),

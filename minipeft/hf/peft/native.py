@@ -16,7 +16,8 @@ from ...adaptation.adaptation import Adaptation, parameter
 from ...adaptation.chain import MethodChain
 from ...adaptation.method import Method, NoMethod, tupled
 from ...autograd.nn import replace
-from ...methods import DoRA, PrefixTuning, PromptTuning, PseudoTokens, Reparametrised
+from ...methods import DoRA, PromptTuning, PseudoTokens, Reparametrised
+from ...methods.prefix import Prefix
 from ...storage.json import CheckpointError, Settings, parse_json, short_repr
 from ...storage.renames import stored_name
 from ...storage.safetensors import SafetensorsFile
@@ -26,7 +27,7 @@ CLASSES = {
     f"MINIPEFT_{name.upper()}": c for name, c in vars(library).items() if is_dataclass(c)
 } | {CHAIN: MethodChain}
 CLASS_NAMES = {c: peft_type for peft_type, c in CLASSES.items()}
-VIRTUAL_TOKENS = PrefixTuning, PromptTuning, PseudoTokens
+VIRTUAL_TOKENS = Prefix, PromptTuning, PseudoTokens
 CHECKED = int, float, bool, str, tuple  # types of fields; others take any JSON value
 MAX_DEPTH = 16  # of methods in methods
 

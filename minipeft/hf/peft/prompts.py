@@ -129,7 +129,8 @@ def write_prefix(γ: Adaptation) -> np.ndarray:
     """Return the blocks (NV, 2 L K d) of a prefix; those that no layer has are zeros."""
     c, found = γ.made_for.config, {}
     blocks = prefix_blocks(c)
-    if {*γ.at} != {*blocks} or not γ.method.shift_positions or not has_prefix(c):
+    fits = {*γ.at} == {*blocks} and γ.method.shift_positions and has_prefix(c)
+    if not fits or getattr(γ.method, "gate", False):
         raise NotInPeft
     for path, n in blocks.items():
         rows = γ.at[path]["P_key"], γ.at[path]["P_value"]

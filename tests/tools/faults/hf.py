@@ -173,9 +173,10 @@ FAULTS = {
             ),
             ('"num_virtual_tokens": method.length', '"num_virtual_tokens": P.shape[1]'),
             ('"num_transformer_submodules": stacks}', '"num_transformer_submodules": 2}'),
-            ("or not γ.method.shift_positions or", "or"),
-            ("if {*γ.at} != {*blocks} or", "if"),
+            ("and γ.method.shift_positions and", "and"),
+            ("fits = {*γ.at} == {*blocks} and", "fits ="),
         ],
+        "methods/test_gate.py": [('or getattr(γ.method, "gate", False)', "")],
         "hf/test_peft.py": [
             ("x if x.ndim == 3 else x[None]", "x"),
             ("(x if tasks > 1 else x[0]).astype", "x[0].astype"),

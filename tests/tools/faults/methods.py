@@ -75,6 +75,18 @@ FAULTS = {
             ("self.length > longest:", "self.length > longest + 1:"),
             ('if self.words and self.init == "normal":', "if False:"),
         ],
+        "equations/test_equations.py methods/test_gate.py -k 'PF-17 or gate'": [
+            ('{"g": np.zeros(', '{"g": np.ones('),
+            ("return None if self.gate else super()", "return super()"),
+            (
+                "if not self.gate:\n            return layer(x)",
+                "if True:\n            return layer(x)",
+            ),
+            ("layer.d) for z in rows), scale=layer.scale)", "layer.d) for z in rows))"),
+            ("heads = reshape(g, (-1, *heads.shape[1:3], 1, 1)) * heads", "heads = heads"),
+            ("return layer(x) + join_heads", "return join_heads"),
+            ("join_heads(heads) @ layer.o.W", "layer.o(join_heads(heads))"),
+        ],
     },
     "methods/prompt.py": {
         (
@@ -117,13 +129,14 @@ FAULTS = {
             ("return tanh(E @ W1 + b1) @ W2 + b2", "return tanh(E @ W1 + b1) @ W2"),
             ("ends = np.cumsum(", "ends = np.max("),
             ("zip(rows, ends)}", "zip(rows[::-1], ends)}"),
-            ("if not adds or len", "if len"),
+            ("if not adds or gated", "if gated"),
             ("or len({p.shape[0] for p in rows}) != 1:", ":"),
             (
                 "*linear(rng, D, h), *linear(rng, h, O)",
                 "*linear(rng, D, h), *linear(rng, h, O)[:1]",
             ),
         ],
+        "methods/test_gate.py": [("or gated or", "or")],
         ("laws/test_laws.py -k 'says_which_float and gpt2 and not device and encoded'"): [
             ("np.array(p, model.dtype, like", "np.array(p, like"),
         ],
