@@ -18,7 +18,7 @@ RENAMED = {
     "learning_rates": "rates",
 }
 
-ADDED = {"hidden": None}  # fields that methods lacked, and their defaults
+ADDED = {"hidden": None, "gate": False}  # fields that methods lacked, and their defaults
 
 TARGETS = {  # defaults of `targets` before version 0.2: those of now
     r"^score$": r"^(query|score)$",
