@@ -14,6 +14,7 @@ from .feedback.ppo import PPO
 from .feedback.ppo_config import PPOConfig
 from .feedback.ranking import BestOf, RewardModel, ValueModel
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
+from .inspection.trace import trace
 from .methods import (
     IA3,
     METHODS,
@@ -157,6 +158,7 @@ __all__ = [
     "save",
     "schedule",
     "stack",
+    "trace",
     "train_hidden_probes",
     "train_probes",
 ]

@@ -9,6 +9,7 @@ COMMANDS = {  # {name, also of the module: what the command does}
     "generate": "Generate text that continues a prompt, with or without an adaptation.",
     "info": "Show what a folder holds, a model or an adaptation, without loading its tensors.",
     "layers": "Show the layers of a model, and which of them a method or a pattern adapts.",
+    "trace": "Show every step of one forward pass: its equation, source line, shape and value.",
     "methods": "Show every method: where it acts, its equation, how many parameters it trains.",
     "convert": "Write a model or an adaptation in another float type, merged, or for PEFT.",
     "search": "Compare manual, paraphrased, mined, searched and soft prompts, on one budget.",

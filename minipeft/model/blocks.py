@@ -1,6 +1,6 @@
 """Blocks of a transformer: attention, feed-forward layers, norms and residual connections.
 
-B batch   T queries   S keys   D width   H heads   K key heads   d width of a head
+B batch   T queries   S keys   D width   H heads   K key heads   G = H / K   d width of a head
 """
 
 from dataclasses import replace
@@ -58,12 +58,17 @@ class Attention(Module):
         self.o = Linear(c.heads * c.d, D, rng, residual_std(c), bias="o" in c.biases)
 
     def __call__(self, x, forward):
+        q, k, v, bias, masked = self.operands(x, forward)
+        heads = attention(q, k, v, bias, masked=masked, scale=self.scale)
+        return forward(self.o, join_heads(heads))
+
+    def operands(self, x, forward):
+        """Return q (B, K, G, T, d), k and v (B, K, 1, S, d), and the scores' bias and mask."""
         q = self.positions.turn(forward(self.q, x), forward)  # (B, T, H d)
         k, v, real = self.keys_and_values(x, forward)  # (B, S, K d)
         q, k, v = (split_heads(z, self.K, self.d) for z in (q, k, v))
         bias, masked = forward.bias(self.positions, real), forward.mask(real, q.data, self.causal)
-        heads = attention(q, k, v, bias, masked=masked, scale=self.scale)
-        return forward(self.o, join_heads(heads))
+        return q, k, v, bias, masked
 
     def keys_and_values(self, x, forward):
         """Return keys and values of x, behind those of prefix and cache, and which are real."""

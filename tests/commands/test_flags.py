@@ -93,6 +93,7 @@ POSITIONAL = {  # how the help shows what is not a flag
     ("train", "method"): "{",
     ("info", "folder"): "[FOLDER]",
     ("claims", "claim"): "[CLAIM]",
+    ("trace", "text"): "[OPTIONS] TEXT",
     ("convert", "source"): "SOURCE OUT",
     ("convert", "out"): "SOURCE OUT",
 }
@@ -159,6 +160,7 @@ JSON = {
     "info": [],
     "convert": ["decoder", "new"],
     "verify": ["--draws", 1],
+    "trace": ["The soup"],
 }
 
 

@@ -38,6 +38,7 @@ from tests.tools.faults import (
     model,
     prompting,
     search,
+    tracing,
     training,
 )
 from tests.tools.isolated import Outcome, run_tests
@@ -59,6 +60,7 @@ PLANTED = {
     "prompting": prompting.FAULTS | instructions.FAULTS | search.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
     "experiments": experiments.FAULTS,
+    "inspection": tracing.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
     "hf": "hf -k 'not hostile_folders and not random_fault'",
