@@ -11,7 +11,7 @@ from ..adaptation.merge import merge
 from ..adaptation.method import PLAIN
 from ..autograd.nn import replace, size
 from ..autograd.tensor import Tensor, grad
-from ..methods import HOULSBY, PFEIFFER, Adapter, LoRA, ParallelAdapter, PrefixTuning
+from ..methods import HOULSBY, PFEIFFER, Adapter, Fusion, LoRA, ParallelAdapter, PrefixTuning
 from .draw import columns, logits, watch
 from .entry import EXACT, Differs, equation
 from .literal import (
@@ -24,6 +24,7 @@ from .literal import (
     lm_head,
     mlp,
     self_attention,
+    softmax,
 )
 
 
@@ -194,3 +195,28 @@ def no_merging(draw):
     yield zeros, linear_residual(x, output(lora, "blocks.0.attn.q")), 1e-11
     yield Differs(zeros, linear_residual(x, output(adapter, "blocks.0.attn.o")))
     yield True, is_refused(model, adapter), EXACT
+
+
+def fusion(h, zs, Q, K, V):
+    """Σ_n s_n V z_n and s,  s = softmax_n(Q h · K z_n), for each column of h and of every z_n"""
+    s = softmax(np.array([((Q @ h) * (K @ z)).sum(axis=0) for z in zs]))  # (N, L)
+    return sum(s_n * (V @ z) for s_n, z in zip(s, zs)), s
+
+
+@equation("AD-8")
+def adapter_fusion(draw):
+    """o = Σ_n s_n V z_n,  s = softmax_n(Q h · K z_n),  z_n the output with adapter n
+    Pfeiffer et al. 2021, §3.2"""
+    model, words = draw.model(), draw.words()
+    adapters = [draw.adaptation(Adapter(2, targets=PFEIFFER), model) for _ in range(3)]
+    lora = draw.adaptation(LoRA(2, 3.0, targets=r"mlp\.down$"), model)
+    γ = draw.adaptation(Fusion([*adapters, lora]), model)
+    x, y = watch(model, words, γ)["blocks.0.mlp.down"]
+    h, (A, B) = linear(columns(model).blocks[0].mlp.down, x), columns(lora)[0]
+    z = [*(adapter(h, *columns(A)[0]) for A in adapters), h + 3.0 / 2 * B @ A @ x]
+    o, s = fusion(h, z, *columns(γ)[0])
+    yield o, y
+    yield s, columns(Tensor(γ.fusion_weights(model, words[None])["blocks.0.mlp.down"]))[0]
+    yield Differs(np.mean(z, axis=0), y)
+    alone = Fusion(adapters[:1]).attach(model, draw.rng)
+    yield logits(model, words, adapters[0]), logits(model, words, alone)

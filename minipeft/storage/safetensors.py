@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from ..adaptation.adaptation import Adaptation
 from ..autograd.backend import host
 from ..autograd.bfloat16 import from_bfloat16, to_bfloat16
-from ..autograd.nn import Parameters
 from .json import MAX_JSON_BYTES, CheckpointError, check_file, parse_json, read_json, short_repr
 
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
@@ -234,13 +234,14 @@ def as_stored(name: str, x: np.ndarray, dtype: str) -> np.ndarray:
     return stored
 
 
-def named_arrays(γ: Parameters) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def named_arrays(γ: Adaptation, frozen=False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return {name: array} of the parameters of γ, each once, and metadata about shared ones.
 
+    frozen: also those that are not trained, of the adapters in a Fusion.
     metadata["shared"] is JSON: each further name of a parameter -> the name that its array has.
     """
     first_names, arrays, shared = {}, {}, {}
-    for name, p in γ.named_parameters():
+    for name, p in γ.named_parameters(frozen):
         first = first_names.setdefault(id(p), name)
         if first == name:
             arrays[name] = p.data

@@ -226,6 +226,11 @@ MUTANTS = {
         lambda self, layer, x, D, b, U, c: functional.gelu(layer(x) @ D + b) @ U + c,
         (methods.Adapter, "apply"),
     ),
+    "adapters alike": mutant(
+        "AD-8",
+        lambda q, k, v, attention=functional.attention: attention(q * 0.0, k, v),
+        "minipeft.methods.fusion.attention",
+    ),
     "one number for c": mutant("AD-2", one_number_for_c, (methods.Adapter, "start")),
     "linear adapter": mutant(
         "AD-1 AD-7 HE-1",

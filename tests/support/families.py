@@ -28,6 +28,7 @@ from minipeft import (
     Encoded,
     EncoderDecoder,
     FullFineTuning,
+    Fusion,
     LayerNormTuning,
     LoRA,
     MaskedLM,
@@ -202,6 +203,7 @@ METHODS = {
     "pfeiffer": lambda: Adapter(3, targets=PFEIFFER),
     "parallel adapter": lambda: ParallelAdapter(3),
     "multi-head adapter": lambda: MultiHeadAdapter(2),
+    "fusion": lambda: FusionOfThree(),
     "mam": lambda: Chain(PrefixTuning(3), ParallelAdapter(4, 4.0, r"mlp$")),
     "houlsby with norms": lambda: Chain(Adapter(3), LayerNormTuning()),
     "full": lambda: FullFineTuning(),
@@ -264,8 +266,21 @@ def attach_random(method, model):
     rng = np.random.default_rng(0)
     γ = method.attach(model, rng)
     for p in γ.parameters():
-        p.data = p.data + 0.3 * rng.normal(size=p.shape)
+        p.data = p.data + np.asarray(0.3 * rng.normal(size=p.shape), p.dtype, like=p.data)
     return γ
+
+
+@cache
+def fusion_of_three(model):
+    adapters = LoRA(2, 3, targets=r"attn\.[vo]$"), Adapter(3), ParallelAdapter(3)
+    return Fusion([attach_random(method, model) for method in adapters])
+
+
+class FusionOfThree(Method):
+    """A Fusion whose adapters are the same for all users of a model."""
+
+    def attach(self, model, rng=None):
+        return fusion_of_three(model).attach(model, rng)
 
 
 def mixture(model, users=1):

@@ -126,7 +126,7 @@ def adaptation_files(γ: Adaptation) -> dict:
     if γ.made_for.folder:
         config |= {"base_model_name_or_path": γ.made_for.folder}
     files = {CONFIG: config, ADAPTER: (arrays, metadata | record)}
-    return files | ({NETWORK: named_arrays(γ)} if has_network(γ.method) else {})
+    return files | ({NETWORK: named_arrays(γ, frozen=True)} if has_network(γ.method) else {})
 
 
 def contains_each(γ: Adaptation) -> bool:
@@ -159,7 +159,7 @@ def to_folder_format(γ: Adaptation):
         if n:
             with suppress(NotInPeft):
                 return *to_peft(peft_type, leaves[:n], leaves[n:], network_of(γ)), {}
-    return method_to_json(γ.method), *named_arrays(γ)
+    return method_to_json(γ.method), *named_arrays(γ, frozen=True)
 
 
 def to_peft(peft_type: str, mains: list[Adaptation], others: list[Adaptation], network: type):

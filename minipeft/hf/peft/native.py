@@ -134,6 +134,8 @@ def value_from_json(settings, name, annotation, nested):
     value = settings[name]
     if annotation is Method or isinstance(value, dict) and annotation not in CHECKED:
         return nested(value)
+    if annotation is tuple and isinstance(value, list) and {*map(type, value)} == {dict}:
+        return tuple(map(nested, value))
     return settings.field(name, None, annotation) if annotation in CHECKED else tupled(value)
 
 
@@ -224,7 +226,7 @@ def read_parameters(method: Method, source, file: SafetensorsFile, model) -> Ada
         adaptation = method.attach(replace(model, tokenizer=OneToken()), zeros)
     shared = parse_json(file.metadata.get("shared", "{}"), file.path)
     names, read, new = {*file, *shared}, {}, {}
-    for name, p in adaptation.named_parameters():
+    for name, p in adaptation.named_parameters(frozen=True):
         name = stored_name(name, names)
         name = shared.field(name, name, str)
         if name not in read:
@@ -237,7 +239,9 @@ def read_parameters(method: Method, source, file: SafetensorsFile, model) -> Ada
 def check_norms(γ: Adaptation, model, path) -> Adaptation:
     """Return γ; raise CheckpointError if DoRA divides by a norm that is 0, as PEFT's would too."""
     layers = dict(model.modules())
-    for leaf in γ.leaves():
+    leaves = [*γ.leaves()]
+    leaves += [m for leaf in leaves for a in getattr(leaf, "adapters", ()) for m in a.leaves()]
+    for leaf in leaves:
         for place, ps in leaf.at.items() if isinstance(leaf.method, DoRA) else ():
             with np.errstate(all="ignore"):
                 scale, _ = leaf.method.magnitude(layers[place].to("cpu"), **ps)

@@ -117,6 +117,40 @@ FAULTS = {
             ("replace(γ.method, words=self.words)", "γ.method"),
         ],
     },
+    "methods/fusion.py": {
+        "equations/test_equations.py methods/test_fusion.py -k 'AD-8 or fusion'": [
+            ("attention(q, k, v), h.shape", "attention(k, q, v), h.shape"),
+            ("return rows(h @ Q), k, v", "return rows(z[0] @ Q), k, v"),
+            ("for W in (K, V))", "for W in (V, K))"),
+            ("rows(z_n @ W) for", "rows(z_n) for"),
+            ("z = [γ(layer, x) for γ", "z = [γ(layer, h) for γ"),
+            ('"V": np.eye(D)', '"V": np.zeros((D, D))'),
+            ("γ.map(lambda p: Tensor(p.data.copy()))", "γ"),
+            ("γ.map(lambda p: Tensor(p.data.copy()))", "γ.map(lambda p: Tensor(p.data))"),
+            ("if any(γ.adapts(place[0]) for γ in self.adapters)", ""),
+            ("any(γ.adapts(place[0])", "all(γ.adapts(place[0])"),
+            ("not γ.shared or", ""),
+            ("γ.pseudo_tokens(1) or", ""),
+            (" or any(resolved.prepended(layer, 1) for layer in at)", ""),
+            ("resolved = γ.resolve()", "resolved = γ"),
+            ("    check_model(γ, model)\n", ""),
+            ("if not listed or not all(", "if not all("),
+            ("h if y is x else layer(y)", "h"),
+            (
+                "super().astype(dtype).with_adapters(lambda γ: γ.astype(dtype))",
+                "super().astype(dtype)",
+            ),
+            ("super().to(device).with_adapters(lambda γ: γ.to(device))", "super().to(device)"),
+            (", *[id(p.data) for _, p in self.named_frozen()]", ", 0"),
+            ("new.get(id(p), p)", "p"),
+            ("self.named_frozen() if frozen else ()", "self.named_frozen()"),
+            ("self.named_frozen() if frozen else ()", "()"),
+            ("named_parameters(frozen=True)", "named_parameters()"),
+        ],
+        "laws/test_laws.py -k 'fusion and gpt2 and reading'": [
+            ("h if y is x else layer(y)", "layer(y)"),
+        ],
+    },
     "methods/encoded.py": {
         (
             "equations/test_equations.py methods/test_merging.py "
