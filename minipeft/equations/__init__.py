@@ -4,6 +4,20 @@
 """
 
 from .catalogue import EQUATIONS, OPEN, verify
-from .entry import Differs, Equal, Equation, Result
+from .draw import Draw, columns, watch
+from .entry import EXACT, Differs, Equal, Equation, Result, equation
 
-__all__ = ["EQUATIONS", "OPEN", "Differs", "Equal", "Equation", "Result", "verify"]
+__all__ = [
+    "EQUATIONS",
+    "EXACT",
+    "OPEN",
+    "Differs",
+    "Draw",
+    "Equal",
+    "Equation",
+    "Result",
+    "columns",
+    "equation",
+    "verify",
+    "watch",
+]

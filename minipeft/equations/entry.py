@@ -13,6 +13,7 @@ sources, and X1 to X25, which are errors in some of them that the equations here
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import isgeneratorfunction
 
 import numpy as np
 
@@ -75,8 +76,7 @@ class Equation:
 
     def claims(self, seed) -> Iterator[Equal]:
         """Yield the claims on the draw of one seed."""
-        for claim in self.generator(Draw(seed)):
-            yield claim if isinstance(claim, Equal) else Equal(*claim)
+        yield from map(as_claim, self.generator(Draw(seed)))
 
     def verify(self, seeds: Sequence) -> Result:
         """Check all claims on one draw for each seed; an exception is a failure too."""
@@ -99,11 +99,31 @@ class Equation:
         return Result(self.id, self.formula, self.source, len(seeds), worst, not failure, failure)
 
 
+def as_claim(value) -> Equal:
+    """Return what an equation yields as a claim; raise TypeError for anything but a claim."""
+    if isinstance(value, Equal):
+        return value
+    if isinstance(value, tuple | list) and len(value) in (2, 3):
+        return Equal(*value)
+    raise TypeError(
+        "an equation yields `literal, library`, and perhaps a tolerance, or Differs(wrong, "
+        f"library); this one yields a {type(value).__name__}"
+    )
+
+
 def equation(id: str) -> Callable[[Callable], Equation]:
-    """Return a decorator that makes an Equation of a generator and its docstring."""
+    """Return a decorator that makes an Equation of a generator and its docstring.
+
+    Raises ValueError for a function that yields nothing, or has no docstring of two lines.
+    """
 
     def decorate(generator):
-        formula, source = generator.__doc__.split("\n", 1)
+        formula, _, source = (generator.__doc__ or "").strip().partition("\n")
+        if not source or not isgeneratorfunction(generator):
+            raise ValueError(
+                f"{id}: an equation is a function that yields `literal, library`, with a docstring "
+                "of two lines, the formula and the source"
+            )
         return Equation(id, formula.strip(), " ".join(source.split()), generator)
 
     return decorate

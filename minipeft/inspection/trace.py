@@ -21,7 +21,8 @@ from ..model.encoder_decoder import EncoderDecoder
 from ..model.heads import Classifier, Query
 from ..model.positions import Relative, Rotary
 from ..model.transformer import Transformer
-from .tracer import Recall, Tracer, docstring_of, place_of
+from .source import docstring_of, place_of
+from .tracer import Recall, Tracer
 
 FIRST = re.compile(r"(encoder\.|decoder\.|)(ln|blocks\.0)")  # the first layer of a stack
 INDICES = {"tokens": "ids", "positions": "position_ids", "types": "token_types"}

@@ -1,16 +1,9 @@
 """An adaptation that records what each layer reads and returns, under any other adaptation."""
 
-import linecache
-import re
-from collections.abc import Callable
-from inspect import unwrap
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..adaptation.chain import Chain, LayerProxy
 from ..autograd.nn import replace
-
-PACKAGE = Path(__file__).parents[1]
 
 
 class Call(NamedTuple):
@@ -62,26 +55,3 @@ class Recall:
 
     def __getattr__(self, name):
         return getattr(self.forward, name)
-
-
-def docstring_of(thing) -> tuple[str, str]:
-    """Return the equation and the paper that the first line of a docstring has.
-
-    At least four spaces separate its parts.  Without a docstring, the name is the equation; without
-    a part that has a year, the paper is "".
-    """
-    equation, *rest = re.split(r" {4,}", (thing.__doc__ or thing.__name__).strip().split("\n")[0])
-    return equation, rest[-1] if rest and re.search(r"\b\d{4}", rest[-1]) else ""
-
-
-def place_of(function: Callable, text: str = "def ") -> tuple[str, int]:
-    """Return the file of a function, and the first of its lines that has a text.
-
-    A file of the library is named from its root: minipeft/methods/lora.py.
-    """
-    code = unwrap(function).__code__
-    lines, start = linecache.getlines(code.co_filename), code.co_firstlineno
-    line = next((n for n, s in enumerate(lines[start - 1 :], start) if text in s), start)
-    path = Path(code.co_filename)
-    inside = path.is_relative_to(PACKAGE)
-    return (path.relative_to(PACKAGE.parent) if inside else path).as_posix(), line

@@ -1,4 +1,4 @@
-"""train, evaluate, generate, layers, pretrain and verify: what they print and write."""
+"""train, evaluate, generate, layers and pretrain: what they print and write."""
 
 import io
 import json
@@ -14,7 +14,6 @@ import minipeft as mp
 from minipeft.autograd.nn import size
 from minipeft.commands import evaluation, train
 from minipeft.commands.common import progress
-from minipeft.equations import EQUATIONS, OPEN, Result
 from minipeft.methods import KINDS
 from minipeft.methods.template import Layout
 from minipeft.world.pretrain import STEPS
@@ -237,36 +236,6 @@ def test_text_is_refused_for_a_model_that_is_not_a_decoder(
     data = [] if "generate" in command else ["--data", base.parent / "world.txt"]
     assert run(*command.split(), "--model", base, *data) == 2
     assert f"--model is {kind}, which can't generate text" in capsys.readouterr().err
-
-
-def test_verify_prints_every_equation_as_json(capsys, monkeypatch, run):
-    assert run("verify", "--draws", 1, "--seed", 0, "--json") == 0
-    entries = json.loads(capsys.readouterr().out)
-    entries, open_entries = entries[: -len(OPEN)], entries[-len(OPEN) :]
-    assert len(entries) >= 60 and all(e["ok"] and e["source"] for e in entries)
-    assert all(isinstance(e["worst"], float) for e in entries)
-    assert [(e["id"], e["ok"], e["draws"]) for e in open_entries] == [
-        (e["id"], None, 0) for e in OPEN
-    ]
-    monkeypatch.setattr("minipeft.equations.catalogue.EQUATIONS", EQUATIONS[:3])
-    assert run("verify", "--draws", 1, "--seed", 0) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "open" in printed and OPEN[0]["why"].split()[0] in printed
-
-
-def test_verify_exits_with_1_if_an_equation_fails(capsys, monkeypatch, run):
-    monkeypatch.setattr("minipeft.autograd.ops.np.exp", lambda x, out=None: np.exp2(x, out=out))
-    assert run("verify", "--draws", 1, "--seed", 0, "--json") == 1
-
-
-def test_verify_shows_an_error_that_is_not_a_number(capsys, monkeypatch, run):
-    broken = Result("EQ-0", "x = x", "nowhere", 1, np.nan, False, "not finite")
-    monkeypatch.setattr("minipeft.commands.verify.verify", lambda draws, seed: [broken])
-    assert run("verify") == 1
-    printed = capsys.readouterr().out
-    row = next(line for line in printed.splitlines() if "EQ-0" in line)
-    assert "nan" in row and "fails" in row and printed.count("nan") == 1
-    assert "not finite" in printed and "0 ok, 1 fail" in printed
 
 
 def test_a_template_for_a_text_ends_with_it(base, tmp_path, capsys, run):

@@ -26,7 +26,7 @@ SHORT = "--methods", "lora", "--steps", "2", "--seeds", "1", "--lrs", "1e-3"
 def verified(monkeypatch):
     """Show all equations as verified, which takes no time."""
     results = [Result(e.id, e.formula, e.source, 1, 1e-16, True) for e in EQUATIONS]
-    monkeypatch.setattr(verify, "verify", lambda draws, seed: results)
+    monkeypatch.setattr(verify, "verify", lambda *args: results)
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ POSITIONAL = {  # how the help shows what is not a flag
     ("info", "folder"): "[FOLDER]",
     ("claims", "claim"): "[CLAIM]",
     ("trace", "text"): "[OPTIONS] TEXT",
+    ("verify", "file"): "[FILE]",
     ("convert", "source"): "SOURCE OUT",
     ("convert", "out"): "SOURCE OUT",
 }
@@ -167,7 +168,7 @@ JSON = {
 @pytest.mark.parametrize("command", JSON)
 def test_the_manual_names_every_key_of_the_json(tmp_path, monkeypatch, json_of, command):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("minipeft.equations.catalogue.EQUATIONS", EQUATIONS[:3])
+    monkeypatch.setattr("minipeft.commands.verify.EQUATIONS", EQUATIONS[:3])
     report = json_of(command, *JSON[command])
     keys = {*(report[0] if isinstance(report, list) else report)}
     section = MANUAL[MANUAL.index("## JSON") :]

@@ -112,6 +112,29 @@ def test_an_exception_and_an_equation_without_claims_are_failures():
     assert not Equation("X", "x = x", "nowhere", lambda draw: iter(())).verify([3]).ok
 
 
+def test_what_is_no_equation_and_no_claim_is_refused():
+    def one_line(draw):
+        """x = x"""
+        yield 1.0, 1.0
+
+    def returns(draw):
+        """x = x
+        nowhere"""
+        return 1.0, 1.0
+
+    def yields_one_side(draw):
+        """x = x
+        nowhere"""
+        yield 1.0
+
+    for function in (one_line, returns, lambda draw: None):
+        with pytest.raises(ValueError, match="^MY-1: an equation is a function that yields"):
+            make_equation("MY-1")(function)
+    result = make_equation("MY-1")(yields_one_side).verify([0])
+    assert not result.ok and result.why.startswith("seed 0: TypeError: an equation yields")
+    assert result.why.endswith("this one yields a float")
+
+
 def test_the_same_seed_gives_the_same_draws():
     first, again = ([(r.id, r.worst, r.ok) for r in verify(draws=1, seed=5)] for _ in range(2))
     assert first == again and all(ok for _, _, ok in first)

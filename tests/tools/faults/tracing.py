@@ -51,11 +51,29 @@ FAULTS = {
         "inspection/test_trace.py -k 'shared_prompt'": [
             ("shared = False", "shared = True"),
         ],
+    },
+    "inspection/source.py": {
         "inspection/test_trace.py -k 'line_of_a_step'": [
             ("enumerate(lines[start - 1 :], start)", "enumerate(lines[start:], start)"),
             ("enumerate(lines[start - 1 :], start)", "enumerate(lines, start)"),
             ("unwrap(function).__code__", "function.__code__"),
             ('re.search(r"\\b\\d{4}", rest[-1])', "False"),
+        ],
+    },
+    "inspection/claims.py": {
+        "inspection/test_claims.py": [
+            (
+                "return innermost(inner) if isinstance(inner, GeneratorType) else generator",
+                "return generator",
+            ),
+            ("if first <= line <= last", "if first < line <= last"),
+            ("n.lineno < side.lineno and", "True and"),
+            ("max(above, key", "min(above, key"),
+            ("return sides_of(value.body)", "pass"),
+            ('"differ" if isinstance', '"equal" if isinstance'),
+            ("error if np.isfinite(error) else None", "error"),
+            ("x.ravel()[:SHOWN]", "x.ravel()[1:SHOWN]"),
+            ("sides = [np.asarray(side, float) for side in", "sides = [side for side in"),
         ],
     },
 }
