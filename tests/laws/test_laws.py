@@ -1,32 +1,32 @@
 """The laws that every method keeps on every network, each as one test; and tests of the testers."""
 
-import hashlib
 from functools import cache
 from itertools import combinations
-from zlib import crc32
 
 import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft import PLAIN, Cache, Chain, Each, Method, Tensor, stack
+from minipeft import PLAIN, Chain, Each, Method, Tensor, stack
 from minipeft.adaptation.chain import MethodChain
 from minipeft.autograd.backend import host
 from minipeft.autograd.nn import replace
 from minipeft.autograd.tensor import op
+from minipeft.inspection import cases, laws
+from minipeft.inspection.laws import from_alone
 from tests.support.families import (
     METHODS,
     ON_HOST,
+    Case,
     Doubled,
+    Family,
     Leaky,
-    T,
     V,
     apart,
     attached,
     batch,
     decoders,
     distinct_networks,
-    fresh,
     gradients,
     heads_too,
     methods,
@@ -34,7 +34,6 @@ from tests.support.families import (
     networks,
     real,
     row,
-    total,
 )
 
 
@@ -53,24 +52,23 @@ def made_of(adaptation):
     )
 
 
+def assert_holds(law, case):
+    error, where = law.worst(case)
+    assert error <= law.tolerance, where
+
+
+# what a reader's own method runs through: minipeft check
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
+@pytest.mark.parametrize("model", cases.networks().values(), ids=cases.networks())
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.name)
+def test_every_law_holds_for_every_method(law, model, name):
+    try:
+        assert_holds(law, Case(METHODS[name](), model))
+    except laws.NotApplicable as reason:
+        assert law.name in ("identity", "cached", "merged") and str(reason)
+
+
 # -- one batch, many adaptations ----------------------------------------------
-
-
-def from_alone(model, mix):
-    """How far a padded batch is from its rows alone, unpadded: logits, gradients."""
-    ids, labels, mask = batch(model, len(mix.parts), mix)
-    z, ps = model(ids, mix, mask=mask), mix.parameters()
-    together = dict(zip(map(id, ps), gradients(model, ids, labels, mix, mask=mask)))
-    alone, logits, grads = dict.fromkeys(together, 0), [], []
-    for i, m in enumerate(mix.parts):
-        text, label = row(i, ids, labels, mask=mask)
-        logits.append(np.abs(real(z, i, mask=mask) - host(model(text, m).data)[0]).max())
-        for p, g in zip(m.parameters(), gradients(model, text, label, m)):
-            alone[id(p)] = alone[id(p)] + g
-    for m in mix.parts:
-        own = [id(p) for p in m.parameters()]
-        grads.append(apart([together[p] for p in own], [alone[p] for p in own]))
-    return max(logits), max(grads)
 
 
 @heads_too
@@ -168,21 +166,7 @@ def same(xs, ys):
 @networks
 @methods
 def test_a_bank_is_its_users_alone(model, name):
-    users = [attached(name, model, user) for user in range(3)]
-    bank, who = stack(users), np.array([2, 0, 0])
-    ids, labels, mask = batch(model, len(who), users[0])
-    z = model(ids, bank.of(who), mask=mask)
-    sums = [[np.zeros(p.shape) for p in m.parameters()] for m in users]
-    for i, user in enumerate(who):
-        text, label = row(i, ids, labels, mask=mask)
-        alone = model(text, users[user])
-        assert np.abs(real(z, i, mask=mask) - host(alone.data)[0]).max() <= 1e-12
-        for s, g in zip(sums[user], gradients(model, text, label, users[user])):
-            s += g
-    together = gradients(model, ids, labels, bank.of(who), mask=mask, of=bank)
-    for user in (0, 2):
-        assert apart([g[user] for g in together], sums[user]) <= 1e-11
-    assert all((g[1] == 0).all() for g in together)
+    assert_holds(laws.bank, Family(name, model))
 
 
 @distinct_networks
@@ -209,19 +193,10 @@ def test_users_whose_layers_share_otherwise_are_of_two_kinds(model):
 @decoders
 @pytest.mark.parametrize("name", [*METHODS, "mixture"])
 def test_reading_in_parts_and_by_beams_is_reading_whole(model, name):
-    """Twice: in one to four parts, by other beams from part to part."""
-    adaptation = mixture(model) if name == "mixture" else attached(name, model)
-    B, rng = len(METHODS) if name == "mixture" else 5, np.random.default_rng(crc32(name.encode()))
-    ids, _, mask = batch(model, B, adaptation)
-    whole = host(model(ids, adaptation, mask=mask).data)
-    for parts in (rng.integers(1, 3), rng.integers(3, 5)):
-        cache, beams, start = Cache(adaptation), np.arange(B), 0
-        for stop in [*sorted(rng.choice(np.arange(1, T), parts - 1, replace=False)), T]:
-            own = mask[beams, start:stop]
-            z = host(model(ids[beams, start:stop], mask=own, cache=cache).data)
-            assert np.abs((z - whole[beams, start:stop])[own]).max(initial=0) <= 1e-12
-            order = rng.integers(0, len(beams), rng.integers(1, B + 1))
-            cache, beams, start = cache.of(order), beams[order], stop
+    case = Family("plain" if name == "mixture" else name, model)
+    if name == "mixture":
+        case.attached, case.rows = lambda: mixture(model), len(METHODS)
+    assert_holds(laws.cached, case)
 
 
 class Counting:
@@ -262,22 +237,10 @@ def test_virtual_tokens_are_asked_for_once_at_each_layer(model, name, B):
 # -- the base, and numbers ----------------------------------------------------
 
 
-def fingerprint(model):
-    return hashlib.sha256(b"".join(host(t.data).tobytes() for t in model.parameters())).digest()
-
-
 @networks
 @methods
 def test_training_leaves_the_base_as_it_was(model, name):
-    adaptation, text = fresh(name, model), batch(model, 5)[::2]
-    ids, labels, mask = batch(model, 5, adaptation)
-    before, z = fingerprint(model), model(text[0], mask=text[1]).data
-    for _ in range(2):
-        for p, g in zip(
-            adaptation.parameters(), gradients(model, ids, labels, adaptation, mask=mask)
-        ):
-            p.data -= 0.1 * np.asarray(g, like=p.data)
-    assert fingerprint(model) == before and np.array_equal(model(text[0], mask=text[1]).data, z)
+    assert_holds(laws.frozen, Family(name, model))
 
 
 @pytest.mark.parametrize("model", ON_HOST.values(), ids=ON_HOST)
@@ -291,17 +254,7 @@ def test_nobody_writes_to_a_base(model):
 @methods
 def test_the_model_says_which_float(model, name):
     """With float32; other laws notice numbers of float32 in a model of float64."""
-    model, dtype = model.astype(np.float32), np.float32
-    adaptation = attached(name, model)
-    assert all(p.dtype == dtype for p in adaptation.parameters())
-    for γ in (
-        adaptation,
-        Each(adaptation, PLAIN, attached("prompt of 3", model), adaptation, None),
-    ):
-        ids, labels, mask = batch(model, 5, γ)
-        assert model(ids, γ, mask=mask, rng=np.random.default_rng(0)).dtype == dtype
-        assert total(model, ids, labels, γ, mask=mask).dtype == dtype
-        assert all(g.dtype == dtype for g in gradients(model, ids, labels, γ, mask=mask))
+    assert_holds(laws.float32, Family(name, model))
 
 
 @networks
@@ -321,36 +274,8 @@ def test_astype_changes_the_float_and_nothing_else(model, name):
 
 @distinct_networks
 @methods
-def test_gradients_are_differences(model, name):
-    adaptation = attached(name, model)
-    ids, labels, mask = batch(model, 5, adaptation)
-    assert from_differences(model, ids, labels, adaptation, mask=mask) <= 1e-8
-
-
-def from_differences(model, ids, labels, adaptation, mask):
-    """How far gradients are from differences along a random line, relative to the longest."""
-    rng, ps = np.random.default_rng(0), adaptation.parameters()
-    gs = gradients(model, ids, labels, adaptation, mask=mask)
-    vs = [v / np.linalg.norm(v) for v in (rng.normal(size=p.shape) for p in ps)]
-    loss = lambda: float(total(model, ids, labels, adaptation, mask=mask))
-    along = slope(loss, ps, [np.asarray(v, like=p.data) for v, p in zip(vs, ps)])
-    far = abs(sum((g * v).sum() for g, v in zip(gs, vs)) - along)
-    return far / max(map(np.linalg.norm, gs), default=1)
-
-
-def slope(f, ps, vs, e=1e-4):
-    """df/dps along vs by central differences at two distances, extrapolated to 0 (Richardson)."""
-    xs = [p.data for p in ps]
-
-    def at(e):
-        for p, x, v in zip(ps, xs, vs):
-            p.data = x + e * v
-        return f()
-
-    near, far = ((at(e) - at(-e)) / (2 * e) for e in (e, 2 * e))
-    for p, x in zip(ps, xs):
-        p.data = x
-    return (4 * near - far) / 3
+def test_gradients_are_derivatives(model, name):
+    assert_holds(laws.derivatives, Family(name, model))
 
 
 @distinct_networks
@@ -387,8 +312,9 @@ def test_a_leak_is_noticed(model):
 
 @networks
 def test_a_wrong_derivative_is_noticed(model):
-    ids, labels, mask = batch(model, 5)
     p = np.full_like(model.reference_array, 0.7, shape=(1, model.config.width))
     path = next(path for path, _ in model.modules() if path.endswith("blocks.0.mlp.down"))
-    wrong = Wrong().bind({path: {"p": Tensor(p, True)}}, model)
-    assert from_differences(model, ids, labels, wrong, mask=mask) > 0.01
+    case = Case(Method(), model)
+    case.attached = lambda: Wrong().bind({path: {"p": Tensor(p, True)}}, model)
+    error, where = laws.derivatives.worst(case)
+    assert error > 0.01 and where == f"the gradient of {path}.p"

@@ -46,21 +46,29 @@ from minipeft import (
     RobertaConfig,
     SpanClassifier,
     T5Config,
-    Tensor,
     TokenClassifier,
-    grad,
 )
 from minipeft.adaptation.adaptation import parameter
-from minipeft.adaptation.method import PSEUDO
-from minipeft.autograd.backend import host, seal
+from minipeft.autograd.backend import seal
 from minipeft.autograd.functional import cross_entropy
 from minipeft.autograd.ops import sum as sum_over
+from minipeft.inspection.cases import (  # noqa: F401, for tests, which import them from here
+    C,
+    Case,
+    T,
+    V,
+    apart,
+    batch,
+    gradients,
+    nudged,
+    real,
+    row,
+    total,
+)
 from minipeft.methods import PFEIFFER
 from minipeft.model.heads import Headed
 from minipeft.model.inputs import as_array
 from tests.support import device
-
-V, C, T = 13, 3, 7
 
 GPT2 = Config(V, 8, layers=2, heads=2, length=32)
 ROTARY = Config(
@@ -142,12 +150,6 @@ class Reader(EncoderDecoder):
         """The mean cross-entropy of the labels at each token."""
         z, targets = self(ids, adaptation, mask=mask, rng=rng), self.targets(labels, mask)
         return cross_entropy(z, targets, count or max(1, (targets >= 0).sum()))
-
-
-def nudged(model):
-    """The network in float64 with no number at 0 or 1, where a mistake would not show."""
-    rng = np.random.default_rng(1)
-    return model.map(lambda t: Tensor(t.data + 0.3 * rng.normal(size=t.shape)))
 
 
 DECODERS = {name: nudged(decoder(c)) for name, c in [("gpt2", GPT2), ("rotary", ROTARY)]}
@@ -261,6 +263,19 @@ def trained(name, model, user):
     return adaptation
 
 
+class Family(Case):
+    """One of METHODS on a network."""
+
+    def __init__(self, name, model):
+        self.name, self.model = name, model
+
+    def fresh(self, rng=None):
+        return fresh(self.name, self.model, rng)
+
+    def attached(self, user=0):
+        return attached(self.name, self.model, user)
+
+
 def attach_random(method, model):
     """Return the method attached, with random parameters."""
     rng = np.random.default_rng(0)
@@ -286,62 +301,6 @@ class FusionOfThree(Method):
 def mixture(model, users=1):
     """Each of all methods in one batch, each of some users."""
     return Each([attached(name, model, user) for user in range(users) for name in METHODS])
-
-
-def batch(model, B, adaptation=PLAIN, seed=0):
-    """Texts, what is asked of them, and which tokens are real: padding left, right, or between.
-
-    Tokens 1 and 4 are pseudo-tokens, where the adaptation of a row knows any.
-    """
-    rng = np.random.default_rng(seed)
-    ids, mask = rng.integers(0, V, (B, T)), np.ones((B, T), bool)
-    for i, gap in enumerate(([], [0, 1], [5, 6], [3, 4], [0, 2, 6])):
-        mask[i::5, gap] = False
-    known, at = np.broadcast_to(adaptation.pseudo_tokens(B), (B, 1)), (1, 4)
-    labels = ids % C if isinstance(model, Headed) else ids.copy()
-    labels[:, at] = np.where(known, -100, labels[:, at])
-    ids[:, at] = np.where(
-        known, PSEUDO - (np.arange(2) + ids[:, at]) % np.maximum(1, known), ids[:, at]
-    )
-    if isinstance(model, Classifier):
-        return ids, rng.integers(0, C, B), mask
-    if isinstance(model, SpanClassifier):
-        return ids, np.array([rng.choice(np.flatnonzero(real), 2) for real in mask]), mask
-    return ids, np.where(rng.random((B, T)) < 0.2, -100, labels), mask
-
-
-def row(i, ids, labels, mask):
-    """Row i of a batch alone, without its padding."""
-    own = labels[i : i + 1]
-    if own.shape == (1, 2):  # columns of a span
-        own = mask[i].cumsum()[own] - 1
-    elif own.ndim == 2:
-        own = own[:, mask[i]]
-    return ids[i : i + 1, mask[i]], own
-
-
-def real(z, i, mask):
-    """What row i of logits says: of a decoder at its real tokens, of a classifier altogether."""
-    return host(z.data)[i] if z.ndim == 2 else host(z.data)[i, mask[i]]
-
-
-def total(model, ids, labels, adaptation, mask=None):
-    """The loss as a sum, to which each row adds its own."""
-    return model.loss(ids, labels, adaptation, mask=mask, count=1)
-
-
-def gradients(model, ids, labels, adaptation, mask=None, of=None):
-    """Those of the sum of the losses, for all parameters or those `of` a part; or none at all."""
-    wanted = (of or adaptation).parameters()
-    if not wanted:
-        return []
-    return [host(g) for g in grad(total(model, ids, labels, adaptation, mask=mask), wanted)]
-
-
-def apart(xs, ys):
-    """The largest difference between two lists of arrays, relative to the largest number of ys."""
-    size = max((np.abs(y).max() for y in ys), default=1)
-    return max((np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)), default=0)
 
 
 class Leaky(Method):

@@ -1,0 +1,67 @@
+"""What a check found out: one Finding for each law, and a Report of all."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+OK, FAILS, NOT_WRITTEN, NOT_APPLICABLE = "ok", "fails", "not written", "n/a"
+LIBRARY = Path(__file__).parents[1]
+
+
+class NotApplicable(Exception):
+    """A law says nothing about this method, function or network; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a law says, whether it holds, the largest error, and why."""
+
+    law: str
+    says: str
+    result: str  # ok | fails | not written | n/a
+    worst: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings on a method or a function.  print(report) shows them."""
+
+    name: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def held(self) -> int:
+        """The number of laws that hold."""
+        return sum(f.result == OK for f in self.findings)
+
+    @property
+    def laws(self) -> int:
+        """The number of laws that apply."""
+        return sum(f.result != NOT_APPLICABLE for f in self.findings)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every law that applies holds, and one does."""
+        return self.held == self.laws > 0
+
+    def __str__(self):
+        lines = [f"{f.law}: {f.result}{f', {f.why}' if f.why else ''}" for f in self.findings]
+        return "\n".join([f"{self.name}: {self.held} of {self.laws} laws hold", *lines])
+
+
+def failure(law: str, says: str, error: Exception) -> Finding:
+    """Return the finding for an error that a reader's code raised, with its file and line."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not Path(frame.filename).is_relative_to(LIBRARY)
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith("<")
+    ]
+    if isinstance(error, NotImplementedError):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return Finding(law, says, NOT_WRITTEN, why=f"fill in `{last.name}`, line {last.lineno}")
+    message = (str(error).splitlines() or [""])[0]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return Finding(law, says, FAILS, why=f"{type(error).__name__}: {message}{place}")
