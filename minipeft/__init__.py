@@ -14,6 +14,7 @@ from .feedback.ppo import PPO
 from .feedback.ppo_config import PPOConfig
 from .feedback.ranking import BestOf, RewardModel, ValueModel
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
+from .inspection.check import check
 from .inspection.trace import trace
 from .methods import (
     IA3,
@@ -139,6 +140,7 @@ __all__ = [
     "ValueModel",
     "Verbalizer",
     "accuracy_by_layer",
+    "check",
     "control_labels",
     "combine",
     "ensemble",

@@ -16,6 +16,8 @@ COMMANDS = {  # {name, also of the module: what the command does}
     "feedback": "Learn from human feedback on the built-in world, from demonstrations to PPO.",
     "claims": "Show what papers claim about the methods, with verdicts, or measure a claim.",
     "pretrain": "Train a built-in base model and its tokenizer from scratch, on generated text.",
+    "check": "Check a method of your own, or a function: by every law, and by its equation.",
+    "exercise": "Write a file with a method to fill in: its equation, hints, and an empty body.",
     "verify": "Check every equation of the papers against the library on random draws.",
 }
 

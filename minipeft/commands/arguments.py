@@ -13,7 +13,7 @@ from tyro.conf import subcommand
 
 from ..methods import METHODS, method
 from . import COMMANDS, command_class
-from .common import Command, did_you_mean
+from .common import Command, did_you_mean, flag_name
 from .config import read_config
 
 STYLE = (
@@ -81,7 +81,7 @@ def check_names(command: str, *args: str) -> None:
             method(args[0])  # raises ValueError for an unknown name
         named = [arg for arg in args if arg in METHODS]
         classes += [METHODS[name] for name in named or METHODS]  # a file may have the method
-    names = {field.name.replace("_", "-") for cls in classes for field in fields(cls)}
+    names = {flag_name(field.name) for cls in classes for field in fields(cls)}
     flags = [arg.partition("=")[0] for arg in args if re.match("--?[A-Za-z]", arg)]
     if flags.count("--adaptation") > 1:  # of other flags, the last is meant
         raise ValueError("--adaptation is given more than once: give it once, with all its values")

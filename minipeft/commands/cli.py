@@ -49,8 +49,9 @@ def parse_no_command(args: list[str]) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit.
 
-    Exit codes: 0 success, 1 an equation fails, 2 wrong usage, 3 a file or folder can't be read or
-    written, 4 out of memory, 5 the loss is not finite, 130 and 143 stopped by SIGINT and SIGTERM.
+    Exit codes: 0 success, 1 an equation or a law fails, 2 wrong usage, 3 a file or folder can't be
+    read or written, 4 out of memory, 5 the loss is not finite, 130 and 143 stopped by SIGINT and
+    SIGTERM.
     """
     prepare_streams()
     keep_memory()

@@ -46,6 +46,11 @@ def optional(kind, metavar, help=None):
     return flag(kind | None, metavar, help)
 
 
+def flag_name(field: str) -> str:
+    """Return the name of a field's flag without its dashes; `as_` has the flag --as."""
+    return field.rstrip("_").replace("_", "-")
+
+
 # flags of several commands
 File = Annotated[Path, arg(metavar="FILE")]
 Folder = Annotated[Path, arg(metavar="FOLDER")]

@@ -11,6 +11,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import tyro
 
 from ..data.files import DataError, read_text
+from .common import flag_name
 
 
 def read_config(command: type, path: Path, methods: dict):
@@ -39,7 +40,8 @@ def read_table(table, cls, where, tables=()):
     if not isinstance(table, dict):
         raise ValueError(f"{where} must be a table of fields, not {table!r}")
     types, values = get_type_hints(cls), {}
-    known = [f.name.replace("_", "-") for f in fields(cls) if f.name != "config"] + [*tables]
+    names = {flag_name(f.name): f.name for f in fields(cls) if f.name != "config"}
+    known = [*names, *tables]
     for key, value in table.items():
         flag = key.replace("_", "-")
         if new := getattr(cls, "renamed", {}).get(flag):
@@ -47,7 +49,7 @@ def read_table(table, cls, where, tables=()):
         if flag not in known:
             close = "".join(f"; did you mean {n!r}?" for n in get_close_matches(flag, known, 1))
             raise ValueError(f"{where}: unknown key {key!r}{close} (keys: {', '.join(known)})")
-        name = flag.replace("-", "_")
+        name = names[flag]
         try:
             values[name] = cast(value, types[name])
         except TypeError:

@@ -8,6 +8,7 @@ import pytest
 
 import minipeft as mp
 from minipeft.commands import COMMANDS, command_class
+from minipeft.commands.common import flag_name
 from minipeft.commands.config import read_config
 from minipeft.equations import EQUATIONS
 
@@ -97,6 +98,8 @@ POSITIONAL = {  # how the help shows what is not a flag
     ("verify", "file"): "[FILE]",
     ("convert", "source"): "SOURCE OUT",
     ("convert", "out"): "SOURCE OUT",
+    ("check", "file"): "FILE[:NAME]",
+    ("exercise", "name"): "lora|prefix|",
 }
 
 
@@ -106,7 +109,7 @@ def test_help_names_every_flag(capsys, monkeypatch, run, command):
     assert run(command, "--help") == 0
     text = capsys.readouterr().out
     for name in command_class(command).__dataclass_fields__:
-        assert POSITIONAL.get((command, name), f"--{name.replace('_', '-')} ") in text
+        assert POSITIONAL.get((command, name), f"--{flag_name(name)} ") in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -138,7 +141,7 @@ def test_the_help_of_all_commands_says_of_each_what_its_own_does(command):
 def test_the_manual_names_every_flag_and_no_other(command):
     section = re.search(rf"^## {command}\n(.*?)^## ", MANUAL, re.M | re.S)[1]
     fields = command_class(command).__dataclass_fields__.keys() - {"model", "config", "json"}
-    flags = {name.replace("_", "-") for name in fields if (command, name) not in POSITIONAL}
+    flags = {flag_name(name) for name in fields if (command, name) not in POSITIONAL}
     named = {
         flag
         for row in re.findall(r"^\| (`--.*?) \|", section, re.M)
@@ -162,6 +165,7 @@ JSON = {
     "convert": ["decoder", "new"],
     "verify": ["--draws", 1],
     "trace": ["The soup"],
+    "exercise": ["lora"],
 }
 
 

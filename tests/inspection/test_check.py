@@ -1,0 +1,344 @@
+"""`minipeft.check`: every law of a method fails for a method that breaks it, and says where."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minipeft as mp
+from minipeft import Method, Tensor, check
+from minipeft.autograd.functional import gelu
+from minipeft.autograd.ops import sum as sum_over
+from minipeft.autograd.tensor import op
+from minipeft.inspection.cases import networks
+from minipeft.inspection.finding import FAILS, NOT_APPLICABLE, NOT_WRITTEN
+from minipeft.inspection.laws import LAWS
+
+
+@dataclass(frozen=True)
+class Shift(Method):
+    """h = W₀ x + b + δ        δ = 0: a method that keeps all laws"""
+
+    targets: str = r"attn\.v$"
+
+    def start(self, layer, rng):
+        return {"delta": np.zeros((1, layer.shape[1]))}
+
+    def apply(self, layer, x, delta):
+        return layer(x) + delta
+
+    def weights(self, layer, delta):
+        return {"b": layer.b + delta}
+
+
+class OneAxis(Shift):
+    def start(self, layer, rng):
+        return {"delta": np.zeros(layer.shape[1])}
+
+
+class Unseeded(Shift):
+    def start(self, layer, rng):
+        return {"delta": np.random.default_rng().normal(size=(1, layer.shape[1]))}
+
+
+class NotTheIdentity(Shift):
+    def start(self, layer, rng):
+        return {"delta": np.full((1, layer.shape[1]), 0.1)}
+
+
+class WrongDerivative(Shift):
+    add = staticmethod(op(lambda y, delta: (y + delta, lambda g: g, lambda g: 1.01 * g)))
+
+    def apply(self, layer, x, delta):
+        return self.add(layer(x), delta)
+
+
+class Detached(Shift):
+    def apply(self, layer, x, delta):
+        return layer(x) + delta * np.abs(1 + delta.data)
+
+
+class Unused(Shift):
+    def start(self, layer, rng):
+        return super().start(layer, rng) | {"unused": np.zeros((1, 2))}
+
+    def apply(self, layer, x, delta, unused):
+        return super().apply(layer, x, delta)
+
+    def weights(self, layer, delta, unused):
+        return super().weights(layer, delta)
+
+
+class OverTokens(Shift):
+    def apply(self, layer, x, delta):
+        y = layer(x)
+        return y + delta + sum_over(y, axis=1, keepdims=True) * 0.1
+
+
+class OverTexts(Shift):
+    def apply(self, layer, x, delta):
+        y = layer(x)
+        return y + delta + sum_over(y, axis=0, keepdims=True) * 0.1
+
+
+class FirstUser(Shift):
+    def apply(self, layer, x, delta):
+        return layer(x) + (delta[0] if delta.ndim == 3 else delta)
+
+
+class ByPlace(Shift):
+    def apply(self, layer, x, delta):
+        y = layer(x)
+        return y + delta * np.arange(y.shape[1], dtype=y.dtype)[:, None]
+
+
+class WrongWeights(Shift):
+    def weights(self, layer, delta):
+        return {"b": layer.b - delta}
+
+
+class Tampering(Shift):
+    def apply(self, layer, x, delta):
+        y = layer(x) - layer.b + delta
+        layer.b = Tensor(layer.b.data + 1)
+        return y
+
+    def weights(self, layer, delta):
+        return {"b": delta}
+
+
+class Doubles(Shift):
+    def apply(self, layer, x, delta):
+        return layer(x) + delta * np.float64(1) * np.ones((1, 1))
+
+
+OF_TEXTS = {"padding", "mixed", "bank", "cached", "merged"}
+BROKEN = {  # a method: the laws that it breaks, which one is meant, and a part of what is said
+    OneAxis: ({"shapes", "mixed", "bank"}, "shapes", "delta has the shape (8,)"),
+    Unseeded: ({"start"}, "start", "attn.v.delta differs: draw it from rng"),
+    NotTheIdentity: ({"identity", "equation"}, "identity", "outputs change at the start"),
+    WrongDerivative: ({"derivatives"}, "derivatives", "the gradient of blocks."),
+    Detached: ({"derivatives", "merged"}, "derivatives", "the gradient of blocks."),
+    Unused: ({"gradient"}, "gradient", "attn.v.unused has none: the output does not depend"),
+    OverTokens: (OF_TEXTS, "padding", "padding at "),
+    OverTexts: (OF_TEXTS, "mixed", ", in a small "),
+    FirstUser: ({"bank", "mixed"}, "bank", "gradients of user "),
+    ByPlace: (OF_TEXTS, "cached", "tokens "),
+    WrongWeights: ({"merged"}, "merged", "logits, in a small "),
+    Tampering: ({"frozen", "mixed"}, "frozen", "a weight of the base has changed"),
+    Doubles: ({"float32"}, "float32", "float64, in a small "),
+}
+
+
+def failing(report):
+    return {f.law for f in report.findings if f.result == FAILS}
+
+
+def test_a_method_that_keeps_all_laws():
+    report = check(Shift)
+    assert report.ok and report.held == report.laws == len(LAWS) and not failing(report)
+    assert str(report).splitlines()[0] == f"{Shift()}: {len(LAWS)} of {len(LAWS)} laws hold"
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_law_is_found(broken):
+    laws, meant, says = BROKEN[broken]
+    report = check(broken, "ia3" if broken is NotTheIdentity else None)
+    finding = {f.law: f for f in report.findings}[meant]
+    assert failing(report) == laws and says in finding.why and not report.ok
+    assert report.laws - report.held == len(laws)
+
+
+def test_every_law_has_a_method_that_breaks_it():
+    assert {meant for _, meant, _ in BROKEN.values()} == {law.name for law in LAWS}
+
+
+class NotANumber(Shift):
+    """NaN in two of the three networks, those that have biases in the MLP."""
+
+    targets: str = r"mlp\.up$"
+
+    def apply(self, layer, x, delta):
+        return (layer(x) + delta) * (np.nan if "b" in layer.tensors() else 1.0)
+
+    def weights(self, layer, delta):
+        return {}
+
+
+def test_what_is_not_a_number_fails():
+    found = {f.law: f for f in check(NotANumber).findings}
+    assert found["padding"].result == FAILS and np.isnan(found["padding"].worst)
+
+
+def test_the_networks_are_as_they_were_after_a_method_that_changes_them():
+    before = [t.data.tobytes() for model in networks().values() for t in model.parameters()]
+    check(Tampering)
+    assert before == [t.data.tobytes() for m in networks().values() for t in m.parameters()]
+
+
+# -- what can't be checked, and what is not written
+
+
+class Empty(Method):
+    targets = r"attn\.q$"
+
+    def start(self, layer, rng):
+        return {"d": np.zeros((1, layer.shape[1]))}
+
+    def apply(self, layer, x, d):
+        raise NotImplementedError
+
+
+class EmptyStart(Empty):
+    def start(self, layer, rng):
+        raise NotImplementedError
+
+
+class Raises(Empty):
+    def apply(self, layer, x, d):
+        return x @ np.ones((1, 1))  # here
+
+
+def test_what_is_not_written_says_so():
+    report = check(EmptyStart, "lora")
+    assert {f.result for f in report.findings} == {NOT_WRITTEN} and report.held == 0
+    assert all(re.fullmatch(r"fill in `start`, line \d+", f.why) for f in report.findings)
+    report = check(Empty)
+    results = {f.law: f.result for f in report.findings}
+    assert results["start"] == "ok" and results["derivatives"] == NOT_WRITTEN and not report.ok
+    assert results["merged"] == NOT_APPLICABLE and report.laws == len(LAWS) - 1
+
+
+def test_an_error_of_the_method_has_its_line():
+    found = {f.law: f for f in check(Raises).findings}
+    lines = Path(__file__).read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if text.endswith("# here"))
+    assert found["padding"].result == FAILS and found["padding"].worst is None
+    assert found["padding"].why.endswith(f"(test_check.py, line {line}), in a small GPT-2")
+    assert found["padding"].why.startswith("ValueError: matmul")
+
+
+@dataclass(frozen=True)
+class NeedsRank(Shift):
+    rank: int = None
+
+    def __init__(self, rank):
+        object.__setattr__(self, "rank", rank)
+
+
+class Nowhere(Shift):
+    targets = "^nowhere$"
+
+
+def shift(x, delta):
+    return x + delta
+
+
+MISUSED = [
+    ((NeedsRank,), "NeedsRank() is called without arguments, so each field needs a default: Type"),
+    (
+        (Nowhere(targets="^nowhere$"),),
+        "no layer matches '^nowhere$'; the small networks have",
+    ),
+    (
+        (shift,),
+        "shift is a function of arrays: name the equation that it should be",
+    ),
+    ((shift, "lorra"), "no equation is called 'lorra'; did you mean lora? The names: attention, "),
+    (
+        (shift, "lora"),
+        "b (O,), optional; A (I, r); B (r, O); alpha.  shift has x, delta",
+    ),
+    ((mp.LoRA, "gae"), "targets='(attn|cross)"),
+    ((mp.LoRA, "gae"), "is a method: use prefix, lora, dora, ia3, adapter, prompt"),
+    ((3,), "a method or a function is checked, not 3"),
+]
+
+
+@pytest.mark.parametrize("arguments, says", MISUSED)
+def test_what_can_not_be_checked_is_refused(arguments, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        check(*arguments)
+
+
+def test_a_method_that_fits_only_some_networks_is_checked_on_those():
+    assert check(mp.Probe()).ok  # of a classifier
+
+
+def test_a_method_that_refuses_to_be_merged_is_not_merged():
+    found = {f.law: f for f in check(mp.Adapter(2)).findings}
+    assert found["merged"].result == NOT_APPLICABLE and "no `weights`" in found["merged"].why
+    tied = mp.LoRA(2, targets="^tokens$")
+    found = {f.law: f for f in check(tied).findings}
+    assert found["merged"].result == "ok"  # the Llama's head is its own
+
+
+# -- equations of methods
+
+OURS = {
+    "lora": mp.LoRA,
+    "dora": mp.DoRA,
+    "ia3": mp.IA3,
+    "adapter": mp.Adapter,
+    "prefix": mp.PrefixTuning,
+    "prompt": mp.PromptTuning,
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_methods_are_their_equations(name):
+    report = check(OURS[name], name)
+    assert report.ok and report.findings[-1].law == "equation"
+    identity = {f.law: f.result for f in report.findings}["identity"]
+    assert (identity == "ok") == (name not in ("prefix", "prompt"))
+
+
+@dataclass(frozen=True)
+class Unscaled(mp.LoRA):
+    def branch(self, layer, x, A, B, rng=None):
+        return layer.product(x, self.alpha * A) @ B
+
+
+@dataclass(frozen=True)
+class Renamed(mp.LoRA):
+    def start(self, layer, rng):
+        return {"down": super().start(layer, rng)["A"], "up": super().start(layer, rng)["B"]}
+
+    def apply(self, layer, x, down, up):
+        return super().apply(layer, x, down, up)
+
+    def weights(self, layer, down, up):
+        return super().weights(layer, down, up)
+
+
+@dataclass(frozen=True)
+class Swapped(mp.PrefixTuning):
+    def prepend(self, layer, P_key, P_value):
+        return P_value, P_key
+
+
+@dataclass(frozen=True)
+class Parallel(mp.Adapter):
+    def apply(self, layer, x, D, b, U, c):
+        return layer(x) + gelu((x if x.shape[-1] == D.shape[-2] else layer(x)) @ D + b) @ U + c
+
+
+@pytest.mark.parametrize(
+    "method, name, says",
+    [
+        (Unscaled, "lora", "α for α/r: "),
+        (Swapped, "prefix", "keys and values of the prefix are swapped: "),
+        (Parallel, "adapter", "the input of the layer is read, not its output: "),
+        (mp.LoRA(rank_stabilised=True), "lora", "α/√r for α/r: "),
+        (Renamed, "lora", "alpha; the method has x, W, b, down, up, alpha: call parameters"),
+        (mp.LoRA, "dora", "the equation has x (T, I); W (I, O);"),
+        (mp.BitFit, "ia3", "the method has x, W, b, delta"),
+    ],
+)
+def test_a_slip_of_a_method_is_named(method, name, says):
+    report = check(method, name)
+    finding = report.findings[-1]
+    assert finding.law == "equation" and finding.result == FAILS and says in finding.why
+    assert not report.ok
