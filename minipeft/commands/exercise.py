@@ -1,0 +1,41 @@
+"""minipeft exercise: a file with a method or a function to fill in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..inspection.exercises import SOLUTIONS, solution, text
+from .common import Command, Config, Json, check_new, flag, optional, print_line
+
+NAMES = "|".join(SOLUTIONS)
+
+
+@dataclass
+class Exercise(Command):
+    """Write a file with a method to fill in: its equation, hints, and an empty body."""
+
+    name: Positional[Annotated[Literal[tuple(SOLUTIONS)], arg(metavar=NAMES)]]
+    """What to write."""
+    out: optional(Path, "FILE") = None
+    """File to write. (default: NAME.py in the current folder)"""
+    solution: flag(bool) = False
+    """Print the file and the line of the library that have the solution; write nothing."""
+    config: Config = None
+    json: Json = False
+
+    def run(self):
+        report = {"name": self.name, "solution": solution(self.name), "file": None}
+        if not self.solution:
+            path = self.out or Path(f"{self.name}.py")
+            check_new(path)
+            path.write_text(text(self.name), encoding="utf-8")
+            report |= {"file": str(path), "check": f"minipeft check {path} --as {self.name}"}
+        self.output(report)
+
+    def show(self, report):
+        if report["file"] is None:
+            print_line(report["solution"])
+        else:
+            print_line(f"{report['file']} is to be filled in; {report['check']} says how far it is")
