@@ -94,6 +94,7 @@ class Steps:
         layer = call.layer.layer if isinstance(call.layer, LayerProxy) else call.layer
         kind = next(c for c in type(layer).__mro__ if "__call__" in vars(c))
         equation, paper = docstring_of(kind)
+        equation = equation if "b" in layer.tensors() else equation.removesuffix(" + b")
         text = equation, place_of(kind.__call__), paper
         x = {self.input_name(path, call.x): call.x}
         inputs = x | layer.tensors()

@@ -63,7 +63,8 @@ def test_steps_of_a_padded_batch_in_which_each_row_has_another_method(model):
 
 EQUATIONS = {  # of steps: from their inputs in order, as the equation says
     "y = W[ids]": lambda ids, W: W[np.maximum(ids, 0)],
-    "y = x W + b": lambda x, W, b=0: x @ W + b,
+    "y = x W + b": lambda x, W, b: x @ W + b,
+    "y = x W": lambda x, W: x @ W,
     "z = x Wᵀ": lambda x, W: x @ W.T,
     "z = x Wᵀ + b": lambda x, W, b: x @ W.T + b,
     "softmax(scores)": softmax,
@@ -170,7 +171,7 @@ LISTED = {  # a network, an adaptation: steps, each with the equation and the in
         "score.input": ("tanh(pooler)", "pooler"),
     },
     ("attention", "plain"): {
-        "query.base": ("y = x W + b", "ln W"),
+        "query.base": ("y = x W", "ln W"),
         "score.input": ("Σ a_t h_t,  a = softmax(h q)", "ln query"),
     },
 }
