@@ -1,5 +1,7 @@
 """minipeft verify: the equations of the papers, or those of a reader's own, and the library."""
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +44,13 @@ class Verify(Command):
         check_at_least(1, draws=self.draws)
         check_at_least(0, seed=self.seed or 0)
         seed = int(np.random.default_rng().integers(2**32)) if self.seed is None else self.seed
+        with redirect_stdout(sys.stderr):  # what a file prints is no part of the report
+            report = self.report(seed)
+        self.output(report)
+        return 1 if any(entry["ok"] is False for entry in report["equations"]) else 0
+
+    def report(self, seed):
+        """Return the results of the equations, and the corrections that they show."""
         own = self.file and own_equations(self.file)
         equations, unverified, corrections = choose(self.only, own)
         entries = [asdict(r) for r in verify(self.draws, seed, equations)]
@@ -52,11 +61,10 @@ class Verify(Command):
                 entry |= self.describe(equation, seed)
         entries += [{**entry, "draws": 0, "worst": None, "ok": None} for entry in unverified]
         ok = {entry["id"]: entry["ok"] for entry in entries}
-        corrections = [
+        shown = [
             {"id": id, **c._asdict(), "ok": ok.get(c.equation)} for id, c in corrections.items()
         ]
-        self.output({"equations": entries, "corrections": corrections})
-        return 1 if False in ok.values() else 0
+        return {"equations": entries, "corrections": shown}
 
     def describe(self, equation, seed):
         """Return the claims on the first draw that fails, or else on the first one."""
@@ -76,9 +84,9 @@ class Verify(Command):
             table.add_row(e["id"], escape(text), worst if e["draws"] else "", STATUS[e["ok"]])
         tally = {name: sum(e["ok"] is ok for e in entries) for ok, name in STATUS.items()}
         total = f"{tally['ok']} ok, {tally['fails']} fail, {tally['open']} open; "
-        total += f"random draws of each: {self.draws}; "
+        total += f"random draws of each: {self.draws}"
         if entries:
-            print_table(table, total + "sources: docs/sources.md")
+            print_table(table, total if self.file else f"{total}; sources: docs/sources.md")
         if corrections:
             lines = f"{count(len(corrections), 'correction')} of documents: docs/sources.md"
             print_table(corrections_table(corrections), lines)

@@ -137,6 +137,11 @@ def test_the_equations_of_a_file_of_the_readers_own(own, run, capsys, tmp_path):
     assert "correction" not in words and [p.name for p in tmp_path.iterdir()] == ["mine.py"]
 
 
+def test_what_a_file_prints_is_no_part_of_the_report(own, json_of):
+    own("print('loaded')\n" + OWN.replace("    yield q.W", "    print('drawn')\n    yield q.W"))
+    assert json_of("verify", "mine.py", "--draws", 1)["equations"][0]["id"] == "MY-1"
+
+
 def test_an_equation_that_fails_and_one_that_raises_are_failures(own, run, capsys):
     own(OWN + FALSE)
     assert run("verify", "mine.py", "--verbose", "--seed", 1) == 1
