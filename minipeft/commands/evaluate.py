@@ -19,7 +19,7 @@ from ..model.heads import Classifier
 from ..storage.folders import write_atomically
 from ..tasks.classify import Classify
 from ..training.parallel import slices
-from . import evaluation, shots
+from . import divergences, evaluation, shots
 from .classifiers import load_classifier
 from .common import (
     BaseModel,
@@ -154,7 +154,9 @@ class Evaluate(Command):
             what = f"--block-size {self.block_size}"
             evaluation.check_length(model, adaptation, layout, self.block_size, what)
             loss = evaluation.mean_loss(model, adaptation, layout, passages)
-            results.append({"adaptation": str(folder) if folder else None, "loss": loss})
+            results.append({"adaptation": folder and str(folder), "loss": loss})
+            if folder:
+                results[-1] |= divergences.on_passages(model, tokenizer, adaptation, passages)
         evaluation.check_base_loss(results[0]["loss"], model)
         return {"data": str(self.data), "tokens": passages.size, "results": results}
 
@@ -178,6 +180,8 @@ class Evaluate(Command):
             right = [y == label for y, label in zip(predictions, labels) if label is not None]
             accuracy = float(np.mean(right)) if right else None
             results.append({"adaptation": folder and str(folder), "accuracy": accuracy})
+            if folder:
+                results[-1] |= divergences.on_examples(task, adaptation)
             truncated = max(truncated, task.truncated(adaptation))
         if self.predictions:
             self.write_predictions([text for text, _ in examples], predictions)
@@ -198,6 +202,8 @@ class Evaluate(Command):
                 "exact_match": exact_match(predictions, references),
             }
             results.append({"adaptation": folder and str(folder)} | scores)
+            if folder:
+                results[-1] |= divergences.on_examples(task, adaptation)
             truncated = max(truncated, task.truncated(adaptation))
         if self.predictions:
             texts = [text for text, _ in read_examples(self.data, *columns, as_text=True)]
@@ -223,11 +229,17 @@ class Evaluate(Command):
         if "shots" in report:
             title += f", {count(report['shots'], 'example')} in context"
         scores = [name for name in SCORES if name in report["results"][0]]
-        table = make_table("adaptation", *(f">{SCORES[name]}" for name in scores), title=title)
+        compared = [result for result in report["results"] if "kl" in result]
+        columns = ["adaptation", *(f">{SCORES[name]}" for name in scores)]
+        columns += [">KL", ">random", ">z"] if compared else []
+        table = make_table(*columns, title=title)
         for result in report["results"]:
             cells = [format_score(name, result[name]) for name in scores]
+            cells += divergences.cells(result) if compared else []
             table.add_row(escape(result["adaptation"] or "(none)"), *cells)
-        print_table(table)
+        predicted = "token" if "loss" in scores else "text"
+        lines = [divergences.CAPTION.format(predicted), *map(divergences.sentence, compared)]
+        print_table(table, *(lines if compared else ()))
         if "prompt" in report:
             print_line(f"the first prompt:\n{report['prompt']}")
         if report.get("fewest_shots", 0) < report.get("shots", 0):

@@ -38,6 +38,7 @@ from tests.tools.faults import (
     model,
     prompting,
     search,
+    starting,
     tracing,
     training,
 )
@@ -60,7 +61,7 @@ PLANTED = {
     "prompting": prompting.FAULTS | instructions.FAULTS | search.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
     "experiments": experiments.FAULTS,
-    "inspection": tracing.FAULTS,
+    "inspection": tracing.FAULTS | starting.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
     "hf": "hf -k 'not hostile_folders and not random_fault'",
