@@ -16,6 +16,7 @@ from .feedback.ranking import BestOf, RewardModel, ValueModel
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from .inspection.check import check
 from .inspection.trace import trace
+from .inspection.view import inspect
 from .methods import (
     IA3,
     METHODS,
@@ -149,6 +150,7 @@ __all__ = [
     "fold",
     "generate",
     "grad",
+    "inspect",
     "keep_memory",
     "load",
     "load_adaptation",

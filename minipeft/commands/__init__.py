@@ -8,6 +8,7 @@ COMMANDS = {  # {name, also of the module: what the command does}
     "evaluate": "Evaluate the base model and adaptations of it on a text or on examples.",
     "generate": "Generate text that continues a prompt, with or without an adaptation.",
     "info": "Show what a folder holds, a model or an adaptation, without loading its tensors.",
+    "inspect": "Show what an adaptation does to a text, in a table or, with -o FILE, as a page.",
     "layers": "Show the layers of a model, and which of them a method or a pattern adapts.",
     "trace": "Show every step of one forward pass: its equation, source line, shape and value.",
     "methods": "Show every method: where it acts, its equation, how many parameters it trains.",

@@ -89,7 +89,9 @@ def check_names(command: str, *args: str) -> None:
         name = flag.lstrip("-").replace("_", "-")
         if new := classes[0].renamed.get(name):
             raise ValueError(f"--{name} was renamed: use --{new}")
-        if flag not in ("-h", "--help") and (name not in names or not flag.startswith("--")):
+        if flag not in ("-h", "--help", *classes[0].short) and (
+            name not in names or not flag.startswith("--")
+        ):
             hint = did_you_mean(name, names, "--")
             help = " ".join(["minipeft", command, *named[:1], "--help"])
             raise ValueError(f"{command} has no flag {flag}{hint} Its flags: {help}")

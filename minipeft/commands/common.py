@@ -82,6 +82,7 @@ class Command:
     """A command.  Its dataclass fields are the flags; the string below a field is its help."""
 
     renamed = {}  # old name of a flag -> its name now
+    short = ()  # flags of one letter, beside -h
 
     def run(self):
         """Run the command; return its exit code, None for 0."""

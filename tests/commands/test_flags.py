@@ -95,6 +95,7 @@ POSITIONAL = {  # how the help shows what is not a flag
     ("info", "folder"): "[FOLDER]",
     ("claims", "claim"): "[CLAIM]",
     ("trace", "text"): "[OPTIONS] TEXT",
+    ("inspect", "adaptation"): "[OPTIONS] ADAPTATION",
     ("verify", "file"): "[FILE]",
     ("convert", "source"): "SOURCE OUT",
     ("convert", "out"): "SOURCE OUT",
@@ -165,6 +166,7 @@ JSON = {
     "convert": ["decoder", "new"],
     "verify": ["--draws", 1],
     "trace": ["The soup"],
+    "inspect": ["lora", "--text", "The soup", "--max-new-tokens", "1"],
     "exercise": ["lora"],
 }
 

@@ -1,0 +1,196 @@
+"""minipeft inspect: what an adaptation does to a text, in the terminal or as a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from rich.markup import escape
+from tyro.conf import Positional, arg
+
+from .. import hf
+from ..adaptation.adaptation import Adaptation
+from ..data.files import LONE_SURROGATE, DataError, read_examples
+from ..data.words import count
+from ..inspection.measures import MEASURES
+from ..inspection.page import page
+from ..inspection.report import report
+from ..inspection.view import inspect
+from ..methods import METHODS, method
+from ..model.heads import Classifier
+from ..storage.folders import write_atomically
+from .classifiers import namings
+from .common import (
+    BaseModel,
+    Command,
+    Config,
+    Json,
+    check_at_least,
+    check_new,
+    did_you_mean,
+    optional,
+)
+from .folders import TENSORS, base_of, holds_adaptation, load_with_network
+from .generate import prompt_ids
+from .tables import make_table, print_table
+
+CELLS = 60_000  # numbers of attention heads in a page: with more, it shows fewer tokens
+WIDTH = 8  # layers in a table of the terminal
+
+
+@dataclass
+class Inspect(Command):
+    """Show what an adaptation does to a text, in a table or, with -o FILE, as a page."""
+
+    adaptation: Positional[Annotated[str, arg(metavar="ADAPTATION")]]
+    """Folder of an adaptation, or a method such as lora, as it starts."""
+    text: Annotated[str, arg(metavar="TEXT")]
+    """Text that the model reads."""
+    model: BaseModel = None
+    against: optional(str, "ADAPTATION", "Another adaptation, beside the first.") = None
+    out: Annotated[Path | None, arg(metavar="FILE", aliases=("-o",), help_behavior_hint="")] = None
+    """Write a page to FILE, which a browser opens without a network."""
+    max_tokens: int = 64
+    """Read at most this many tokens of the text."""
+    max_new_tokens: int = 12
+    """Tokens that the adapted model writes after the text; 0: none."""
+    data: optional(Path, "FILE", "Examples with labels: probe each layer, beside a probe.") = None
+    seed: int = 0
+    """Seed of a method's start."""
+    config: Config = None
+    json: Json = False
+
+    short = ("-o",)
+
+    def run(self):
+        check_at_least(1, max_tokens=self.max_tokens)
+        check_at_least(0, max_new_tokens=self.max_new_tokens, seed=self.seed)
+        check_new(self.out)
+        if LONE_SURROGATE.search(self.text):
+            raise ValueError("--text is not valid UTF-8")
+        names = [self.adaptation] + ([self.against] if self.against else [])
+        base = base_of(self.model, *filter(holds_adaptation, map(Path, names)))
+        model, tokenizer = hf.load(base), hf.load_tokenizer(base)
+        users = [self.load(name, model) for name in names]
+        network = users[0][1]
+        if type(users[-1][1]) is not type(network):
+            raise ValueError("--against is for another kind of network than the first adaptation")
+        ids = prompt_ids(self.text, model, tokenizer)
+        c = network.config
+        most = min(self.max_tokens, max(1, CELLS // (c.layers * c.heads * len(users))))
+        found = inspect(
+            network,
+            users[0][0],
+            ids[:most],
+            against=users[1][0] if self.against else None,
+            new_tokens=self.max_new_tokens,
+            examples=self.examples(tokenizer, most),
+        )
+        sizes = {name: bytes_of(name, γ) for name, (γ, _) in zip(self.unique(names), users)}
+        is_classifier = isinstance(network, Classifier)
+        labels = namings(network, Path(names[0]))[0] if is_classifier else None
+        result = report(found, sizes, labels)
+        result["cut"] = {"shown": most, "tokens": len(ids)} if len(ids) > most else None
+        if self.out:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.out, page(result).encode())
+        self.output(result)
+
+    def unique(self, names):
+        """Return the names, or with numbers if they are equal."""
+        return names if len(set(names)) == len(names) else [f"{n} {i}" for i, n in enumerate(names)]
+
+    def load(self, name: str, model) -> tuple[Adaptation, object]:
+        """Return an adaptation and its network: of a folder, or of a method as it starts."""
+        if holds_adaptation(Path(name)) or Path(name).is_dir():
+            return load_with_network(Path(name), model)
+        if name not in METHODS:
+            raise DataError(
+                f"there is no folder {name}, and no such method{did_you_mean(name, METHODS)} The "
+                f"methods are {', '.join(METHODS)}"
+            )
+        return method(name).attach(model, np.random.default_rng(self.seed)), model
+
+    def examples(self, tokenizer, most: int) -> list | None:
+        """Return (ids, label) of the examples in --data."""
+        if self.data is None:
+            return None
+        pairs = read_examples(self.data, ("text",), "label")
+        return [(tokenizer.encode(text).ids[:most], label) for text, label in pairs]
+
+    def show(self, result):
+        for view in result["views"]:
+            show_view(view, result)
+        if result["together"] is not None:
+            print(f"both in one batch differ from each alone by at most {result['together']:.0e}")
+        if cut := result["cut"]:
+            print(f"the first {cut['shown']} of {count(cut['tokens'], 'token')}; see --max-tokens")
+        print(f"page: {self.out}" if self.out else "as a page: -o view.html; all numbers: --json")
+
+
+def bytes_of(name: str, γ: Adaptation) -> int:
+    """Return the bytes of an adaptation's tensors on disk, or in memory if it has no folder."""
+    file = Path(name) / TENSORS
+    return file.stat().st_size if file.is_file() else sum(p.data.nbytes for p in γ.parameters())
+
+
+def show_view(view: dict, result: dict) -> None:
+    """Print what one adaptation does."""
+    print(f"{view['name']}: {view['params']:,} parameters, {view['bytes']:,} bytes")
+    for m in view["methods"]:
+        print(
+            f"  {m['equation'] or m['method']}  ({', '.join(filter(None, [m['paper'], m['id']]))})"
+        )
+    for name, stack in view["stacks"].items():
+        show_stack(name, stack)
+    if view["outputs"]:
+        show_outputs(view)
+        show_causes(view["causes"])
+    show_mechanism(view["panels"])
+
+
+def show_stack(name: str, stack: dict) -> None:
+    """Print the relative change of the hidden states, of at most eight layers."""
+    places = stack["places"]
+    shown = np.unique(np.linspace(0, len(places) - 1, min(WIDTH, len(places))).astype(int))
+    short = [places[i].rpartition(".")[2] for i in shown]
+    table = make_table("token", *(f">{name}" for name in short))
+    for token, change, norm in zip(stack["tokens"], stack["change"], stack["norm"]):
+        cells = ("" if change[i] is None else f"{change[i] / norm[i]:.3f}" for i in shown)
+        table.add_row(escape(token.strip() or repr(token)), *cells)
+    title = f"{name}: ‖h′ − h‖ / ‖h‖" if name else "‖h′ − h‖ / ‖h‖"
+    print_table(table, f"{title} of the embedding and after blocks; none: a virtual token")
+
+
+def show_outputs(view: dict) -> None:
+    """Print the likeliest words after the text, and KL."""
+    out, at = view["outputs"], view["outputs"]["at"]
+    table = make_table("adapted", ">p", ">base p", "base", ">p", ">adapted p")
+    n = len(out["words"][at])
+    for i in range(n):
+        p, p0 = out["p"][at], out["base_p"][at]
+        numbers = [f"{100 * x:.1f} %" for x in (p[i], p0[i], p0[n + i], p[n + i])]
+        words = (escape(repr(out[name][at][i])[1:-1]) for name in ("words", "base_words"))
+        table.add_row(next(words), *numbers[:2], next(words), *numbers[2:])
+    after = f"after {out['rows'][at]!r}" if out["per_token"] else "of the text"
+    print_table(table, f"likeliest {after}; KL to the base {out['kl'][at]:.4g} nats")
+
+
+def show_causes(causes: dict) -> None:
+    """Print what each place does to the likeliest word."""
+    table = make_table("place", ">only here", ">everywhere but here")
+    for place, only, without in zip(causes["places"], causes["only"], causes["without"]):
+        changes = only[0] - causes["base"][0], without[0] - causes["adapted"][0]
+        table.add_row(place, *(f"{x + 0.0:+.3f}" for x in np.round(changes, 3)))
+    print_table(table, f"change of log p({causes['words'][0]!r})")
+
+
+def show_mechanism(panels: list[dict]) -> None:
+    """Print the range of the numbers of each mechanism, over all layers."""
+    table = make_table("number of the mechanism", ">least", ">mean", ">largest")
+    for kind in dict.fromkeys(p["kind"] for p in panels):
+        values = np.concatenate([np.ravel(p["values"]) for p in panels if p["kind"] == kind])
+        numbers = (values.min(), values.mean(), values.max())
+        table.add_row(MEASURES[kind].equation, *(f"{x:.3g}" for x in numbers))
+    if panels:
+        print_table(table)
