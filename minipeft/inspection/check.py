@@ -35,7 +35,7 @@ def check(thing: Method | type[Method] | Callable, formula: str | None = None) -
     if expected is None:
         raise ValueError(
             f"{name} is a function of arrays: name the equation that it should be, such as --as "
-            f"lora; the names are {', '.join(FORMULAS)}"
+            f"{name if name in FORMULAS else 'lora'}; the names are {', '.join(FORMULAS)}"
         )
     return Report(name, tuple(Comparison(thing, expected).findings()))
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import Parameter, signature
 
 import numpy as np
@@ -91,7 +92,11 @@ class Comparison:
         except NotApplicable as reason:
             return Finding(name, says, NOT_APPLICABLE, why=str(reason))
         except Exception as error:
-            return failure(name, says, error)
+            finding = failure(name, says, error)
+            shapes = {n: np.shape(a) for n, a in self.arguments[0].items() if n in self.taken}
+            called = ", ".join(f"{n} {shape}" if shape else n for n, shape in shapes.items())
+            rows = f"{finding.why}; it was called with {called}, where activations are rows"
+            return replace(finding, why=rows) if finding.result == FAILS else finding
 
     def equation(self) -> Finding:
         """it is the equation"""

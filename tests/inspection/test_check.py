@@ -14,6 +14,7 @@ from minipeft.autograd.ops import sum as sum_over
 from minipeft.autograd.tensor import op
 from minipeft.inspection.cases import networks
 from minipeft.inspection.finding import FAILS, NOT_APPLICABLE, NOT_WRITTEN
+from minipeft.inspection.formulas import FORMULAS
 from minipeft.inspection.laws import LAWS
 
 
@@ -246,6 +247,11 @@ MISUSED = [
         (shift,),
         "shift is a function of arrays: name the equation that it should be",
     ),
+    (
+        (FORMULAS["dpo"].right,),
+        "dpo is a function of arrays: name the equation that it should be, ",
+    ),
+    ((FORMULAS["dpo"].right,), "such as --as dpo; the names are "),
     ((shift, "lorra"), "no equation is called 'lorra'; did you mean lora? The names: attention, "),
     (
         (shift, "lora"),

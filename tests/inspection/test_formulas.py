@@ -158,6 +158,7 @@ WRONG = [
     ("lora", lambda x, W, A, B, alpha: (x @ W)[:1], "and the equation has ("),
     ("lora", lambda x, W, A, B, alpha: "text", "The shape is ()"),
     ("lora", lambda x, W, A, B, alpha: x @ W @ A, "ValueError: matmul: Input operand 1 has"),
+    ("lora", lambda x, W, A, B, alpha: x @ W @ A, "), alpha, where activations are rows"),
     ("lora", lambda x, W, A, B, alpha: np.nan * x @ W, "It is nan at "),
     ("dropout", lambda x, p: x, "It is 1 at [0], and the equation "),
 ]
