@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..inspection.exercises import SOLUTIONS, solution, text
+from ..inspection.exercises import EXERCISES, solution, text
 from .common import Command, Config, Json, check_new, flag, optional, print_line
 
-NAMES = "|".join(SOLUTIONS)
+NAMES = "|".join(EXERCISES)
 
 
 @dataclass
 class Exercise(Command):
     """Write a file with a method to fill in: its equation, hints, and an empty body."""
 
-    name: Positional[Annotated[Literal[tuple(SOLUTIONS)], arg(metavar=NAMES)]]
+    name: Positional[Annotated[Literal[EXERCISES], arg(metavar=NAMES)]]
     """What to write."""
     out: optional(Path, "FILE") = None
     """File to write. (default: NAME.py in the current folder)"""

@@ -4,8 +4,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from .source import PACKAGE
+
 OK, FAILS, NOT_WRITTEN, NOT_APPLICABLE = "ok", "fails", "not written", "n/a"
-LIBRARY = Path(__file__).parents[1]
 
 
 class NotApplicable(Exception):
@@ -55,7 +56,7 @@ def failure(law: str, says: str, error: Exception) -> Finding:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not Path(frame.filename).is_relative_to(LIBRARY)
+        if not Path(frame.filename).is_relative_to(PACKAGE)
         and "site-packages" not in frame.filename
         and not frame.filename.startswith("<")
     ]

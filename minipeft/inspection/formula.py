@@ -3,14 +3,13 @@
 Activations are rows, as in the library: x (T, I).
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from inspect import unwrap
 
 import numpy as np
 
 from ..autograd.arraylike import array_of
+from .source import place_of
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ class Formula:
     @property
     def place(self) -> str:
         """The file and the line of the library that have this equation."""
-        code = unwrap(self.library).__code__
-        path = re.sub(r".*(?=minipeft[\\/])", "", code.co_filename)
-        return f"{path}:{code.co_firstlineno}"
+        path, line = place_of(self.library)
+        return f"{path}:{line}"
 
     def expected(self) -> str:
         """Return the names and shapes of the arguments as text."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 import minipeft as mp
-from minipeft.inspection.exercises import SOLUTIONS, solution, text
+from minipeft.inspection.exercises import EXERCISES, solution, text
 from minipeft.inspection.formulas import FORMULAS
 
-EXERCISES = sorted(SOLUTIONS)
 METHODS = {"lora": mp.LoRA, "prefix": mp.PrefixTuning, "prompt": mp.PromptTuning}
 METHODS |= {"adapter": mp.Adapter}
 BODIES = {  # of the functions, by the library's own

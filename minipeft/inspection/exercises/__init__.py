@@ -1,25 +1,11 @@
-"""Exercises: files with a docstring, hints and an empty body, and where the solutions are."""
+"""Exercises: files with a docstring, hints and an empty body."""
 
-from collections.abc import Callable
 from importlib import resources
-from inspect import getsourcefile, unwrap
 
-from ...autograd.functional import attention
-from ...feedback.dpo import DPO
-from ...feedback.returns import gae
-from ...methods import Adapter, LoRA, PrefixTuning, Probe, PromptTuning
+from ..formulas import FORMULAS
+from ..source import PACKAGE
 
-SOLUTIONS: dict[str, Callable] = {  # {name: the function of the library that is the solution}
-    "lora": LoRA.apply,
-    "prefix": PrefixTuning.prepend,
-    "prompt": PromptTuning.prepend,
-    "adapter": Adapter.apply,
-    "probe": Probe.apply,
-    "attention": attention,
-    "backward": attention,  # its `ds` is the derivative
-    "gae": gae,
-    "dpo": DPO.scores,
-}
+EXERCISES = "lora", "prefix", "prompt", "adapter", "probe", "attention", "backward", "gae", "dpo"
 
 
 def text(name: str) -> str:
@@ -29,5 +15,4 @@ def text(name: str) -> str:
 
 def solution(name: str) -> str:
     """Return the path and the line of the library's own function, "…/lora.py:50"."""
-    f = unwrap(SOLUTIONS[name])
-    return f"{getsourcefile(f)}:{f.__code__.co_firstlineno}"
+    return str(PACKAGE.parent / FORMULAS[name].place)
