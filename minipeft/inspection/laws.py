@@ -15,6 +15,7 @@ from ..adaptation.each import Each
 from ..adaptation.merge import merge
 from ..adaptation.method import PLAIN, Method, stack
 from ..autograd.backend import host
+from ..autograd.tensor import Tensor
 from ..methods import LoRA
 from ..model.transformer import Decoder
 from .cases import Case, T, V, apart, batch, gradients, real, row, total
@@ -62,6 +63,15 @@ def shapes(case):
     γ = case.attached()
     for name, p in γ.named_parameters():
         yield float(p.ndim != 2), f"{name} has the shape {p.shape}"
+    layers = dict(case.model.modules())
+    for m in γ.resolve().leaves():
+        for path in m.at.keys() & layers.keys():
+            if isinstance(m.method.prepend(layers[path], **m.at[path]), Tensor):
+                yield (
+                    1.0,
+                    f"prepend returns a tensor at {path}: return a list, [P], or two, k and v",
+                )
+                return
     ids, _, mask = batch(case.model, 3, γ)
     z, plain = case.model(ids, γ, mask=mask), case.model(abs(ids) % V, mask=mask)
     yield float(z.shape != plain.shape), f"outputs have the shape {z.shape}, not {plain.shape}"

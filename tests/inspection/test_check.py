@@ -156,6 +156,17 @@ def test_every_law_has_a_method_that_breaks_it():
     assert {meant for _, meant, _ in BROKEN.values()} == {law.name for law in LAWS}
 
 
+class NotAList(mp.PromptTuning):
+    def prepend(self, layer, P):
+        return P
+
+
+def test_a_prompt_that_is_not_in_a_list():
+    finding = check(NotAList(3)).findings[0]
+    assert finding.law == "shapes" and finding.result == FAILS
+    assert finding.why.startswith("prepend returns a tensor at tokens: return a list, [P], or ")
+
+
 class NotANumber(Shift):
     """NaN in two of the three networks, those that have biases in the MLP."""
 
