@@ -127,9 +127,9 @@ def off(f: Callable, moved: list, along: float) -> float:
     """Return how far `along` is from df/dt at p + t v for all (p, v) of `moved`.
 
     Where complex numbers pass through f, this is exact: central differences confirm it.  Else, as
-    for |p|, it is from differences, at two distances, since one may cross a kink.
+    for |p|, it is from differences.  These may cross a kink, as of relu: nearer ones then do not.
     """
-    starts = [p.data for p, _ in moved]
+    starts, close = [p.data for p, _ in moved], 1e-6 * (1 + abs(along))
 
     def at(t):
         for (p, v), x in zip(moved, starts):
@@ -149,12 +149,14 @@ def off(f: Callable, moved: list, along: float) -> float:
             return np.inf  # complex numbers do not pass
 
     try:
-        near = min(abs(difference(h) - along) for h in (1e-4, 1e-5))
+        for h in (1e-4, 1e-5, 1e-6, 1e-7):
+            if (near := abs(difference(h) - along)) <= close:
+                break
         exact = abs(complex_step() - along)
     finally:
         for (p, _), x in zip(moved, starts):
             p.data = x
-    return min(exact, near) if near <= 1e-6 * (1 + abs(along)) else near
+    return min(exact, near) if near <= close else near
 
 
 @law("gradient", 0.0)
