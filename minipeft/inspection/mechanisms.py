@@ -97,7 +97,7 @@ def gate(method: PrefixTuning, look: Look, **θ) -> list[Panel]:
     """Return the gate g (1, H) of a prefix with one; the λ of a prefix is in `shares`."""
     if "g" not in θ:
         return []
-    columns = [f"head {i}" for i in range(1, θ["g"].size + 1)]
+    columns = [f"head {i}" for i in range(θ["g"].size)]
     return [look.table("gate", columns, θ["g"], ["g"]), layer_change(look)]
 
 
@@ -131,7 +131,7 @@ def shares(path: str, a: Attended, recorder: Recorder, rows: list[str]) -> Panel
     both = (1 - λ)[..., None] * part(~a.virtual, words) + λ[..., None] * part(a.virtual, virtual)
     heads = recorder.inputs[f"{path}.o"][text].reshape(len(queries), len(λ), -1)
     error = float(abs(both.swapaxes(0, 1) - heads).max())
-    columns = [f"head {i}" for i in range(1, len(λ) + 1)]
+    columns = [f"head {i}" for i in range(len(λ))]
     terms = {"a": virtual.T, "b": words.T}
     return Panel("lambda", path, queries, columns, λ.T, terms, note=("both ways", error))
 
@@ -144,7 +144,7 @@ def described(look: Look, P) -> list[Panel]:
     """
     reader, W, k = look.reader, host(look.layer.W.data), len(P)
     ids, cosines = nearest(P, W, LIKELIEST)
-    rows, columns = [f"P{i}" for i in range(1, k + 1)], [str(i) for i in range(1, LIKELIEST + 1)]
+    rows, columns = [f"P{i}" for i in range(k)], [str(i + 1) for i in range(LIKELIEST)]
     words = [[reader.word(i) for i in row] for row in ids]
     random = np.random.default_rng(0).normal(size=(100, W.shape[1])).astype(W.dtype)
     chance = float(nearest(random, W)[1].mean())
@@ -281,7 +281,7 @@ def units(look: Look, z) -> Panel:
     The note is the share of all activations that are above 0.
     """
     best = np.sort(np.argsort(-abs(z).mean(0), kind="stable")[:LARGEST])
-    columns = [f"unit {i + 1}" for i in best]
+    columns = [f"unit {i}" for i in best]
     return look.table("bottleneck", columns, z[:, best], note=("active", float((z > 0).mean())))
 
 

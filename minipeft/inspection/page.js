@@ -150,7 +150,7 @@ function drawStack(user, i, name, stack) {
     rowClass: (r) => [stack.kinds[r], state.user === i && state.row === r ? "chosen" : ""].join(" ").trim(),
     header: (column, l) => make("button", { "aria-label": say("open_layer", { place: stack.places[l] }), onclick: () => choose({ place: stack.places[l] }, "place") }, column),
     cell: (r, l) => {
-      if (isWords) return { text: lens ? visible(lens[r][l]) : "–", word: true, style: coloured(values[r][l], top) };
+      if (isWords) return { text: lens && stack.kinds[r] !== "virtual" ? visible(lens[r][l]) : "–", word: true, style: coloured(values[r][l], top) };
       return { text: number(values[r][l]), style: coloured(values[r][l], top) };
     },
     press: (r, l) => choose({ user: i, row: r, stack: name, layer: l, place: stack.places[l] }, "cell"),

@@ -4,6 +4,7 @@ L layers   R rows: virtual tokens and text   T tokens of the text   V vocabulary
 W words   S scales
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -156,7 +157,7 @@ def row_kinds(reader: Reader, name: str, virtual, column) -> list[str]:
 
 def row_names(reader: Reader, kinds: list[str], ids) -> list[str]:
     """Return the name of each row: a word, or P and the number of a virtual token."""
-    numbers = iter(range(1, len(ids) + 1))
+    numbers = itertools.count()
     return [f"P{next(numbers)}" if k == "virtual" else reader.word(i) for k, i in zip(kinds, ids)]
 
 

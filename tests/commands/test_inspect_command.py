@@ -31,7 +31,7 @@ def test_the_report_has_the_numbers_of_the_library(folders, run, capsys):
     (found,) = report["views"]
     np.testing.assert_allclose(found["outputs"]["kl"], view.outputs.kl, rtol=1e-6)
     assert found["bytes"] == (folders / "mine" / "adapter_model.safetensors").stat().st_size
-    assert found["stacks"][""]["tokens"][:4] == ["P1", "P2", "P3", "The"]
+    assert found["stacks"][""]["tokens"][:4] == ["P0", "P1", "P2", "The"]
     assert report["cut"] is None and report["new"] == 2
 
 

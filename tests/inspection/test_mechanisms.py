@@ -73,7 +73,7 @@ def test_units_of_bottlenecks():
         layer, ps = dict(MODEL.modules())[path], {n: p.data for n, p in γ.at[path].items()}
         h = x[path] @ layer.W.data + layer.b.data
         z = gelu(mp.Tensor(h @ ps["D"] + ps["b"])).data
-        units = [int(column.split()[1]) - 1 for column in table.columns]
+        units = [int(column.split()[1]) for column in table.columns]
         np.testing.assert_allclose(table.values, z[:, units], atol=1e-12)
         assert table.note == ("active", (z > 0).mean())
     γ = f.attached("parallel adapter", MODEL)
