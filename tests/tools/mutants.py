@@ -32,6 +32,7 @@ from tests.tools.faults import (
     generation,
     heads,
     hf,
+    inspecting,
     instructions,
     methods,
     metrics,
@@ -61,7 +62,7 @@ PLANTED = {
     "prompting": prompting.FAULTS | instructions.FAULTS | search.FAULTS,
     "seq2seq": encoder_decoders.FAULTS,
     "experiments": experiments.FAULTS,
-    "inspection": tracing.FAULTS | starting.FAULTS,
+    "inspection": tracing.FAULTS | starting.FAULTS | inspecting.FAULTS,
 }
 GENERATED = {  # area: the tests that should notice a fault in it
     "hf": "hf -k 'not hostile_folders and not random_fault'",
