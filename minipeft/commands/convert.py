@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from tyro.conf import Positional, arg
 
 from .. import hf
 from ..adaptation.merge import merge
+from ..adaptation.method import PLAIN
 from ..autograd.nn import size
 from ..data.words import count
 from ..hf.pretrained import ADAPTATION_FILES, MODEL_FILES
 from ..hf.tokenizer import read_beside
+from ..inspection.recording import Pass
 from ..storage.folders import replace_folder
 from ..storage.part import locked_part
 from . import evaluation
@@ -57,6 +60,7 @@ class Convert(Command):
                 (new / name).write_bytes(content)
             if is_adaptation and (source / evaluation.LABELS).is_file():
                 shutil.copy(source / evaluation.LABELS, new)
+            difference = self.adaptation and self.difference(new)
             files = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
         self.output(
             {
@@ -65,6 +69,7 @@ class Convert(Command):
                 "class": str(thing) if is_adaptation else type(thing).__name__,
                 "params": size(thing),
                 "dtype": dtype,
+                "difference": difference,
                 "files": files,
             }
         )
@@ -79,7 +84,7 @@ class Convert(Command):
         model = hf.load(source)
         if self.adaptation is None:
             return model
-        adaptation, network = load_with_network(self.adaptation, model)
+        self.unmerged = adaptation, network = load_with_network(self.adaptation, model)
         merged = merge(network, adaptation)
         if (self.adaptation / evaluation.LABELS).is_file():
             names = dict(enumerate(evaluation.read_labels(self.adaptation)))
@@ -87,8 +92,25 @@ class Convert(Command):
             merged.folder_settings = merged.folder_settings | {"id2label": names, "label2id": ids}
         return merged
 
+    def difference(self, folder) -> float:
+        """Return the largest difference of logits: the folder's, and the adapted model's.
+
+        Both read the same 32 random tokens, or as many as the model can.
+        """
+        (adaptation, network), written = self.unmerged, hf.load(folder)
+        c = network.config
+        ids = np.random.default_rng(0).integers(0, c.vocabulary, min(32, c.length))
+        pairs = (network, adaptation), (written, PLAIN)
+        unmerged, merged = (Pass(model, ids, γ.resolve(), ids).logits for model, γ in pairs)
+        return float(abs(unmerged - merged).max())
+
     def show(self, report):
         print_line(f"{report['class']}: {count(report['params'], 'parameter')}, {report['dtype']}")
         for name, n in report["files"].items():
             print_line(f"  {name}, {count(n, 'byte')}")
         print_line(f"saved in {report['out']}")
+        if report["difference"] is not None:
+            print_line(
+                f"its logits differ from those of the unmerged model by {report['difference']:.1e} "
+                "at most, on 32 random tokens"
+            )

@@ -157,10 +157,22 @@ def test_an_adaptation_with_a_head_is_checked_converted_and_merged(tmp_path, jso
     json_of("convert", tmp_path / "a", tmp_path / "b", "--model", tmp_path / "m")
     assert (tmp_path / "b/labels.json").exists()
     merged = json_of("convert", tmp_path / "m", tmp_path / "n", "--adaptation", tmp_path / "b")
-    assert merged["class"] == name
+    assert merged["class"] == name and 0 < merged["difference"] < 1e-4
     ids = rng.integers(0, V, (2, 5))
     z = mp.load(tmp_path / "n")(ids).data
     np.testing.assert_allclose(z, network(ids, adaptation).data, atol=1e-4)
+
+
+def test_a_merge_that_goes_wrong_is_seen_in_the_difference(tmp_path, json_of, monkeypatch):
+    γ = mp.LoRA(2).attach(LMS["gpt2"], np.random.default_rng(0))
+    mp.save(LMS["gpt2"], tmp_path / "m")
+    mp.save(γ.map(lambda p: mp.Tensor(p.data + 0.5)), tmp_path / "a")
+    merge = "convert", tmp_path / "m", tmp_path / "n", "--adaptation", tmp_path / "a"
+    assert json_of(*merge)["difference"] < 1e-5
+    half = json_of(*merge, "--dtype", "float16")["difference"]
+    monkeypatch.setattr("minipeft.commands.convert.merge", lambda network, adaptation: network)
+    assert 1e-5 < half < 1e-2 < json_of(*merge)["difference"]
+    assert json_of("convert", tmp_path / "m", tmp_path / "n")["difference"] is None
 
 
 @pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
