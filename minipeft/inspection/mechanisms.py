@@ -48,7 +48,7 @@ def panels(reader: Reader, passed: Pass, tokens: dict[str, list[str]]) -> list[P
 
     passed: its pass.  tokens: {stack: names of its rows}.
     """
-    found, layers = [], dict(reader.model.modules())
+    found, layers, taken = [], dict(reader.model.modules()), dict.fromkeys(passed.stacks, 0)
     for name, recorder in passed.stacks.items():
         rows = tokens[name][-len(recorder.virtual) :]
         for path, a in recorder.attended.items():
@@ -62,7 +62,10 @@ def panels(reader: Reader, passed: Pass, tokens: dict[str, list[str]]) -> list[P
                 continue
             reads_encoder = path.endswith(("cross.k", "cross.v"))
             rows = tokens["encoder" if reads_encoder else name]
-            look = Look(reader, leaf, recorder, rows, path, layers[path])
+            first = recorder.prompt if leaf.method.pseudo_tokens else taken[name]
+            look = Look(reader, leaf, recorder, rows, path, layers[path], first)
+            if path.endswith("tokens") and (front := leaf.prepended(layers[path], 1)):
+                taken[name] += front.real.shape[1]
             θ = {name: host(p.data) for name, p in parameters.items()}
             with no_grad():
                 found += mechanism(leaf.method, look, **θ)
@@ -150,16 +153,28 @@ def described(look: Look, P) -> list[Panel]:
     chance = float(nearest(random, W)[1].mean())
     size, mean = np.linalg.norm(P, axis=1)[:, None], np.linalg.norm(W, axis=1).mean()
     terms = {"size": size, "mean": np.full_like(size, mean)}
-    whole = reader.loss()
-    kept = (lambda path, i=i: (np.arange(k) != i).astype(float) for i in range(k))
+    whole, most = reader.loss(), most_attended(look.recorder, look.first, k)
+    names, number = [rows[i] for i in most], np.arange(look.recorder.virtual.sum()) - look.first
+    kept = (lambda path, i=i: (number != i).astype(float) for i in most)
     worth = np.array([[reader.loss(scale=scale)] for scale in kept])
     lost = {"without": worth, "whole": np.full_like(worth, whole)}
     table = look.table
     return [
         table("cosine", columns, cosines, rows, words=words, note=("chance", chance)),
         table("norm", ["‖p‖ / mean ‖w‖"], size / mean, rows, terms=terms),
-        table("worth", ["loss without it − loss"], worth - whole, rows, terms=lost),
+        table("worth", ["loss without it − loss"], worth - whole, names, terms=lost),
     ]
+
+
+def most_attended(recorder: Recorder, first: int, k: int) -> np.ndarray:
+    """Return which 8 of k virtual tokens the text attends to most, in their order.
+
+    first: the number of virtual tokens among the rows that come before them.
+    """
+    rows, virtual = len(recorder.virtual), recorder.virtual
+    weights = [a.weights[..., -rows:] for a in recorder.attended.values() if a.v.shape[1] >= rows]
+    received = np.mean([w[:, ~virtual][..., virtual].mean((0, 1)) for w in weights], axis=0)
+    return np.sort(np.argsort(-received[first : first + k], kind="stable")[:LARGEST])
 
 
 @mechanism.register

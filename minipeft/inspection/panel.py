@@ -40,6 +40,7 @@ class Look:
 
     γ: the adaptation of the method alone.
     tokens: names of the rows that it reads, after those of a prefix.
+    first: the number of virtual tokens of other methods among these rows, before its own.
     """
 
     reader: Reader
@@ -48,6 +49,7 @@ class Look:
     tokens: list[str]
     path: str
     layer: Any
+    first: int = 0
 
     @property
     def x(self):

@@ -82,8 +82,9 @@ def view(reader: Reader, passed: Pass, base: Pass) -> View:
     stacks = {name: stack(reader, name, passed, base) for name in passed.stacks}
     if passed.logits is not None:
         outputs = compared(reader, passed, base)
-        causes = traced(reader, outputs, passed)
-        slider = slid(reader, outputs, base)
+        zero = reader.read(scale=lambda path: 0.0)
+        causes = traced(reader, outputs, passed, zero)
+        slider = slid(reader, outputs, base, {0.0: zero, 1.0: passed})
     counted: set[int] = set()  # a parameter at two paths counts at the first
     for m in γ.leaves():
         for path, parameters in m.at.items():
@@ -221,9 +222,10 @@ def acting(γ: Adaptation, passed: Pass, model) -> list[str]:
     return [path for path, _ in model.modules() if path in found]
 
 
-def traced(reader: Reader, outputs: Outputs, passed: Pass) -> Causes:
+def traced(reader: Reader, outputs: Outputs, passed: Pass, zero: Pass) -> Causes:
     """Return the log-probabilities of the likeliest words with γ in parts of its places.
 
+    zero: the pass of γ scaled by 0.
     The blocks before a place are not computed again: with γ at that place alone their outputs are
     those of γ scaled by 0, and with γ everywhere else those of the whole γ.
     """
@@ -231,7 +233,7 @@ def traced(reader: Reader, outputs: Outputs, passed: Pass) -> Causes:
     both = np.concatenate([outputs.words[at], outputs.base_words[at]])
     words, first = np.unique(both, return_index=True)
     words, first = words[np.argsort(first)], np.sort(first)  # the likeliest first
-    zero, only, without = reader.read(scale=lambda path: 0.0), [], []
+    only, without = [], []
     for here in places:
         for found, known, inside in ((only, zero, 1.0), (without, passed, 0.0)):
             scale = at_one_place(here, inside)
@@ -247,11 +249,14 @@ def at_one_place(here: str, inside: float) -> Callable:
     return lambda path: inside if place(path) == here else 1.0 - inside
 
 
-def slid(reader: Reader, outputs: Outputs, base: Pass) -> Slider:
-    """Return what comes after the text with γ scaled by each of SCALES."""
+def slid(reader: Reader, outputs: Outputs, base: Pass, known: dict[float, Pass]) -> Slider:
+    """Return what comes after the text with γ scaled by each of SCALES; known: {scale: pass}."""
     found, name, log_p0 = [], [*base.stacks][-1], log_softmax(base.logits[outputs.at])
     for s in SCALES:
-        log_p, passed = after_text(reader, outputs.at, scale=lambda path, s=s: s)
+        if passed := known.get(s):
+            log_p = log_softmax(reader.rows(passed.logits)[outputs.at])
+        else:
+            log_p, passed = after_text(reader, outputs.at, scale=lambda path, s=s: s)
         best, kl = likeliest(log_p), (np.exp(log_p) * (log_p - log_p0)).sum()
         change, norm, *_ = compare_states(reader, name, passed, base)
         found.append((best, np.exp(log_p[best]), kl, np.nanmean(change / norm, 0)))

@@ -225,3 +225,18 @@ def test_a_virtual_token_is_worth_the_loss_without_it():
         fewer = γ.map(lambda _, i=i: Tensor(np.delete(P.data, i, 0)))
         loss = float(model.loss(ids, ids, fewer)) - float(model.loss(ids, ids, γ))
         assert abs(worth.values[i, 0] - loss) < 1e-10
+
+
+def test_the_worth_of_two_prompts_of_a_chain():
+    model, ids = f.nudged(f.decoder(f.NONE)), np.array([[3, 1, 2, 5]])
+    a, b = (f.attach_random(mp.PromptTuning(n, init="uniform"), model) for n in (2, 3))
+    panels = mp.inspect(model, mp.Chain(a, b), ids, new_tokens=0).views[0].panels
+    whole = float(model.loss(ids, ids, mp.Chain(a, b)))
+    fewer = lambda γ, i: γ.map(lambda p: Tensor(np.delete(p.data, i, 0)))
+    first, second = (panel.values[:, 0] for panel in panels if panel.kind == "worth")
+    for i in range(2):
+        loss = float(model.loss(ids, ids, mp.Chain(fewer(a, i), b)))
+        assert abs(first[i] - (loss - whole)) < 1e-10
+    for i in range(3):
+        loss = float(model.loss(ids, ids, mp.Chain(a, fewer(b, i))))
+        assert abs(second[i] - (loss - whole)) < 1e-10

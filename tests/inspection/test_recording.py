@@ -80,12 +80,12 @@ def test_scaling_multiplies_what_is_added(model, name, s):
 @pytest.mark.parametrize("name", [FRONT, "prompt of 3", "pseudo-tokens", "rows of every block"])
 def test_scaling_multiplies_the_odds_of_virtual_tokens(name):
     """In the first block, whose queries do not change: λ / (1 - λ) is multiplied by s."""
-    for model in f.DECODERS["rotary"], f.ENCODERS["bert"]:
-        path, odds = "blocks.0.attn", []
+    for model in f.DECODERS["rotary"], f.ENCODERS["bert"], f.SEQ2SEQ["t5"]:
+        odds = []
         for s in 1.0, 3.0:
-            _, _, passed = read(model, name, scale=lambda path, s=s: s)
-            a = passed.last.attended[path]
-            λ = a.weights[:, ~passed.last.virtual][..., a.virtual].sum(-1)
+            recorder = [*read(model, name, scale=lambda path, s=s: s)[2].stacks.values()][0]
+            a = next(iter(recorder.attended.values()))
+            λ = a.weights[:, ~recorder.virtual][..., a.virtual].sum(-1)
             odds.append(λ / (1 - λ))
         np.testing.assert_allclose(odds[1], 3 * odds[0], rtol=1e-9)
 

@@ -1,6 +1,6 @@
 """Faults in what an inspection computes."""
 
-PASS = "inspection/test_recording.py -k 'gpt2 or llama or t5'"
+PASS = "inspection/test_recording.py -k 'gpt2 or t5 or spans or of_scale_0 or the_odds'"
 VIEW = "inspection/test_inspect.py -k 'not every_method'"
 EVERY = "inspection/test_inspect.py -k 'every_method and (gpt2 or t5)'"
 OWN = "inspection/test_mechanisms.py"
