@@ -185,6 +185,7 @@ def test_probes_of_each_layer_and_their_control():
     assert len(table.rows) == model.config.layers + 1
     assert table.values[0, 0] < 0.6 < table.values[1:, 0].min()
     assert abs(table.values[:, 1] - 0.5).max() < 0.1
+    np.testing.assert_array_equal(table.values[:, 2], table.values[:, 0] - table.values[:, 1])
     again = probes(Reader(base, mp.PLAIN, np.array([1])), examples)
     np.testing.assert_array_equal(again.values, table.values)
 

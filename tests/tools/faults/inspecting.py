@@ -79,8 +79,8 @@ FAULTS = {
             ("np.exp(virtual - np.logaddexp(virtual, words))", "np.exp(virtual - words)"),
         ],
         "inspection/test_inspect.py -k worth": [
-            ("(np.arange(k) != i).astype(float)", "(np.arange(k) == i).astype(float)"),
-            ("worth - whole, rows", "worth, rows"),
+            ("(number != i).astype(float)", "(number == i).astype(float)"),
+            ("worth - whole, names", "worth, names"),
         ],
     },
     "inspection/report.py": {
