@@ -53,6 +53,7 @@ from .common import (
     print_line,
     progress,
 )
+from .first_step import check_first_batch
 from .text_to_text import text_task
 from .work import empty, keep_settings, resumable_part
 
@@ -217,6 +218,9 @@ class Train(Command):
         keep_settings(part, self.settings(lr))
         if (part / FILE).exists():
             trainer.resume(part)
+        if not trainer.t:
+            first = job.model, job.adaptation, job.batches, self.micro_batches
+            job.batches = check_first_batch(*first)
         every = min(self.save_steps, self.steps)
         options = {"log": part / "metrics.jsonl", "folder": part, "save_every": every}
         if self.patience:
