@@ -85,7 +85,7 @@ def test_python_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch)
     assert not printed, f"{page.name} does not show what its last block printed: {printed}"
 
 
-@named([ROOT / "README.md", ROOT / "docs" / "cli.md"])
+@named([ROOT / "README.md", ROOT / "docs" / "cli.md", ROOT / "docs" / "questions.md"])
 def test_commands_run_in_their_order(page, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text(read(ROOT / "README.md"), encoding="utf-8")
