@@ -130,7 +130,7 @@ def formula(library: Callable, arguments: dict, **options) -> Callable[[Callable
 
     def decorate(right) -> Formula:
         made = {n: Argument(a) if isinstance(a, str) else a for n, a in arguments.items()}
-        name = right.__name__
+        name = right.__name__.rstrip("_")  # lambda_: a name that Python has taken
         FORMULAS[name] = Formula(name, right, library, made, **options)
         return FORMULAS[name]
 

@@ -68,8 +68,8 @@ def prefix(q, K, V, P_key, P_value):
     w = np.tril(w)
     return w / w.sum(-1, keepdims=True) @ v
 """,
-    ("He et al. 2022, eq. 8", "gate", "λ without √d"): """
-def gate(q, K, P_key):
+    ("He et al. 2022, eq. 8", "lambda", "λ without √d"): """
+def weight(q, K, P_key):
     text, front = np.tril(np.exp(q @ K.T)).sum(1), np.exp(q @ P_key.T).sum(1)
     return front / (front + text)
 """,
@@ -172,7 +172,7 @@ def test_a_slip_of_a_public_repository_is_named(file, run, capsys, json_of, key)
     seen, name, slip = key
     assert run("check", file(PUBLIC[key]), "--as", name) == 1
     text = " ".join(capsys.readouterr().out.split())
-    assert f"{name}, as {name}: " in text and "fails" in text
+    assert f", as {name}: " in text and "fails" in text
     run("check", "mine.py", "--as", name, "--json")
     finding = json.loads(capsys.readouterr().out)["findings"][0]
     assert finding["result"] == "fails" and finding["why"].startswith(f"{slip}: ")

@@ -1,4 +1,4 @@
-"""Equations of attention, and usual slips: prefixes, their gate, positions, a KV cache.
+"""Equations of attention, and usual slips: prefixes, their weight λ, positions, a KV cache.
 
 T queries   S keys   d width of a head   P virtual tokens   B texts
 """
@@ -10,6 +10,7 @@ from ...autograd.functional import attention as library_attention
 from ...methods import PrefixTuning
 from ...model.generate import next_tokens
 from ..formula import Argument, formula
+from ..mechanisms import shares
 from ..methods import of_prefix
 
 
@@ -164,33 +165,33 @@ def weight(q, K, P_key, scale, masked):
     return front / (front + text)
 
 
-@formula(PrefixTuning.prepend, {"q": "T d", "K": "T d", "P_key": "P d"})
-def gate(q, K, P_key):
+@formula(shares, {"q": "T d", "K": "T d", "P_key": "P d"})
+def lambda_(q, K, P_key):
     """λ = Σ exp(q P_keyᵀ/√d) / (Σ exp(q P_keyᵀ/√d) + Σ exp(q Kᵀ/√d))
     He et al. 2022, eq. 8"""
     return weight(q, K, P_key, q.shape[1] ** -0.5, later(len(q), len(q)))
 
 
-gate.variants["without a causal mask, as in an encoder"] = lambda q, K, P_key: weight(
+lambda_.variants["without a causal mask, as in an encoder"] = lambda q, K, P_key: weight(
     q, K, P_key, q.shape[1] ** -0.5, False
 )
-gate.slip(
+lambda_.slip(
     "λ without √d",
     "the paper prints it so; attention divides the scores by √d, d of a head",
     lambda q, K, P_key: weight(q, K, P_key, 1, later(len(q), len(q))),
     "He et al. 2022, eq. 8",
 )
-gate.slip(
+lambda_.slip(
     "λ without √d, without a causal mask",
     "divide the scores by √d, d the width of a head",
     lambda q, K, P_key: weight(q, K, P_key, 1, False),
 )
-gate.slip(
+lambda_.slip(
     "1 - λ for λ",
     "λ is the weight of the prefix, not of the text",
     lambda q, K, P_key: 1 - weight(q, K, P_key, q.shape[1] ** -0.5, later(len(q), len(q))),
 )
-gate.slip(
+lambda_.slip(
     "sums of scores",
     "sum exp(score), not the scores",
     lambda q, K, P_key: (q @ P_key.T).sum(1) / ((q @ P_key.T).sum(1) + (q @ K.T).sum(1)),

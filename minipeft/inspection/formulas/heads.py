@@ -42,7 +42,7 @@ WRONG_POOLS = [  # name, what it does, pool, where it was seen
     ("a sum for a mean", "divide by the number of real tokens, Σ m", mean_of, ""),
     (
         "the last column for the last token",
-        "a text that is padded on the right ends earlier; PEFT, too: huggingface/peft#764",
+        "a text that is padded on the right ends earlier",
         lambda h, mask: h[:, -1],
         "huggingface/peft#764",
     ),
