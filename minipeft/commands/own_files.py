@@ -1,5 +1,6 @@
 """Python files of the reader's own, which are named on the command line to be run."""
 
+import linecache
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +23,7 @@ def load_file(path: Path) -> ModuleType:
     module = ModuleType(str(path.resolve()))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where a dataclass looks for the names in its fields
+    linecache.checkcache(str(path))  # another file may have had this name, in another folder
     settings = sys.dont_write_bytecode, [*sys.path]
     sys.dont_write_bytecode = True
     sys.path.append(str(path.resolve().parent))

@@ -1,7 +1,9 @@
 """Files of the reader's own: run without a trace, and errors that name the line."""
 
+import linecache
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,13 @@ def test_what_is_no_python_file_is_refused(folder):
     }.items():
         with pytest.raises(DataError, match=message):
             load_file(folder / name)
+
+
+def test_lines_are_those_of_the_file_that_was_read_last(tmp_path, monkeypatch):
+    """Two folders, one relative name, whose lines Python keeps."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"x = {folder!r}\n")
+        monkeypatch.chdir(tmp_path / folder)
+        assert load_file(Path("mine.py")).x == folder
+        assert linecache.getlines("mine.py") == [f"x = {folder!r}\n"]
