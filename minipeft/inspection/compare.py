@@ -11,6 +11,7 @@ from ..adaptation.adaptation import parameter
 from ..autograd.tensor import Tensor, grad
 from .finding import FAILS, NOT_APPLICABLE, OK, Finding, NotApplicable, failure
 from .formula import Formula, as_array
+from .laws import severity
 
 DRAWS = 6
 
@@ -127,14 +128,13 @@ class Comparison:
         gradients = autograd(self.f, {n: arguments[n] for n in self.taken}, names, u)
         if gradients is None:
             raise NotApplicable("it takes arrays, which have no gradient")
-        worst, where = 0.0, ""
+        found = [(0.0, "")]
         for name in names:
             moved = arguments | {name: arguments[name] + 1e-30j * vs[name]}
             true = (u * right(*moved.values())).sum().imag / 1e-30
             far = abs((gradients[name] * vs[name]).sum() - true) / max(1, abs(true))
-            if far > worst:
-                worst, where = far, f"the gradient of {name}"
-        return self.finding("derivatives", worst, where)
+            found.append((far, f"the gradient of {name}"))
+        return self.finding("derivatives", *max(found, key=severity))
 
     def right(self) -> Callable:
         """Return the equation, or the variant of it, that the function is."""
@@ -155,7 +155,7 @@ class Comparison:
         for i in range(len(y)):
             part = lambda n, s, i=i: arguments[n][i : i + 1] if s == ["B"] else arguments[n]
             alone = {n: part(n, s) for n, s in axes}
-            worst = max(worst, abs(as_array(call(self.f, alone))[0] - y[i]).max())
+            worst = np.maximum(worst, abs(as_array(call(self.f, alone))[0] - y[i]).max())
         return self.finding("rows", worst, "a result depends on other texts of the batch")
 
     def padding(self) -> Finding:
@@ -170,7 +170,7 @@ class Comparison:
                     a[~self.formula.reaches(mask)] += 3.0
                     changed = True
             y, z = (self.formula.compared(self.given(a), arguments) for a in (arguments, other))
-            worst = max(worst, abs(y - z).max(initial=0))
+            worst = np.maximum(worst, abs(y - z).max(initial=0))
         if not changed:
             raise NotApplicable("it has no numbers at padding")
         return self.finding("padding", worst, "what is at padding changes a result: use the mask")
@@ -260,7 +260,8 @@ def largest(formula: Formula, pairs: list) -> float:
     for arguments, y in pairs:
         z = formula.compared(formula.right(*arguments.values()), arguments)
         y = formula.compared(y, arguments)
-        worst = max(worst, abs(y - z).max(initial=0)) if y.shape == z.shape else np.nan
+        far = abs(y - z).max(initial=0) if y.shape == z.shape else np.nan
+        worst = np.maximum(worst, far)
     return float(worst)
 
 

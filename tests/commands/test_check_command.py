@@ -213,6 +213,16 @@ def test_a_method_of_ones_own(file, run, json_of, capsys):
     assert run("check", "mine.py") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80 and lines[-1] == "Mine: 11 of 11 laws hold"
+    worst = {row[0]: row[-2:] for line in lines if (row := line.split())[-1:] == ["ok"]}
+    assert worst["start"] == ["0", "ok"] and re.fullmatch(r"\d\.\de-\d\d", worst["mixed"][0])
+
+
+def test_the_worst_error_is_a_number_or_null(file, run, capsys):
+    wrong = "def attention(q, k, v):\n    return q @ k.T @ v\n"
+    for text, worst in ((wrong, float), (wrong.replace("v\n", "v * np.nan\n"), type(None))):
+        assert run("check", file(text), "--as", "attention", "--json") == 1
+        findings = json.loads(capsys.readouterr().out)["findings"]
+        assert type(findings[0]["worst"]) is worst and findings[0]["result"] == "fails"
 
 
 def test_what_a_file_prints_is_not_in_the_report(file, json_of, capsys):

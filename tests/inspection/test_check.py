@@ -165,6 +165,8 @@ def test_a_prompt_that_is_not_in_a_list():
     finding = check(NotAList(3)).findings[0]
     assert finding.law == "shapes" and finding.result == FAILS
     assert finding.why.startswith("prepend returns a tensor at tokens: return a list, [P], or ")
+    finding = check(NotAList(3), "prompt").findings[-1]
+    assert finding.law == "equation" and finding.why.startswith("ValueError: ")
 
 
 class NotANumber(Shift):
@@ -180,8 +182,9 @@ class NotANumber(Shift):
 
 
 def test_what_is_not_a_number_fails():
-    found = {f.law: f for f in check(NotANumber).findings}
-    assert found["padding"].result == FAILS and np.isnan(found["padding"].worst)
+    found = {f.law: f for f in check(NotANumber, "ia3").findings}
+    for law in ("identity", "padding", "mixed", "bank", "cached"):
+        assert found[law].result == FAILS and np.isnan(found[law].worst)
 
 
 def test_the_networks_are_as_they_were_after_a_method_that_changes_them():

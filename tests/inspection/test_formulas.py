@@ -201,6 +201,19 @@ def test_padding_and_other_texts_of_a_batch_are_noticed():
     assert found["rows"].result == FAILS and found["padding"].result == OK
 
 
+def test_what_is_not_a_number_breaks_every_law_of_numbers():
+    found = findings(lambda h, mask: np.nan * h[:, 0], "pooling")
+    assert {law for law, f in found.items() if f.result == FAILS} == {"equation", "rows", "padding"}
+    assert np.isnan([found[law].worst for law in ("equation", "rows", "padding")]).all()
+
+    def no_gradient(x, g):  # of tensors, not of arrays
+        return FORMULAS["backward"].right(x, g) if isinstance(x, np.ndarray) else x * np.nan
+
+    found = findings(no_gradient, "backward")
+    assert found["equation"].result == OK and np.isnan(found["derivatives"].worst)
+    assert found["derivatives"].result == FAILS and found["derivatives"].why == "the gradient of x"
+
+
 def test_the_manual_has_every_equation_and_every_slip():
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     for formula in FORMULAS.values():
