@@ -37,7 +37,7 @@ from ..tasks.probing import (
 )
 from .panel import Look, Panel
 from .reader import Reader, logsumexp
-from .recording import Attended, Pass, Recorder
+from .recording import Attended, Pass, Recorder, place
 
 LIKELIEST = 5  # words that are shown
 LARGEST = 8  # entries of a vector, units of a bottleneck, singular values that are shown
@@ -140,7 +140,7 @@ def shares(path: str, a: Attended, recorder: Recorder, rows: list[str]) -> Panel
 
 
 def described(look: Look, P) -> list[Panel]:
-    """Return the nearest words of virtual tokens P (k, D), their norms, and their worth.
+    """Return the nearest words of virtual tokens P (k, D), norms, attention, and worth.
 
     The note of the cosines is the mean largest one of 100 random normal vectors: at or below it,
     the nearest word says nothing.
@@ -153,28 +153,31 @@ def described(look: Look, P) -> list[Panel]:
     chance = float(nearest(random, W)[1].mean())
     size, mean = np.linalg.norm(P, axis=1)[:, None], np.linalg.norm(W, axis=1).mean()
     terms = {"size": size, "mean": np.full_like(size, mean)}
-    whole, most = reader.loss(), most_attended(look.recorder, look.first, k)
-    names, number = [rows[i] for i in most], np.arange(look.recorder.virtual.sum()) - look.first
+    received = attention_received(look.recorder)
+    blocks, shares = [*received], np.stack([*received.values()], 1)[look.first : look.first + k]
+    most = np.sort(np.argsort(-shares.mean(1), kind="stable")[:LARGEST])
+    whole, number = reader.loss(), np.arange(look.recorder.virtual.sum()) - look.first
     kept = (lambda path, i=i: (number != i).astype(float) for i in most)
     worth = np.array([[reader.loss(scale=scale)] for scale in kept])
     lost = {"without": worth, "whole": np.full_like(worth, whole)}
-    table = look.table
+    table, names = look.table, [rows[i] for i in most]
     return [
         table("cosine", columns, cosines, rows, words=words, note=("chance", chance)),
         table("norm", ["‖p‖ / mean ‖w‖"], size / mean, rows, terms=terms),
+        table("received", blocks, shares, rows),
         table("worth", ["loss without it − loss"], worth - whole, names, terms=lost),
     ]
 
 
-def most_attended(recorder: Recorder, first: int, k: int) -> np.ndarray:
-    """Return which 8 of k virtual tokens the text attends to most, in their order.
-
-    first: the number of virtual tokens among the rows that come before them.
-    """
+def attention_received(recorder: Recorder) -> dict[str, np.ndarray]:
+    """Return {block: attention (k,) of the text to the k virtual rows}, a mean over the heads."""
     rows, virtual = len(recorder.virtual), recorder.virtual
-    weights = [a.weights[..., -rows:] for a in recorder.attended.values() if a.v.shape[1] >= rows]
-    received = np.mean([w[:, ~virtual][..., virtual].mean((0, 1)) for w in weights], axis=0)
-    return np.sort(np.argsort(-received[first : first + k], kind="stable")[:LARGEST])
+    received = {}
+    for path, a in recorder.attended.items():
+        if path.endswith("attn"):  # not to an encoder's rows
+            weights = a.weights[:, ~virtual, -rows:][..., virtual]
+            received[place(path)] = weights.mean((0, 1))
+    return received
 
 
 @mechanism.register

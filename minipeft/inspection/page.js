@@ -121,15 +121,16 @@ const compact = (n) => (n >= 1e6 ? (n / 1e6).toFixed(1) + "M" : n >= 1e3 ? (n / 
 
 // -- zoom 1: tokens × layers
 
-const SHOWS = ["change", "received", "lens", "base_lens"];
+const SHOWS = ["change", "received", "lens", "base_lens", "cause"];
 
 function drawStates() {
-  const has = (show) => users.some((u) => Object.values(u.stacks).some((s) => s[show === "change" ? "norm" : show]));
+  const has = (show) => show === "cause" ? users.some((u) => u.causes?.places.length) : users.some((u) => Object.values(u.stacks).some((s) => s[show]));
   $("shows").setAttribute("aria-label", say("show"));
   $("shows").replaceChildren(...SHOWS.filter(has).map((show) => make("button", {
     "aria-pressed": String(state.show === show), "data-show": show, onclick: () => choose({ show }, "show"),
   }, say("show_" + show))));
-  sideBySide("states", (user, i) => make("div", {}, Object.entries(user.stacks).map(([name, stack]) => drawStack(user, i, name, stack))));
+  sideBySide("states", (user, i) => state.show === "cause" ? drawCause(user, i)
+    : make("div", {}, Object.entries(user.stacks).map(([name, stack]) => drawStack(user, i, name, stack))));
 }
 
 function valuesOf(stack) {
@@ -155,6 +156,25 @@ function drawStack(user, i, name, stack) {
     },
     press: (r, l) => choose({ user: i, row: r, stack: name, layer: l, place: stack.places[l] }, "cell"),
   });
+}
+
+// What the adaptation does to a word at each place alone, and everywhere but there.
+function drawCause(user, i) {
+  const c = user.causes;
+  if (!c || !c.places.length) return null;
+  const k = Math.min(state.word, c.words.length - 1);
+  const select = make("select", { id: `cause-word-${i}`, onchange: (event) => choose({ word: Number(event.target.value) }, "cause") },
+    c.words.map((word, n) => make("option", { value: n, selected: n === k ? "" : null }, visible(word))));
+  const change = (p, from) => p - from;
+  const rows = c.places.map((place, g) => [[c.only[g][k], c.base[k]], [c.without[g][k], c.adapted[k]]]);
+  const top = Math.max(1e-9, ...rows.flat().map(([a, b]) => Math.abs(change(a, b))));
+  const cell = ([p, from], title) => make("td", {}, make("button", {
+    onclick: (event) => openNumber({ name: title, value: p - from, kind: "cause", terms: { with: p, without: from }, shape: "1" }, event.currentTarget),
+  }, number(change(p, from)), make("span", { class: change(p, from) < 0 ? "bar negative" : "bar", style: `width: ${(4 * Math.abs(change(p, from))) / top}rem` })));
+  const head = make("tr", {}, ["place", "only_here", "but_here"].map((key) => make("th", { scope: "col" }, say(key))));
+  const body = rows.map(([only, without], g) => make("tr", {}, make("th", { scope: "row" }, c.places[g]), cell(only, `${c.places[g]}, ${say("only_here")}`), cell(without, `${c.places[g]}, ${say("but_here")}`)));
+  return make("div", {}, make("p", {}, say("cause_text")), make("p", {}, make("label", { for: `cause-word-${i}` }, say("chosen_word") + " "), select, ` ${say("base")} ${number(c.base[k])}, ${say("adapted")} ${number(c.adapted[k])}`),
+    make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": say("show_cause") }, make("table", {}, make("thead", {}, head), make("tbody", {}, body))));
 }
 
 // The output after a row: the number of the row among those of the text, or null.
@@ -255,27 +275,7 @@ function openNumber({ name, value, kind, terms, shape }, from, action = "number"
   act(action);
 }
 
-// -- causes, slider, generation
-
-function drawCause() {
-  sideBySide("cause", (user, i) => {
-    const c = user.causes;
-    if (!c || !c.places.length) return null;
-    const k = Math.min(state.word, c.words.length - 1);
-    const select = make("select", { id: `cause-word-${i}`, onchange: (event) => choose({ word: Number(event.target.value) }, "cause") },
-      c.words.map((word, n) => make("option", { value: n, selected: n === k ? "" : null }, visible(word))));
-    const change = (p, from) => p - from;
-    const rows = c.places.map((place, g) => [[c.only[g][k], c.base[k]], [c.without[g][k], c.adapted[k]]]);
-    const top = Math.max(1e-9, ...rows.flat().map(([a, b]) => Math.abs(change(a, b))));
-    const cell = ([p, from], title) => make("td", {}, make("button", {
-      onclick: (event) => openNumber({ name: title, value: p - from, kind: "cause", terms: { with: p, without: from }, shape: "1" }, event.currentTarget),
-    }, number(change(p, from)), make("span", { class: change(p, from) < 0 ? "bar negative" : "bar", style: `width: ${(4 * Math.abs(change(p, from))) / top}rem` })));
-    const head = make("tr", {}, ["place", "only_here", "but_here"].map((key) => make("th", { scope: "col" }, say(key))));
-    const body = rows.map(([only, without], g) => make("tr", {}, make("th", { scope: "row" }, c.places[g]), cell(only, `${c.places[g]}, ${say("only_here")}`), cell(without, `${c.places[g]}, ${say("but_here")}`)));
-    return make("div", {}, make("p", {}, make("label", { for: `cause-word-${i}` }, say("chosen_word") + " "), select, ` ${say("base")} ${number(c.base[k])}, ${say("adapted")} ${number(c.adapted[k])}`),
-      make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": say("cause") }, make("table", {}, make("thead", {}, head), make("tbody", {}, body))));
-  });
-}
+// -- slider, generation
 
 function drawSlider() {
   sideBySide("slider", (user, i) => {
@@ -323,7 +323,7 @@ function drawGeneration() {
 
 // -- the tour: eight stops, each of which waits for one action
 
-const STOPS = [["network", "place"], ["states", "cell"], ["states", "show"], ["next", "number"], ["mechanism", "mechanism"], ["cause", "cause"], ["slider", "slider"], ["generation", "step"]];
+const STOPS = [["network", "place"], ["states", "cell"], ["states", "show"], ["next", "number"], ["mechanism", "mechanism"], ["states", "cause"], ["slider", "slider"], ["generation", "step"]];
 
 function drawTour() {
   document.querySelectorAll(".target").forEach((element) => element.classList.remove("target"));
@@ -368,7 +368,7 @@ function draw() {
   const together = report.together === null ? "" : " " + say("together", { x: report.together.toExponential(0) });
   $("summary").textContent = say("summary", { names, kind: m.class, layers: m.layers, width: m.width, heads: m.heads }) + (report.cut ? " " + say("cut", report.cut) : "") + together;
   document.body.classList.toggle("two", users.length > 1);
-  [drawNetwork, drawStates, drawNext, drawMechanism, drawCause, drawSlider, drawGeneration, drawTour].forEach((part) => part());
+  [drawNetwork, drawStates, drawNext, drawMechanism, drawSlider, drawGeneration, drawTour].forEach((part) => part());
 }
 
 $("language").addEventListener("click", () => { state.language = state.language === "en" ? "zh" : "en"; draw(); });

@@ -122,6 +122,9 @@ def test_nearest_words_of_a_prompt(name):
     ids, cosines = mp.nearest(P.data[0], MODEL.tokens.W, 5)
     np.testing.assert_allclose(found["tokens"].values, cosines, atol=1e-12)
     assert found["tokens"].words == [[str(i) for i in row] for row in ids]
+    view = mp.inspect(MODEL, γ, IDS_READ, new_tokens=0).views[0]
+    (received,) = (panel for panel in view.panels if panel.kind == "received")
+    np.testing.assert_allclose(received.values, view.stacks[""].received[: len(ids)], atol=1e-12)
     norms = tables(γ, "norm")[0]["tokens"].values[:, 0]
     W = MODEL.tokens.W.data
     size = np.linalg.norm(P.data[0], axis=1) / np.linalg.norm(W, axis=1).mean()
