@@ -15,6 +15,7 @@ from ..adaptation.method import PLAIN
 from ..autograd.backend import host
 from ..autograd.nn import Module, replace
 from ..autograd.tensor import Tensor, no_grad
+from .reader import kl, log_softmax
 
 HEAD = "query", "pooler", "score"  # paths of the layers that a head has
 DRAWS = 16
@@ -61,9 +62,9 @@ def divergence(
         return None
     with no_grad(), np.errstate(over="ignore", invalid="ignore"):
         base = log_softmax(predict(head_of(γ)))
-        kl = mean_kl(log_softmax(predict(γ)), base)
+        found = mean_kl(log_softmax(predict(γ)), base)
         others = progress(random_adaptations(γ, model, draws))
-        return Divergence(kl, tuple(mean_kl(log_softmax(predict(m)), base) for m in others))
+        return Divergence(found, tuple(mean_kl(log_softmax(predict(m)), base) for m in others))
 
 
 def head_of(γ: Adaptation) -> Adaptation:
@@ -108,14 +109,6 @@ def like(p: Tensor, first: Tensor | None, second: Tensor | None, rng) -> Tensor:
     return Tensor(np.asarray(new, p.dtype, like=p.data))
 
 
-def log_softmax(z: np.ndarray) -> np.ndarray:
-    """Return log softmax(z) over the last axis of logits (n, C), in float64."""
-    z = host(z).astype(float)
-    z -= z.max(-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))
-
-
 def mean_kl(log_p: np.ndarray, log_q: np.ndarray) -> float:
     """Return the mean over rows (n, C) of KL(p ‖ q) = Σ p (log p - log q)."""
-    kl = (np.exp(log_p) * (log_p - log_q)).sum(-1).mean()
-    return float(np.maximum(kl, 0))  # rounding may be negative; NaN stays
+    return float(np.maximum(kl(log_p, log_q).mean(), 0))  # rounding may be negative; NaN stays

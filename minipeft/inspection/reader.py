@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..adaptation.adaptation import Adaptation
+from ..autograd.backend import host
 from ..methods.template import Layout, Template
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.generate import generate
@@ -109,5 +110,10 @@ def logsumexp(x) -> np.ndarray:
 
 def log_softmax(z) -> np.ndarray:
     """Return log softmax of logits along the last axis, in float64."""
-    z = np.asarray(z, float)
+    z = host(z).astype(float)
     return z - logsumexp(z)[..., None]
+
+
+def kl(log_p, log_q) -> np.ndarray:
+    """Return KL(p ‖ q) = Σ p (log p - log q), in nats, along the last axis."""
+    return (np.exp(log_p) * (log_p - log_q)).sum(-1)

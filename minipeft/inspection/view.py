@@ -20,7 +20,7 @@ from ..methods import Probe
 from ..model.heads import Classifier, SpanClassifier
 from ..model.transformer import LanguageModel
 from .mechanisms import LIKELIEST, adds_tokens, panels, probes
-from .reader import Reader, log_softmax
+from .reader import Reader, kl, log_softmax
 from .recording import Pass, Recorder, place
 from .results import Causes, Inspection, Outputs, Slider, Stack, View
 
@@ -183,16 +183,15 @@ def lens(reader: Reader, name: str, recorder: Recorder, h) -> np.ndarray:
 def compared(reader: Reader, passed: Pass, base: Pass) -> Outputs:
     """Return the distributions of both models after each token, or for each output of a head."""
     log_p, log_p0 = log_softmax(reader.rows(passed.logits)), log_softmax(base.logits)
-    kl = (np.exp(log_p) * (log_p - log_p0)).sum(-1)
     best, best0 = likeliest(log_p), likeliest(log_p0)
     both = np.concatenate([best, best0], 1)
     p, p0 = (np.exp(np.take_along_axis(x, both, 1)) for x in (log_p, log_p0))
     per_token = not isinstance(reader.model, Classifier | SpanClassifier)
     if per_token:
-        rows, at = [reader.word(i) for i in base.last.ids], len(kl) - len(reader.new) - 1
+        rows, at = [reader.word(i) for i in base.last.ids], len(p) - len(reader.new) - 1
     else:
-        rows, at = ["start", "end"] if len(kl) == 2 else ["class"], 0
-    return Outputs(rows, best, best0, p, p0, kl, at, per_token)
+        rows, at = ["start", "end"] if len(p) == 2 else ["class"], 0
+    return Outputs(rows, best, best0, p, p0, kl(log_p, log_p0), at, per_token)
 
 
 def likeliest(log_p) -> np.ndarray:
@@ -257,11 +256,11 @@ def slid(reader: Reader, outputs: Outputs, base: Pass, known: dict[float, Pass])
             log_p = log_softmax(reader.rows(passed.logits)[outputs.at])
         else:
             log_p, passed = after_text(reader, outputs.at, scale=lambda path, s=s: s)
-        best, kl = likeliest(log_p), (np.exp(log_p) * (log_p - log_p0)).sum()
+        best = likeliest(log_p)
         change, norm, *_ = compare_states(reader, name, passed, base)
-        found.append((best, np.exp(log_p[best]), kl, np.nanmean(change / norm, 0)))
-    words, p, kl, change = map(np.array, zip(*found))
-    return Slider(SCALES, words, p, kl, change, how_scaled(reader, passed))
+        found.append((best, np.exp(log_p[best]), kl(log_p, log_p0), np.nanmean(change / norm, 0)))
+    words, p, kls, change = map(np.array, zip(*found))
+    return Slider(SCALES, words, p, kls, change, how_scaled(reader, passed))
 
 
 def how_scaled(reader: Reader, passed: Pass) -> str:

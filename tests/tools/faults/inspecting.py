@@ -31,16 +31,16 @@ FAULTS = {
             ("np.cumsum(real) - 1, -1)", "np.cumsum(real), -1)"),
             ("log_p[:-1], targets[1:]", "log_p[1:], targets[1:]"),
             ("z - logsumexp(z)[..., None]", "z"),
+            (
+                "(np.exp(log_p) * (log_p - log_q)).sum(-1)",
+                "(np.exp(log_q) * (log_p - log_q)).sum(-1)",
+            ),
         ],
     },
     "inspection/view.py": {
         VIEW: [
             ("size(adapted[:, read] - frozen[:, column[read]])", "size(adapted[:, read])"),
             ("norm[read] = size(frozen[:, column[read]])", "norm[read] = size(adapted[:, read])"),
-            (
-                "(np.exp(log_p) * (log_p - log_p0)).sum(-1)",
-                "(np.exp(log_p0) * (log_p - log_p0)).sum(-1)",
-            ),
             (
                 "((only, zero, 1.0), (without, passed, 0.0))",
                 "((only, passed, 1.0), (without, zero, 0.0))",

@@ -3,8 +3,7 @@
 FAULTS = {
     "inspection/divergence.py": {
         "inspection/test_divergence.py": [
-            ("log_p - log_q", "log_q - log_p"),
-            ("(np.exp(log_p) * (log_p - log_q))", "(np.exp(log_q) * (log_q - log_p))"),
+            ("kl(log_p, log_q).mean(), 0)", "kl(log_q, log_p).mean(), 0)"),
             ("(log - logs.mean())", "(log + logs.mean())"),
             ("logs.std(ddof=1)", "logs.std(ddof=1) ** 2"),
             ("np.log(self.kl), np.log(self.random)", "self.kl, np.array(self.random)"),
@@ -21,7 +20,7 @@ FAULTS = {
             ("if np.array_equal(a, b):", "if True:"),
             ("if np.array_equal(a, b):", "if False:"),
             ("== second.shape == p.shape", "== second.shape"),
-            ("np.maximum(kl, 0)", "max(0, kl)"),
+            ("np.maximum(kl(log_p, log_q).mean(), 0)", "max(0, kl(log_p, log_q).mean())"),
             ("γ = fold(γ)", "γ = γ"),
         ],
     },
