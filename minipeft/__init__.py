@@ -7,6 +7,7 @@ from .adaptation.each import Each
 from .adaptation.merge import fold, merge
 from .adaptation.method import PLAIN, Method, stack
 from .autograd.tensor import Tensor, grad, no_grad
+from .checking.check import check
 from .feedback.comparisons import Comparisons
 from .feedback.demonstrations import Demonstrations
 from .feedback.dpo import DPO
@@ -14,7 +15,6 @@ from .feedback.ppo import PPO
 from .feedback.ppo_config import PPOConfig
 from .feedback.ranking import BestOf, RewardModel, ValueModel
 from .hf import CheckpointError, load, load_adaptation, load_tokenizer, save
-from .inspection.check import check
 from .inspection.trace import trace
 from .inspection.view import inspect
 from .methods import (

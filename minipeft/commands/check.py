@@ -13,7 +13,7 @@ from rich.markup import escape
 from tyro.conf import Positional, arg
 
 from ..adaptation.method import Method
-from ..inspection.check import check, formula_of
+from ..checking.check import check, formula_of
 from .common import Command, Config, Json, did_you_mean
 from .own_files import load_file
 from .tables import make_table, print_table

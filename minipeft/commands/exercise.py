@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..inspection.exercises import EXERCISES, solution, text
+from ..checking.exercises import EXERCISES, solution, text
 from .common import Command, Config, Json, check_new, flag, optional, print_line
 
 NAMES = "|".join(EXERCISES)

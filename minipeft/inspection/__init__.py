@@ -1,1 +1,1 @@
-"""Looking inside: what an adaptation does, each step of a forward pass, checks of own methods."""
+"""Looking inside: what an adaptation does, each step of a forward pass, gradients, and claims."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minipeft.checking.formulas import FORMULAS
+from minipeft.checking.laws import LAWS
 from minipeft.commands import command_class
-from minipeft.inspection.formulas import FORMULAS
-from minipeft.inspection.laws import LAWS
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {  # where it was seen, equation, name of the slip: a function with it, in NumPy

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import minipeft as mp
-from minipeft.inspection.exercises import EXERCISES, solution, text
-from minipeft.inspection.formulas import FORMULAS
+from minipeft.checking.exercises import EXERCISES, solution, text
+from minipeft.checking.formulas import FORMULAS
 
 METHODS = {"lora": mp.LoRA, "prefix": mp.PrefixTuning, "prompt": mp.PromptTuning}
 METHODS |= {"adapter": mp.Adapter}
 BODIES = {  # of the functions, by the library's own
     "probe": """
-    from minipeft.inspection.formulas.heads import softmax
+    from minipeft.checking.formulas.heads import softmax
     from minipeft.model.heads import mean
     return softmax((mean(mask != 0)[1].astype(h.dtype) @ h)[:, 0] @ W + b)
 """,

@@ -43,8 +43,8 @@ def folders():
     return {folder: used - {folder} for folder, used in graph.items()}
 
 
-def test_there_are_at_most_eighteen_rooms():
-    assert len([p for p in ROOT.iterdir() if p.name not in ("__pycache__", "py.typed")]) <= 18
+def test_there_are_at_most_nineteen_rooms():
+    assert len([p for p in ROOT.iterdir() if p.name not in ("__pycache__", "py.typed")]) <= 19
 
 
 def test_no_module_imports_itself_through_others():
@@ -68,6 +68,9 @@ def test_what_each_folder_may_import():
     assert graph["prompting"] <= core | {"training", "data"}
     assert graph["tasks"] <= core | {"training", "data", "world", "feedback", "prompting"}
     assert not {name for name, used in graph.items() if "experiments" in used} - {"commands"}
+    assert not {name for name, used in graph.items() if "checking" in used} - {"commands"}
+    users = {name for name, used in graph.items() if "inspection" in used}
+    assert users == {"commands", "checking"}
     users = {name for name, used in graph.items() if "commands" in used}
     assert not users  # only __main__.py
 

@@ -52,7 +52,7 @@ from minipeft.adaptation.adaptation import parameter
 from minipeft.autograd.backend import seal
 from minipeft.autograd.functional import cross_entropy
 from minipeft.autograd.ops import sum as sum_over
-from minipeft.inspection.cases import (  # noqa: F401, for tests, which import them from here
+from minipeft.checking.cases import (  # noqa: F401, for tests, which import them from here
     C,
     Case,
     T,

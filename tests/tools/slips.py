@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 import numpy as np
 
-from minipeft.inspection.compare import DRAWS, equal
-from minipeft.inspection.formulas import FORMULAS
+from minipeft.checking.compare import DRAWS, equal
+from minipeft.checking.formulas import FORMULAS
 
 
 def told_apart(formula, seeds):

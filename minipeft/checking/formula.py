@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..autograd.arraylike import array_of
-from .source import place_of
+from ..inspection.source import place_of
 
 
 @dataclass(frozen=True)

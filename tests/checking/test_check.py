@@ -12,10 +12,10 @@ from minipeft import Method, Tensor, check
 from minipeft.autograd.functional import gelu
 from minipeft.autograd.ops import sum as sum_over
 from minipeft.autograd.tensor import op
-from minipeft.inspection.cases import networks
-from minipeft.inspection.finding import FAILS, NOT_APPLICABLE, NOT_WRITTEN
-from minipeft.inspection.formulas import FORMULAS
-from minipeft.inspection.laws import LAWS
+from minipeft.checking.cases import networks
+from minipeft.checking.finding import FAILS, NOT_APPLICABLE, NOT_WRITTEN
+from minipeft.checking.formulas import FORMULAS
+from minipeft.checking.laws import LAWS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from .source import PACKAGE
+from ..inspection.source import PACKAGE
 
 OK, FAILS, NOT_WRITTEN, NOT_APPLICABLE = "ok", "fails", "not written", "n/a"
 

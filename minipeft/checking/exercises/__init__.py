@@ -3,7 +3,7 @@
 from importlib import resources
 
 from ..formulas import FORMULAS
-from ..source import PACKAGE
+from ...inspection.source import PACKAGE
 
 EXERCISES = "lora", "prefix", "prompt", "adapter", "probe", "attention", "backward", "gae", "dpo"
 

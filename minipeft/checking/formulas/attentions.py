@@ -7,10 +7,10 @@ import numpy as np
 
 from ...adaptation.forward import position_ids
 from ...autograd.functional import attention as library_attention
+from ...inspection.mechanisms import shares
 from ...methods import PrefixTuning
 from ...model.generate import next_tokens
 from ..formula import Argument, formula
-from ..mechanisms import shares
 from ..methods import of_prefix
 
 

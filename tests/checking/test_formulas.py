@@ -10,9 +10,9 @@ import pytest
 import minipeft as mp
 from minipeft import check
 from minipeft.autograd.functional import attention, gelu, layer_norm
+from minipeft.checking.finding import FAILS, NOT_APPLICABLE, OK
+from minipeft.checking.formulas import FORMULAS
 from minipeft.feedback.returns import gae
-from minipeft.inspection.finding import FAILS, NOT_APPLICABLE, OK
-from minipeft.inspection.formulas import FORMULAS
 from minipeft.model.heads import mean
 from tests.tools.slips import told_apart
 
