@@ -2,8 +2,8 @@
 
 from importlib import resources
 
-from ..formulas import FORMULAS
 from ...inspection.source import PACKAGE
+from ..formulas import FORMULAS
 
 EXERCISES = "lora", "prefix", "prompt", "adapter", "probe", "attention", "backward", "gae", "dpo"
 
