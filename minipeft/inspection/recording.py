@@ -95,11 +95,15 @@ class Recorder(Forward):
     An array is s of each of the last virtual tokens, for all rows that attend to them.
     known: {path of a block: its output}, blocks that are not computed.
     source: the Recorder of the encoder, for a decoder beside one.
+    brief: leave out `attended`.
     """
 
-    def __init__(self, cache, model, inputs: Inputs, *, scale=None, known=None, source=None):
+    def __init__(
+        self, cache, model, inputs: Inputs, *, scale=None, known=None, source=None, brief=False
+    ):
         super().__init__(cache, model, inputs.real, all_rows=True)
         self.scale, self.known, self.read = scale or (lambda path: 1.0), known or {}, source
+        self.brief = brief
         self.ids, self.inputs, self.outputs, self.attended = inputs.ids[0], {}, {}, {}
         self.virtual = np.concatenate([np.ones(self.prompt, bool), self.ids < 0])  # rows
 
@@ -111,7 +115,7 @@ class Recorder(Forward):
             self.attention = layer.path
         y = super().__call__(layer, x)
         self.inputs[layer.path], self.outputs[layer.path] = host(getattr(x, "data", x))[0], y.data
-        if attends:
+        if attends and not self.brief:
             self.attended[layer.path] = self.attend(layer)
         return y
 
@@ -171,7 +175,7 @@ class Pass:
     def __init__(self, model, ids, γ: Adaptation, written=None, *, at=None, **options):
         """Read ids (T,) with a resolved γ; written (U,): what the decoder of an encoder reads.
 
-        at: the row of the logits to compute; None: all.
+        at: the row of the logits to compute, without attention weights; None: all.
         options: scale and known, of a Recorder.
         """
         if scale := options.get("scale"):
@@ -179,6 +183,7 @@ class Pass:
         inputs, cache = check_inputs(model.config, ids[None], γ), Cache(γ, keep=False)
         check_model(γ, model)
         trunk = getattr(model, "encoder", model)
+        options["brief"] = at is not None
         first = Recorder(cache, trunk, inputs, **options)
         self.stacks = {"": first}
         with no_grad():

@@ -143,8 +143,8 @@ def stack(reader: Reader, name: str, passed: Pass, base: Pass) -> Stack:
         tokens, kinds, ["tokens", *blocks], behind(change, np.nan), behind(norm, np.nan), received
     )
     if isinstance(reader.model, LanguageModel) and name != "encoder":
-        found.lens = behind(lens(reader, name, ours, adapted), -1)
-        words = lens(reader, name, base.stacks[name], frozen)[column]
+        found.lens = behind(lens(reader, name, passed, adapted), -1)
+        words = lens(reader, name, base, frozen)[column]
         found.base_lens = behind(np.where(column[:, None] < 0, -1, words), -1)
     return found
 
@@ -162,19 +162,24 @@ def row_names(reader: Reader, kinds: list[str], ids) -> list[str]:
     return [f"P{next(numbers)}" if k == "virtual" else reader.word(i) for k, i in zip(kinds, ids)]
 
 
-def lens(reader: Reader, name: str, recorder: Recorder, h) -> np.ndarray:
+def lens(reader: Reader, name: str, passed: Pass, h) -> np.ndarray:
     """Return the likeliest word (T, L + 1) of the states h (L + 1, T, D) of each layer, as ids.
 
     The states go through the last norm and the head, as those of the last block do.
     """
-    model, forward, ids = reader.model, replace(recorder, inputs={}, outputs={}), []
-    trunk = getattr(model, name) if name else model
+    model, recorder = reader.model, passed.stacks[name]
+    trunk, forward = (
+        getattr(model, name) if name else model,
+        replace(recorder, inputs={}, outputs={}),
+    )
+    ids = np.full(h.shape[:2], -1)
+    ids[-1, recorder.prompt :] = passed.logits.argmax(-1)
     with no_grad():
-        for state in h:
+        for l, state in enumerate(h[:-1]):
             x = Tensor(np.asarray(state[None], like=model.reference_array))
             x = forward(trunk.ln, x) if trunk.order[-1] is trunk.ln else x
-            ids.append(host(model.logits(x, forward).data)[0].argmax(-1))
-    return np.stack(ids, 1)
+            ids[l] = host(model.logits(x, forward).data)[0].argmax(-1)
+    return ids.T
 
 
 # -- what comes next
@@ -260,7 +265,7 @@ def slid(reader: Reader, outputs: Outputs, base: Pass, known: dict[float, Pass])
         change, norm, *_ = compare_states(reader, name, passed, base)
         found.append((best, np.exp(log_p[best]), kl(log_p, log_p0), np.nanmean(change / norm, 0)))
     words, p, kls, change = map(np.array, zip(*found))
-    return Slider(SCALES, words, p, kls, change, how_scaled(reader, passed))
+    return Slider(SCALES, words, p, kls, change, how_scaled(reader, known[1.0]))
 
 
 def how_scaled(reader: Reader, passed: Pass) -> str:
