@@ -12,8 +12,7 @@ from .. import hf
 from ..adaptation.adaptation import Adaptation
 from ..data.files import LONE_SURROGATE, DataError, read_examples
 from ..data.words import count
-from ..inspection.measures import MEASURES
-from ..inspection.page import page
+from ..inspection.page import page, words
 from ..inspection.report import report
 from ..inspection.view import inspect
 from ..methods import METHODS, method
@@ -122,7 +121,8 @@ class Inspect(Command):
         for view in result["views"]:
             show_view(view, result)
         if result["together"] is not None:
-            print(f"both in one batch differ from each alone by at most {result['together']:.0e}")
+            print("The logits of both in one batch differ from those of each alone by at most")
+            print(f"{result['together']:.0e}. Both read the new tokens that the first one writes.")
         if cut := result["cut"]:
             print(f"the first {cut['shown']} of {count(cut['tokens'], 'token')}; see --max-tokens")
         print(f"page: {self.out}" if self.out else "as a page: -o view.html; all numbers: --json")
@@ -146,6 +146,7 @@ def show_view(view: dict, result: dict) -> None:
     if view["outputs"]:
         show_outputs(view)
         show_causes(view["causes"])
+    show_words(view["panels"])
     show_mechanism(view["panels"])
 
 
@@ -153,13 +154,17 @@ def show_stack(name: str, stack: dict) -> None:
     """Print the relative change of the hidden states, of at most eight layers."""
     places = stack["places"]
     shown = np.unique(np.linspace(0, len(places) - 1, min(WIDTH, len(places))).astype(int))
-    short = [places[i].rpartition(".")[2] for i in shown]
+    short = ["embedding" if i == 0 else places[i].rpartition(".")[2] for i in shown]
     table = make_table("token", *(f">{name}" for name in short))
     for token, change, norm in zip(stack["tokens"], stack["change"], stack["norm"]):
-        cells = ("" if change[i] is None else f"{change[i] / norm[i]:.3f}" for i in shown)
+        if change[0] is None:  # a virtual token, which the base does not have
+            continue
+        cells = (f"{change[i] / norm[i]:.3f}" for i in shown)
         table.add_row(escape(token.strip() or repr(token)), *cells)
     title = f"{name}: ‖h′ − h‖ / ‖h‖" if name else "‖h′ − h‖ / ‖h‖"
-    print_table(table, f"{title} of the embedding and after blocks; none: a virtual token")
+    count = stack["kinds"].count("virtual")
+    more = f"; before them {count} virtual tokens" if count else ""
+    print_table(table, f"{title} of the embedding and after blocks{more}")
 
 
 def show_outputs(view: dict) -> None:
@@ -173,7 +178,7 @@ def show_outputs(view: dict) -> None:
         words = (escape(repr(out[name][at][i])[1:-1]) for name in ("words", "base_words"))
         table.add_row(next(words), *numbers[:2], next(words), *numbers[2:])
     after = f"after {out['rows'][at]!r}" if out["per_token"] else "of the text"
-    print_table(table, f"likeliest {after}; KL to the base {out['kl'][at]:.4g} nats")
+    print_table(table, f"most likely {after}; KL to the base {out['kl'][at]:.4g} nats")
 
 
 def show_causes(causes: dict) -> None:
@@ -182,15 +187,37 @@ def show_causes(causes: dict) -> None:
     for place, only, without in zip(causes["places"], causes["only"], causes["without"]):
         changes = only[0] - causes["base"][0], without[0] - causes["adapted"][0]
         table.add_row(place, *(f"{x + 0.0:+.3f}" for x in np.round(changes, 3)))
-    print_table(table, f"change of log p({causes['words'][0]!r})")
+    token, base, adapted = causes["words"][0], causes["base"][0], causes["adapted"][0]
+    print_table(
+        table,
+        f"change of log p({token!r}), base {base:.3f}, adapted {adapted:.3f}",
+        "only here: from the base; everywhere but here: from the whole adaptation",
+    )
+
+
+def show_words(panels: list[dict]) -> None:
+    """Print the nearest words of virtual tokens, with cosines, and how many others are as near."""
+    of_kind = lambda kind: [panel for panel in panels if panel["kind"] == kind]
+    for cosine, near in zip(of_kind("cosine"), of_kind("as near")):
+        table = make_table("token", "nearest words, by cosine", ">as near")
+        lines = zip(cosine["rows"], cosine["words"], cosine["values"], near["values"])
+        for row, nearest, values, others in lines:
+            text = ", ".join(f"{w.strip() or repr(w)} {x:.2f}" for w, x in zip(nearest, values))
+            table.add_row(row, escape(text), f"{others[0]:,.0f}")
+        print_table(
+            table,
+            f"The nearest cosine of a random vector is about {cosine['note'][1]:.2f}: at or below",
+            "that, or if many others are as near (within 0.01), a word says nothing.",
+        )
 
 
 def show_mechanism(panels: list[dict]) -> None:
     """Print the range of the numbers of each mechanism, over all layers."""
-    table = make_table("number of the mechanism", ">least", ">mean", ">largest")
+    table, names = make_table("measure of the method", ">least", ">mean", ">largest"), words()["en"]
     for kind in dict.fromkeys(p["kind"] for p in panels):
         values = np.concatenate([np.ravel(p["values"]) for p in panels if p["kind"] == kind])
         numbers = (values.min(), values.mean(), values.max())
-        table.add_row(MEASURES[kind].equation, *(f"{x:.3g}" for x in numbers))
+        name = names[f"panel_{kind.replace(' ', '_')}"]
+        table.add_row(name, *(f"{x:.3g}" for x in numbers))
     if panels:
         print_table(table)

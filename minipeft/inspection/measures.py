@@ -60,6 +60,9 @@ MEASURES = {
         mechanisms.shares,
     ),
     "cosine": Measure("pᵀw / (‖p‖ ‖w‖)", "{value}", "PR-9", nearest),
+    "as near": Measure(
+        "|{w : cos(p, w) ≥ max cos − 0.01}| − 1", "{value}", "", mechanisms.described
+    ),
     "norm": Measure("‖p‖ / mean ‖w‖", "{size} / {mean} = {value}", "", mechanisms.described),
     "worth": Measure(
         "ℓ(without p) − ℓ", "{without} − {whole} = {value}", "PR-1", mechanisms.described

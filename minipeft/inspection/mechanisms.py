@@ -142,8 +142,8 @@ def shares(path: str, a: Attended, recorder: Recorder, rows: list[str]) -> Panel
 def described(look: Look, P) -> list[Panel]:
     """Return the nearest words of virtual tokens P (k, D), norms, attention, and worth.
 
-    The note of the cosines is the mean largest one of 100 random normal vectors: at or below it,
-    the nearest word says nothing.
+    The nearest word says nothing if its cosine is at most that of a random vector, the note: the
+    mean largest one of 100; or if many words are about as near, as rarely trained ones are.
     """
     reader, W, k = look.reader, host(look.layer.W.data), len(P)
     ids, cosines = nearest(P, W, LIKELIEST)
@@ -151,6 +151,8 @@ def described(look: Look, P) -> list[Panel]:
     words = [[reader.word(i) for i in row] for row in ids]
     random = np.random.default_rng(0).normal(size=(100, W.shape[1])).astype(W.dtype)
     chance = float(nearest(random, W)[1].mean())
+    all_cosines = nearest(P, W, len(W))[1]
+    as_near = (all_cosines >= all_cosines[:, :1] - 0.01).sum(1)[:, None] - 1.0
     size, mean = np.linalg.norm(P, axis=1)[:, None], np.linalg.norm(W, axis=1).mean()
     terms = {"size": size, "mean": np.full_like(size, mean)}
     received = attention_received(look.recorder)
@@ -163,6 +165,7 @@ def described(look: Look, P) -> list[Panel]:
     table, names = look.table, [rows[i] for i in most]
     return [
         table("cosine", columns, cosines, rows, words=words, note=("chance", chance)),
+        table("as near", ["words"], as_near, rows),
         table("norm", ["‖p‖ / mean ‖w‖"], size / mean, rows, terms=terms),
         table("received", blocks, shares, rows),
         table("worth", ["loss without it − loss"], worth - whole, names, terms=lost),

@@ -18,7 +18,7 @@ const number = (x) => {
   if (x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 10000)) return String(Number(x.toPrecision(3)));
   return x.toExponential(1);
 };
-const percent = (p) => (100 * p).toFixed(1) + " %";
+const percent = (p) => (p > 0 && p < 0.0005 ? "< 0.1 %" : (100 * p).toFixed(1) + " %");
 const visible = (word) => (word === "" ? "∅" : word.replace(/\n/g, "⏎"));
 
 function make(tag, attributes = {}, ...children) {
@@ -55,8 +55,8 @@ function coloured(x, largest) {
 }
 
 // A table of buttons.  Arrow keys move between them, so that Tab reaches the table once.
-function grid({ caption, columns, rows, rowNames, rowClass, cell, press, header }) {
-  const head = make("tr", {}, make("th", { scope: "col" }, say("token")),
+function grid({ caption, columns, rows, rowNames, rowClass, cell, press, header, corner = "row" }) {
+  const head = make("tr", {}, make("th", { scope: "col" }, say(corner)),
     columns.map((name, j) => make("th", { scope: "col" }, header ? header(name, j) : name)));
   const lines = rows.map((row, i) => {
     const cells = row.map((_, j) => {
@@ -68,10 +68,11 @@ function grid({ caption, columns, rows, rowNames, rowClass, cell, press, header 
     });
     return make("tr", { class: rowClass?.(i) }, make("th", { scope: "row", class: rowClass?.(i) }, visible(rowNames[i])), cells);
   });
-  const table = make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, lines));
+  const table = make("table", { "aria-label": caption }, make("thead", {}, head), make("tbody", {}, lines));
   table.querySelector("tbody button")?.setAttribute("tabindex", "0");
   table.addEventListener("keydown", moveInGrid);
-  return make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, table);
+  const scroll = make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, table);
+  return make("div", {}, make("p", { class: "caption" }, caption), scroll);
 }
 
 function moveInGrid(event) {
@@ -104,8 +105,8 @@ function drawNetwork() {
       return make("li", {}, make("button", {
         class: acts ? "acts" : null, "aria-pressed": String(state.place === place),
         "aria-label": say(acts ? "box_trained" : "box_frozen", { place, n: trained.toLocaleString("en") }),
-        onclick: () => choose({ place }, "place"),
-      }, shortPlace(place), make("br"), acts ? "+" + compact(trained) : "·"));
+        onclick: () => choose({ place }, acts ? "place" : null),
+      }, shortPlace(place), make("br"), compact(trained)));
     });
     const facts = user.methods.flatMap((m) => [
       [say("method"), m.method], [say("equation"), m.equation], [say("start"), m.start],
@@ -117,7 +118,7 @@ function drawNetwork() {
     return make("div", {}, line, make("dl", {}, facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { class: "code" }, value || "–")])));
   });
 }
-const compact = (n) => (n >= 1e6 ? (n / 1e6).toFixed(1) + "M" : n >= 1e3 ? (n / 1e3).toFixed(1) + "k" : String(n));
+const compact = (n) => (n >= 1e6 ? (n / 1e6).toFixed(1) + "M" : n >= 1e5 ? (n / 1e3).toFixed(0) + "k" : n.toLocaleString("en"));
 
 // -- zoom 1: tokens × layers
 
@@ -127,7 +128,7 @@ function drawStates() {
   const has = (show) => show === "cause" ? users.some((u) => u.causes?.places.length) : users.some((u) => Object.values(u.stacks).some((s) => s[show]));
   $("shows").setAttribute("aria-label", say("show"));
   $("shows").replaceChildren(...SHOWS.filter(has).map((show) => make("button", {
-    "aria-pressed": String(state.show === show), "data-show": show, onclick: () => choose({ show }, "show"),
+    "aria-pressed": String(state.show === show), "data-show": show, onclick: () => choose({ show }, "show_" + show),
   }, say("show_" + show))));
   sideBySide("states", (user, i) => state.show === "cause" ? drawCause(user, i)
     : make("div", {}, Object.entries(user.stacks).map(([name, stack]) => drawStack(user, i, name, stack))));
@@ -145,17 +146,18 @@ function valuesOf(stack) {
 function drawStack(user, i, name, stack) {
   const values = valuesOf(stack), top = largest(values), isWords = state.show.endsWith("lens");
   const lens = isWords ? stack[state.show] : null;
-  return grid({
-    caption: [name, say("show_" + state.show + "_text")].filter(Boolean).join(": "),
-    columns: stack.places.map(shortPlace), rows: values, rowNames: stack.tokens,
+  const legend = [say("show_" + state.show + "_text"), stack.kinds.includes("virtual") && state.show !== "received" ? say("no_base") : "", stack.kinds.includes("new") ? say("italic") : ""];
+  return make("div", {}, grid({
+    caption: [name, legend.filter(Boolean).join("; ")].filter(Boolean).join(": "),
+    columns: stack.places.map((place) => (place === "tokens" ? say("embedding") : shortPlace(place))), corner: "token", rows: values, rowNames: stack.tokens,
     rowClass: (r) => [stack.kinds[r], state.user === i && state.row === r ? "chosen" : ""].join(" ").trim(),
     header: (column, l) => make("button", { "aria-label": say("open_layer", { place: stack.places[l] }), onclick: () => choose({ place: stack.places[l] }, "place") }, column),
     cell: (r, l) => {
       if (isWords) return { text: lens && stack.kinds[r] !== "virtual" ? visible(lens[r][l]) : "–", word: true, style: coloured(values[r][l], top) };
       return { text: number(values[r][l]), style: coloured(values[r][l], top) };
     },
-    press: (r, l) => choose({ user: i, row: r, stack: name, layer: l, place: stack.places[l] }, "cell"),
-  });
+    press: (r, l) => choose({ user: i, row: r, stack: name, layer: l, place: stack.places[l] }, outputOf(user, r, name) === null ? null : "cell"),
+  }), shifted(user, stack));
 }
 
 // What the adaptation does to a word at each place alone, and everywhere but there.
@@ -175,6 +177,12 @@ function drawCause(user, i) {
   const body = rows.map(([only, without], g) => make("tr", {}, make("th", { scope: "row" }, c.places[g]), cell(only, `${c.places[g]}, ${say("only_here")}`), cell(without, `${c.places[g]}, ${say("but_here")}`)));
   return make("div", {}, make("p", {}, say("cause_text")), make("p", {}, make("label", { for: `cause-word-${i}` }, say("chosen_word") + " "), select, ` ${say("base")} ${number(c.base[k])}, ${say("adapted")} ${number(c.adapted[k])}`),
     make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": say("show_cause") }, make("table", {}, make("thead", {}, head), make("tbody", {}, body))));
+}
+
+// A note if embeddings change although nothing is adapted there: the positions are shifted.
+function shifted(user, stack) {
+  const moved = stack.change.some((row) => row[0] > 0) && !user.at.tokens && !user.at.positions;
+  return moved && stack.kinds.includes("virtual") ? make("p", {}, say("shifted")) : null;
 }
 
 // The output after a row: the number of the row among those of the text, or null.
@@ -197,7 +205,7 @@ function drawNext() {
     if (t === null) return make("p", {}, "–");
     const out = user.outputs, n = out.words[t].length;
     const line = (word, p, p0) => make("tr", {}, make("th", { scope: "row" }, visible(word)), make("td", { class: "number" }, percent(p)), make("td", { class: "number" }, percent(p0)));
-    const head = make("tr", {}, ["word", "adapted", "base"].map((key) => make("th", { scope: "col" }, say(key))));
+    const head = make("tr", {}, ["token", "adapted", "base"].map((key) => make("th", { scope: "col", class: key === "token" ? null : "number" }, say(key))));
     const best = out.words[t].map((word, k) => line(word, out.p[t][k], out.base_p[t][k]));
     const base = out.base_words[t].map((word, k) => line(word, out.p[t][n + k], out.base_p[t][n + k]));
     const table = (caption, rows) => make("table", {}, make("caption", {}, caption), make("thead", {}, head.cloneNode(true)), make("tbody", {}, rows));
@@ -261,7 +269,7 @@ function openNumber({ name, value, kind, terms, shape }, from, action = "number"
   const formula = report.formulas[kind], equation = report.equations[formula.id], dialog = $("number");
   const shown = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(5))));
   const filled = formula.filled.replace(/\{(\w+)\}/g, (_, key) => shown(key === "value" ? value : terms[key]));
-  const facts = [[say("equation"), formula.equation], [say("with_values"), filled], [say("shape"), shape], [say("code"), formula.function]];
+  const facts = [[say("equation"), formula.equation], [say(formula.filled === "{value}" ? "value" : "with_values"), filled], [say("shape"), shape], [say("code"), formula.function]];
   if (AGAIN[kind] && value !== null) facts.push([say("again"), Math.abs(AGAIN[kind](terms) - value).toExponential(0)]);
   if (equation) {
     facts.push([say("catalogue"), `${formula.id}: ${equation.formula}`], [say("source"), `${equation.source} · ${equation.where}`]);
@@ -311,19 +319,20 @@ function drawGeneration() {
     const out = user.outputs, last = out.rows.length - 1, at = Math.min(out.at + state.step, last);
     const share = meanShare(user, at);
     const written = out.rows.slice(out.at + 1, at + 1).map(visible).join("");
-    return make("div", {}, make("div", { class: "controls" },
+    const text = users.length > 1 ? say("generation_shared", { name: users[0].name }) : "";
+    return make("div", {}, make("p", {}, text), make("div", { class: "controls" },
       make("button", { onclick: () => choose({ step: Math.max(0, state.step - 1) }, "step") }, say("back")),
       make("button", { class: "step", onclick: () => choose({ step: Math.min(report.new, state.step + 1) }, "step") }, say("forward"))),
       make("p", { class: "code", "aria-live": "polite" }, `${state.step} / ${report.new}: …${out.rows.slice(Math.max(0, out.at - 7), out.at + 1).map(visible).join("")}`, make("span", { class: "new" }, written)),
       make("dl", {}, make("dt", {}, say("next_word")), make("dd", {}, `${visible(out.words[at][0])} (${percent(out.p[at][0])}; ${say("base")}: ${visible(out.base_words[at][0])})`),
         make("dt", {}, say("kl")), make("dd", {}, number(out.kl[at])),
-        make("dt", {}, "λ"), make("dd", {}, share === null ? say("no_virtual") : number(share))));
+        ...(share === null ? [] : [make("dt", {}, say("lambda_mean")), make("dd", {}, number(share))])));
   });
 }
 
 // -- the tour: eight stops, each of which waits for one action
 
-const STOPS = [["network", "place"], ["states", "cell"], ["states", "show"], ["next", "number"], ["mechanism", "mechanism"], ["states", "cause"], ["slider", "slider"], ["generation", "step"]];
+const STOPS = [["network", "place"], ["states", "cell"], ["states", "show_lens"], ["next", "number"], ["mechanism", "mechanism"], ["states", "cause"], ["slider", "slider"], ["generation", "step"]];
 
 function drawTour() {
   document.querySelectorAll(".target").forEach((element) => element.classList.remove("target"));
@@ -331,7 +340,7 @@ function drawTour() {
   $("tour").hidden = !open;
   if (!open) return;
   const leave = make("button", { onclick: () => { state.stop = null; drawTour(); $("tour-start").focus(); } }, say(done ? "close" : "leave"));
-  const skip = done || !$(STOPS[state.stop][0]).hidden ? null : make("button", { onclick: () => { state.stop++; drawTour(); } }, say("skip"));
+  const skip = done ? null : make("button", { onclick: () => { state.stop++; drawTour(); } }, say("skip"));
   $("tour").replaceChildren(make("p", {}, done ? say("tour_end") : `${state.stop + 1} / ${STOPS.length}: ${say("stop_" + (state.stop + 1))}`), ...[skip, leave].filter(Boolean));
   if (!done) $(STOPS[state.stop][0]).classList.add("target");
 }

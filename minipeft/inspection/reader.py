@@ -9,6 +9,7 @@ from ..model.encoder_decoder import EncoderDecoder
 from ..model.generate import generate
 from ..model.heads import Classifier, SpanClassifier
 from ..model.inputs import virtual_positions
+from ..model.special_tokens import eos_ids
 from ..model.transformer import Decoder, LanguageModel
 from .recording import Pass
 
@@ -46,6 +47,7 @@ class Reader:
         room = model.config.length - (0 if self.writes else T)
         if isinstance(model, Decoder | EncoderDecoder) and 0 < n < room:
             settings = {"max_new_tokens": n, "temperature": 0, "num_beams": 1}
+            settings["eos"] = eos_ids(model, model.tokenizer)
             self.new = generate(model, self.laid[None], self.γ, **settings)[0]
 
     def read(self, **options) -> Pass:

@@ -39,10 +39,10 @@ def test_the_tables_fit_the_terminal(folders, run, capsys):
     assert run("inspect", "mine", "--text", TEXT, "--against", "other") == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "likeliest after ' she'; KL to the base" in out
+    assert "most likely after ' she'; KL to the base" in out
     for text in ("Attn(Q, [P_key; K], [P_value; V])", "W₀ x + (α/r) B A x", "blocks.3", "PF-2"):
         assert text in out
-    assert re.search(r"both in one batch differ from each alone by at most \de-\d\d", out)
+    assert re.search(r"in one batch differ from those of each alone by at most\n\de-\d\d", out)
 
 
 def test_a_page_is_written_once(folders, run, capsys):
