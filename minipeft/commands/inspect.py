@@ -16,8 +16,10 @@ from ..inspection.page import page, words
 from ..inspection.report import report
 from ..inspection.view import inspect
 from ..methods import METHODS, method
+from ..methods.template import Layout
 from ..model.heads import Classifier
 from ..storage.folders import write_atomically
+from ..tasks.base import extra_positions
 from .classifiers import namings
 from .common import (
     BaseModel,
@@ -71,12 +73,9 @@ class Inspect(Command):
         base = base_of(self.model, *filter(holds_adaptation, map(Path, names)))
         model, tokenizer = hf.load(base), hf.load_tokenizer(base)
         users = [self.load(name, model) for name in names]
-        network = users[0][1]
-        if type(users[-1][1]) is not type(network):
-            raise ValueError("--against is for another kind of network than the first adaptation")
+        network, labels = same_network(names, users)
         ids = prompt_ids(self.text, model, tokenizer)
-        c = network.config
-        most = min(self.max_tokens, max(1, CELLS // (c.layers * c.heads * len(users))))
+        most = min(self.max_tokens, *(room(network, γ, tokenizer, len(users)) for γ, _ in users))
         found = inspect(
             network,
             users[0][0],
@@ -86,8 +85,6 @@ class Inspect(Command):
             examples=self.examples(tokenizer, most),
         )
         sizes = {name: bytes_of(name, γ) for name, (γ, _) in zip(self.unique(names), users)}
-        is_classifier = isinstance(network, Classifier)
-        labels = namings(network, Path(names[0]))[0] if is_classifier else None
         result = report(found, sizes, labels)
         result["cut"] = {"shown": most, "tokens": len(ids)} if len(ids) > most else None
         if self.out:
@@ -125,7 +122,39 @@ class Inspect(Command):
             print(f"{result['together']:.0e}. Both read the new tokens that the first one writes.")
         if cut := result["cut"]:
             print(f"the first {cut['shown']} of {count(cut['tokens'], 'token')}; see --max-tokens")
+        if result["new"] < min(self.max_new_tokens, 1):
+            print("no new tokens: the model writes no text, or has no position left")
         print(f"page: {self.out}" if self.out else "as a page: -o view.html; all numbers: --json")
+
+
+def same_network(names: list[str], users: list) -> tuple:
+    """Return the network that the adaptations are for, and the names of its classes, or None.
+
+    Raises ValueError if it is not the same for all.
+    """
+    kinds = []
+    for name, (_, network) in zip(names, users):
+        labels = namings(network, Path(name))[0] if isinstance(network, Classifier) else None
+        of = f" of {', '.join(labels)}, pool {network.pool}" if labels else ""
+        kinds.append((f"a {type(network).__name__}{of}", network, labels))
+    (first, network, labels), (other, *_) = kinds[0], kinds[-1]
+    if other != first:
+        raise ValueError(
+            f"--against {names[1]} is for {other}, and {names[0]} for {first}: both must be for "
+            "the same network"
+        )
+    return network, labels
+
+
+def room(network, γ: Adaptation, tokenizer, users: int) -> int:
+    """Return how many tokens of a text the network can read, and a page can show.
+
+    Raises ValueError if there is no room for a text.
+    """
+    c, layout = network.config, Layout(γ.template, tokenizer, network)
+    if (left := c.length - extra_positions(network, γ, layout)) < 1:
+        raise ValueError(f"{γ} takes all {c.length} positions of the model: none is left")
+    return min(left, max(1, CELLS // (c.layers * c.heads * users)))
 
 
 def bytes_of(name: str, γ: Adaptation) -> int:

@@ -3,6 +3,7 @@
 T tokens   H heads   P virtual tokens   D width   r rank or bottleneck
 """
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..autograd.functional import gelu, relu
 from ..autograd.nn import replace
 from ..autograd.tensor import Tensor, no_grad
 from ..data.batches import pad
+from ..data.splits import split
 from ..methods import (
     IA3,
     Adapter,
@@ -159,8 +161,8 @@ def described(look: Look, P) -> list[Panel]:
     blocks, shares = [*received], np.stack([*received.values()], 1)[look.first : look.first + k]
     most = np.sort(np.argsort(-shares.mean(1), kind="stable")[:LARGEST])
     whole, number = reader.loss(), np.arange(look.recorder.virtual.sum()) - look.first
-    kept = (lambda path, i=i: (number != i).astype(float) for i in most)
-    worth = np.array([[reader.loss(scale=scale)] for scale in kept])
+    kept = ((number != i).astype(float) for i in most)
+    worth = np.array([[reader.loss(scale=at_keys_of(look.path, s))] for s in kept])
     lost = {"without": worth, "whole": np.full_like(worth, whole)}
     table, names = look.table, [rows[i] for i in most]
     return [
@@ -170,6 +172,13 @@ def described(look: Look, P) -> list[Panel]:
         table("received", blocks, shares, rows),
         table("worth", ["loss without it − loss"], worth - whole, names, terms=lost),
     ]
+
+
+def at_keys_of(path: str, s: np.ndarray) -> Callable:
+    """Return the scale s of the attentions whose keys are rows of the stack of a layer, and 1."""
+    stack = path.split(".")[0] if path.startswith(("encoder.", "decoder.")) else ""
+    reads = lambda path: path.endswith("attn") and path.startswith(stack)
+    return lambda path: s if reads(path) or stack == "encoder" and path.endswith("cross") else 1.0
 
 
 def attention_received(recorder: Recorder) -> dict[str, np.ndarray]:
@@ -269,19 +278,20 @@ def _(method: Probe, look: Look, **θ) -> list[Panel]:
 def probes(reader: Reader, examples) -> Panel:
     """Return the accuracy (L + 1, 3) of linear probes of each layer        Hewitt & Liang 2019
 
-    examples: (ids, label) of texts; the first half trains the probes, the second tests them.
-    The columns are the accuracy, that of the control task, a random label for each text, and the
-    selectivity, their difference.
+    examples: (ids, label) of texts, at least 20; half of each label's, drawn at random, train the
+    probes, and the others test them.  The columns are the accuracy, that of the control task, a
+    random label for each text, and the selectivity, their difference.
     """
-    texts, names = zip(*examples)
-    labels = np.unique(names, return_inverse=True)[1]
-    n, classes = len(texts) // 2, int(labels.max()) + 1
+    halves = split(list(examples), np.random.default_rng(0), test=0.5)
+    n = len(halves["train"])
+    texts, names = zip(*halves["train"], *halves["test"])
+    classes, labels = np.unique(names, return_inverse=True)
     ids, mask = pad(list(texts))
     pool = getattr(reader.model, "pool", "last" if reader.model.causal else "mean")
     pool = "mean" if pool == "attention" else pool
     x = pool_states(every_layer(reader.model, ids, mask), mask, pool)
-    head, half = LayerHead(reader.model, classes), (slice(None, n), slice(n, None))
-    control = control_labels([str(text) for text in texts], classes)
+    head, half = LayerHead(reader.model, len(classes)), (slice(None, n), slice(n, None))
+    control = control_labels([str(text) for text in texts], len(classes))
     scores = []
     for y in (labels, control):
         trained = train_probes(head, x[:, half[0]], y[half[0]])

@@ -18,8 +18,11 @@ const number = (x) => {
   if (x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 10000)) return String(Number(x.toPrecision(3)));
   return x.toExponential(1);
 };
-const percent = (p) => (p > 0 && p < 0.0005 ? "< 0.1 %" : (100 * p).toFixed(1) + " %");
-const visible = (word) => (word === "" ? "∅" : word.replace(/\n/g, "⏎"));
+const percent = (p) => (p === null ? "–" : p > 0 && p < 0.0005 ? "< 0.1 %" : (100 * p).toFixed(1) + " %");
+const visible = (word) => {
+  const shown = word.replace(/\n/g, "⏎").replace(/\r/g, "␍");
+  return shown.trim() === "" ? shown.replace(/\s/g, "␣") || "∅" : shown;
+};
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

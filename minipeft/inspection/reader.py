@@ -41,14 +41,21 @@ class Reader:
             self.laid = np.array(layout(ids.tolist()))
             self.column = np.array(layout(list(range(len(ids))), -1))
 
-    def generate(self, n: int) -> None:
-        """Generate n tokens greedily, if the model writes text and has the room."""
-        model, T = self.model, len(self.laid) + virtual_positions(self.model, self.γ)
-        room = model.config.length - (0 if self.writes else T)
-        if isinstance(model, Decoder | EncoderDecoder) and 0 < n < room:
-            settings = {"max_new_tokens": n, "temperature": 0, "num_beams": 1}
-            settings["eos"] = eos_ids(model, model.tokenizer)
-            self.new = generate(model, self.laid[None], self.γ, **settings)[0]
+    @property
+    def room(self) -> int:
+        """The number of new tokens that the model can read after the text; 0 if it writes none."""
+        if not isinstance(self.model, Decoder | EncoderDecoder):
+            return 0
+        taken = 1 if self.writes else len(self.laid) + virtual_positions(self.model, self.γ)
+        return max(0, self.model.config.length - taken)
+
+    def generate(self, n: int) -> np.ndarray:
+        """Return at most n tokens after the text, or of a text of its own, generated greedily."""
+        if not n:
+            return self.new
+        model, eos = self.model, eos_ids(self.model, self.model.tokenizer)
+        settings = {"max_new_tokens": n, "temperature": 0, "num_beams": 1, "eos": eos}
+        return generate(model, self.laid[None], self.γ, **settings)[0]
 
     def read(self, **options) -> Pass:
         """Return the recorded pass of the text and the new tokens; for the options see Pass."""

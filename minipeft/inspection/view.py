@@ -19,6 +19,7 @@ from ..data.batches import pad
 from ..methods import Probe
 from ..model.heads import Classifier, SpanClassifier
 from ..model.transformer import LanguageModel
+from ..training.trainer import NonFinite
 from .mechanisms import LIKELIEST, adds_tokens, panels, probes
 from .reader import Reader, kl, log_softmax
 from .recording import Pass, Recorder, place
@@ -41,26 +42,37 @@ def inspect(
     γ: an adaptation, an Each of one row, or None.
     ids (T,) or (1, T): token ids of the text; γ's template is put around it.
     against: a second adaptation, for the same text, or None.
-    new_tokens: the number of tokens that γ first generates greedily, where the model writes text;
-    they are inspected, too.
+    new_tokens: at most so many tokens are first generated greedily by γ, where the model writes
+    text and has positions left; they are inspected, too.
     examples: (ids, label) of texts, for the probes of each layer that a Probe is compared with.
 
-    Raises ValueError for ids that the model can't read, an adaptation of another model, and more
-    than one text or user.
+    Raises ValueError for ids that the model can't read, an adaptation of another model, more than
+    one text or user, and examples without a Probe; NonFinite if logits are NaN or infinite.
     """
     ids = np.atleast_2d(np.asarray(ids))
-    if len(ids) != 1:
-        raise ValueError(f"inspect reads one text, ids (T,); got {ids.shape}: give one row")
+    if len(ids) != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"inspect reads one text, integers ids (T,); got {ids.dtype} {ids.shape}: encode a "
+            "text, and give one row"
+        )
+    if new_tokens < 0:
+        raise ValueError(f"new_tokens={new_tokens} must be at least 0")
     users = [γ] if against is None else [γ, against]
     readers = [Reader(model, one_user(m), ids[0]) for m in users]
     base = Reader(model, PLAIN, readers[0].words)
-    readers[0].generate(new_tokens)
+    probing = [any(isinstance(m.method, Probe) for m in r.γ.leaves()) for r in readers]
+    if examples is not None and not any(probing):
+        raise ValueError("examples are for the probes of each layer, and no Probe is inspected")
+    new = readers[0].generate(min(new_tokens, *(reader.room for reader in (base, *readers))))
     for reader in (base, *readers):
-        reader.new = readers[0].new
+        reader.new = new
     read, passes = base.read(), [reader.read() for reader in readers]
+    for passed in (read, *passes):
+        if passed.logits is not None and not np.isfinite(passed.logits).all():
+            raise NonFinite("logits are NaN or infinite: the parameters are too large, or broken")
     views = [view(*each, read) for each in zip(readers, passes)]
-    for v in views if examples else ():
-        if any(isinstance(m.method, Probe) for m in v.adaptation.leaves()):
+    for v, is_probe in zip(views, probing):
+        if examples is not None and is_probe:
             v.panels.append(probes(base, examples))
     return Inspection(model, base.words, len(base.new), views, together(readers, passes))
 

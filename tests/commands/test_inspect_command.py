@@ -13,8 +13,10 @@ TEXT = "The soup was cold, so she"
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Folders of two trained adaptations in the current folder."""
+    """Folders of two trained adaptations in the current folder, and examples."""
     monkeypatch.chdir(tmp_path)
+    lines = "".join(f'{{"text": "t {i}", "label": "{"ab"[i % 2]}"}}\n' for i in range(40))
+    (tmp_path / "data.jsonl").write_text(lines)
     model, rng = mp.load(), np.random.default_rng(0)
     for name, method in {"mine": mp.PrefixTuning(3), "other": mp.LoRA()}.items():
         γ = method.attach(model, rng)
@@ -72,8 +74,6 @@ def test_other_networks(model, run, capsys):
 
 
 def test_a_classifier_has_the_names_of_its_classes(folders, run, capsys):
-    lines = "".join(f'{{"text": "t {i}", "label": "{"ab"[i % 2]}"}}\n' for i in range(40))
-    (folders / "data.jsonl").write_text(lines)
     flags = "--data", "data.jsonl"
     assert run("train", "probe", *flags, "--out", "probe", "--json") == 0
     capsys.readouterr()
@@ -81,6 +81,34 @@ def test_a_classifier_has_the_names_of_its_classes(folders, run, capsys):
     (view,) = json.loads(capsys.readouterr().out)["views"]
     assert sorted(view["outputs"]["words"][0]) == ["a", "b"]
     assert view["panels"][-1]["kind"] == "accuracy"
+
+
+def test_adaptations_of_other_networks_are_not_compared(folders, run, capsys):
+    flags = "train", "probe", "--data", "data.jsonl", "--out"
+    assert run(*flags, "a") == run(*flags, "b", "--pool", "mean") == 0
+    text = (folders / "data.jsonl").read_text()
+    (folders / "data.jsonl").write_text(text.replace('"b"', '"c"'))
+    assert run(*flags, "c") == 0
+    for other, kind in ("b", "a, b, pool mean"), ("c", "a, c, pool last"), ("lora", "a Decoder"):
+        capsys.readouterr()
+        assert run("inspect", "a", "--against", other, "--text", "t 1") == 2
+        error = capsys.readouterr().err
+        assert f"--against {other} is for" in error and kind in error
+
+
+def test_a_text_is_cut_to_the_positions_of_the_model(folders, run, capsys):
+    flags = "--text", TEXT * 60, "--max-tokens", "9999", "--max-new-tokens", "0", "--json"
+    assert run("inspect", "prompt", *flags) == 0
+    assert json.loads(capsys.readouterr().out)["cut"]["shown"] == mp.load().config.length - 20
+
+
+def test_what_is_not_finite_is_an_error_and_no_page(folders, run, capsys):
+    model = mp.load()
+    γ = mp.LoRA().attach(model, np.random.default_rng(0))
+    mp.save(γ.map(lambda p: mp.Tensor(p.data * 0 + 1e30, requires_grad=True)), "big")
+    with np.errstate(all="ignore"):
+        assert run("inspect", "big", "--text", "The soup", "-o", "v.html") == 5
+    assert "NaN or infinite" in capsys.readouterr().err and not (folders / "v.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +123,7 @@ def test_a_classifier_has_the_names_of_its_classes(folders, run, capsys):
         (["lora", "-x", "1"], 2, "no flag -x"),
         (["probe"], 2, "this model has none"),
         (["lora", "--data", "nowhere.csv"], 3, "nowhere.csv"),
+        (["lora", "--data", "data.jsonl"], 2, "no Probe is inspected"),
     ],
 )
 def test_errors(flags, code, error, folders, run, capsys):

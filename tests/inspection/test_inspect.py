@@ -1,6 +1,7 @@
 """The numbers of an inspection are those of the library."""
 
 import dataclasses
+from dataclasses import replace as replace_fields
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from minipeft.inspection.reader import log_softmax
 from minipeft.methods.recorder import Recorder
 from minipeft.model.heads import Headed
 from minipeft.tasks.probing import every_layer
+from minipeft.training.trainer import NonFinite
 from tests.support import families as f
 
 ONE_STACK = {name: f.NETWORKS[name] for name in ("gpt2", "llama", "bert", "mean", "spans")}
@@ -198,6 +200,35 @@ def test_what_it_refuses(γ, ids, error):
         mp.inspect(model, given, ids)
 
 
+@pytest.mark.parametrize("ids", [None, "abc", [1.5], [[]]])
+def test_ids_that_are_none(ids):
+    with pytest.raises(ValueError, match="inspect reads one text|integers"):
+        mp.inspect(f.DECODERS["gpt2"], None, ids)
+
+
+def test_new_tokens_fill_the_positions_that_all_have():
+    model = f.DECODERS["gpt2"]  # of 32 positions
+    lora, prompt = f.attached("lora", model), f.attached("prompt of 7", model)
+    count = lambda *users: (
+        mp.inspect(model, users[0], [3] * 20, against=users[1], new_tokens=99).new
+    )
+    assert count(lora, None) == 12 and count(lora, prompt) == count(prompt, lora) == 5
+    with pytest.raises(ValueError, match="new_tokens=-3 must be at least 0"):
+        mp.inspect(model, lora, [3], new_tokens=-3)
+
+
+def test_logits_that_are_not_finite():
+    model = f.DECODERS["gpt2"]
+    γ = f.attached("lora", model).map(lambda p: Tensor(p.data * 1e200))
+    with np.errstate(all="ignore"), pytest.raises(NonFinite, match="NaN or infinite"):
+        mp.inspect(model, γ, [3, 1, 2])
+
+
+def test_examples_need_a_probe():
+    with pytest.raises(ValueError, match="no Probe is inspected"):
+        mp.inspect(f.DECODERS["gpt2"], None, [3], examples=[([1], "a")])
+
+
 def test_no_adaptation_changes_nothing():
     view = mp.inspect(f.DECODERS["gpt2"], None, [3, 1, 2]).views[0]
     assert not view.stacks[""].change.any() and not view.outputs.kl.any()
@@ -240,3 +271,20 @@ def test_the_worth_of_two_prompts_of_a_chain():
     for i in range(3):
         loss = float(model.loss(ids, ids, mp.Chain(a, fewer(b, i))))
         assert abs(second[i] - (loss - whole)) < 1e-10
+
+
+def test_the_worth_of_a_prompt_beside_prefixes_of_an_encoder_decoder():
+    """The prefix of the decoder has other keys, more or fewer, which are not the prompt's."""
+    config = replace_fields(f.T5, positions="none")
+    model, ids = mp.EncoderDecoder(config, np.random.default_rng(0)), np.array([[3, 1, 2]])
+    prompt = f.attach_random(mp.PromptTuning(3, init="uniform"), model)
+    for length in 2, 5:
+        prefix = f.attach_random(mp.PrefixTuning(length), model)
+        γ = mp.Chain(prompt, prefix)
+        found = mp.inspect(model, γ, ids, new_tokens=4)
+        (worth,) = (p.values[:, 0] for p in found.views[0].panels if p.kind == "worth")
+        new = mp.generate(model, ids, γ, max_new_tokens=4, temperature=0, eos=[])
+        loss = lambda m, new=new: float(model.loss(ids, new, m))
+        for i in range(3):
+            fewer = prompt.map(lambda p, i=i: Tensor(np.delete(p.data, i, 0)))
+            assert abs(worth[i] - (loss(mp.Chain(fewer, prefix)) - loss(γ))) < 1e-5

@@ -189,8 +189,9 @@ def test_probes_of_each_layer_and_their_control():
     assert table.values[0, 0] < 0.6 < table.values[1:, 0].min()
     assert abs(table.values[:, 1] - 0.5).max() < 0.1
     np.testing.assert_array_equal(table.values[:, 2], table.values[:, 0] - table.values[:, 1])
-    again = probes(Reader(base, mp.PLAIN, np.array([1])), examples)
-    np.testing.assert_array_equal(again.values, table.values)
+    by_label = sorted(examples, key=lambda example: example[1])
+    again = probes(Reader(base, mp.PLAIN, np.array([1])), by_label)
+    assert abs(again.values[:, 0] - table.values[:, 0]).max() < 0.1
 
 
 def test_formulas_have_an_equation_that_is_verified_and_a_line():

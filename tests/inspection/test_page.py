@@ -191,6 +191,27 @@ def test_clicks_through_all_zooms(opened, methods, width, theme, language):
     assert violations(tab) == []
 
 
+def test_tokens_that_can_not_be_seen_have_a_sign(opened):
+    model = f.decoder(f.GPT2)
+
+    class Tokenizer:
+        special_tokens = {}
+
+        def decode(self, ids, skip_special_tokens):
+            return ["", " ", "\n", "\r\n", "a"][ids[0] % 5]
+
+        def id_to_token(self, i):
+            return ""
+
+        def token_to_id(self, token):
+            return None
+
+    model.tokenizer = Tokenizer()
+    tab = opened(page(report(mp.inspect(model, None, [0, 1, 2, 3, 4], new_tokens=0), {"γ": 1})))
+    rows = [th.inner_text() for th in tab.locator("#states tbody th").all()]
+    assert rows == ["∅", "␣", "⏎", "␍⏎", "a"] and violations(tab) == []
+
+
 def test_the_tour_waits_for_one_action_at_each_of_eight_stops(opened):
     tab = opened(built_in(mp.PrefixTuning(5)))
     tab.click("#tour-start")
