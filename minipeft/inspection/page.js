@@ -98,6 +98,9 @@ function enter(cell) {
 const largest = (rows) => Math.max(0, ...rows.flat().map((x) => Math.abs(x ?? 0)));
 const shortPlace = (path) => path.replace(/^(?:(en|de)coder\.)?blocks\.(\d+)$/, (_, stack, n) => (stack ? stack + " " : "") + n);
 
+// The name of a column of hidden states: the embedding, or the output of a block.
+const shortState = (place) => (place === "tokens" ? say("embedding") : shortPlace(place));
+
 // -- zoom 0: the network
 
 function drawNetwork() {
@@ -152,7 +155,7 @@ function drawStack(user, i, name, stack) {
   const legend = [say("show_" + state.show + "_text"), stack.kinds.includes("virtual") && state.show !== "received" ? say("no_base") : "", stack.kinds.includes("new") ? say("italic") : ""];
   return make("div", {}, grid({
     caption: [name, legend.filter(Boolean).join("; ")].filter(Boolean).join(": "),
-    columns: stack.places.map((place) => (place === "tokens" ? say("embedding") : shortPlace(place))), corner: "token", rows: values, rowNames: stack.tokens,
+    columns: stack.places.map(shortState), corner: "token", rows: values, rowNames: stack.tokens,
     rowClass: (r) => [stack.kinds[r], state.user === i && state.row === r ? "chosen" : ""].join(" ").trim(),
     header: (column, l) => make("button", { "aria-label": say("open_layer", { place: stack.places[l] }), onclick: () => choose({ place: stack.places[l] }, "place") }, column),
     cell: (r, l) => {
@@ -297,7 +300,7 @@ function drawSlider() {
       oninput: (event) => { choose({ scale: Number(event.target.value) }, "slider"); $(`scale-${i}`).focus(); } });
     const row = (word, j) => make("tr", {}, make("th", { scope: "row" }, visible(word)), make("td", { class: "number" }, percent(s.p[k][j])));
     const { places } = Object.values(user.stacks).at(-1);
-    const changes = s.change[k].map((x, l) => `${shortPlace(places[l])}: ${number(x)}`).join(" · ");
+    const changes = s.change[k].map((x, l) => `${shortState(places[l])}: ${number(x)}`).join(" · ");
     return make("div", {}, make("label", { for: `scale-${i}` }, `s = ${s.scales[k]} `), input,
       make("p", {}, say("how_" + s.how)), make("p", {}, `${say("kl")}: ${number(s.kl[k])}`),
       make("table", {}, make("caption", {}, say("likeliest_adapted")), make("tbody", {}, s.words[k].map(row))),
