@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -121,6 +122,11 @@ def cluster_at(address: str | None) -> Iterator[Executor | None]:
 def print_line(text: str) -> None:
     """Print text to stdout as it is: no markup, no colours, no wrapping."""
     stdout.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def wrapped(text: str) -> str:
+    """Return a sentence in lines of at most 80 columns."""
+    return textwrap.fill(text, 80, subsequent_indent="  ")
 
 
 def print_note(text: str) -> None:

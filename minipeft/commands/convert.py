@@ -22,6 +22,7 @@ from . import evaluation
 from .common import Command, Config, Json, optional, print_line
 from .folders import base_of, folder_path, holds_adaptation, load_with_network
 
+COMPARED = "difference", "logits_std"
 BASE = "Base of the adaptation SOURCE. (default: the one it names, or decoder)"
 
 
@@ -60,7 +61,7 @@ class Convert(Command):
                 (new / name).write_bytes(content)
             if is_adaptation and (source / evaluation.LABELS).is_file():
                 shutil.copy(source / evaluation.LABELS, new)
-            difference = self.adaptation and self.difference(new)
+            compared = self.compared(new) if self.adaptation else dict.fromkeys(COMPARED)
             files = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
         self.output(
             {
@@ -69,7 +70,7 @@ class Convert(Command):
                 "class": str(thing) if is_adaptation else type(thing).__name__,
                 "params": size(thing),
                 "dtype": dtype,
-                "difference": difference,
+                **compared,
                 "files": files,
             }
         )
@@ -92,17 +93,18 @@ class Convert(Command):
             merged.folder_settings = merged.folder_settings | {"id2label": names, "label2id": ids}
         return merged
 
-    def difference(self, folder) -> float:
-        """Return the largest difference of logits: the folder's, and the adapted model's.
+    def compared(self, folder) -> dict:
+        """Return the largest difference of logits, and the standard deviation of logits.
 
-        Both read the same 32 random tokens, or as many as the model can.
+        Of the folder's and the adapted model's, which read the same 32 random tokens, or as many as
+        the model can; the standard deviation is that of the adapted model's.
         """
         (adaptation, network), written = self.unmerged, hf.load(folder)
         c = network.config
         ids = np.random.default_rng(0).integers(0, c.vocabulary, min(32, c.length))
         pairs = (network, adaptation), (written, PLAIN)
         unmerged, merged = (Pass(model, ids, γ.resolve(), ids).logits for model, γ in pairs)
-        return float(abs(unmerged - merged).max())
+        return dict(zip(COMPARED, (float(abs(unmerged - merged).max()), float(unmerged.std()))))
 
     def show(self, report):
         print_line(f"{report['class']}: {count(report['params'], 'parameter')}, {report['dtype']}")
@@ -111,6 +113,7 @@ class Convert(Command):
         print_line(f"saved in {report['out']}")
         if report["difference"] is not None:
             print_line(
-                f"its logits differ from those of the unmerged model by {report['difference']:.1e} "
-                "at most, on 32 random tokens"
+                "its logits on 32 random tokens differ from the unmerged model's by "
+                f"{report['difference']:.1e}\nat most; their standard deviation is "
+                f"{report['logits_std']:.1f}"
             )

@@ -13,11 +13,11 @@ from ..tasks.classify import Classify
 from .common import progress
 
 TEXTS = 8  # texts that are read with each random adaptation
-CLEAR = 3  # z above which an adaptation does more than chance
+CLEAR = 3  # z above which an adaptation does more than random ones
 COLUMNS = "kl", "kl_random", "z"
 CAPTION = (
-    f"KL: nats per {{}} from the base; random: median of {DRAWS} random adaptations of its size; "
-    "z: by how many standard deviations log KL is above their mean"
+    f"KL: divergence from the base, nats per {{}}; random: median KL of {DRAWS} adaptations with "
+    "random parameters of the same norms; z: (log KL - mean) / standard deviation of their log KL"
 )
 
 
@@ -69,19 +69,29 @@ def report(predict: Callable, adaptation: Adaptation, model) -> dict:
 
 def cells(result: dict) -> list[str]:
     """Return KL, that of random adaptations, and z of a result as texts; "" if there is none."""
-    kl, kl_random, z = (result.get(name) for name in COLUMNS)
-    small = ["" if x is None else f"{x:.2g}" for x in (kl, kl_random)]
-    return [*small, "" if z is None else f"{z:.1f}"]
+    *kls, z = (result.get(name) for name in COLUMNS)
+    return [*map(format_kl, kls), "" if z is None else f"{z:.1f}"]
+
+
+def format_kl(kl: float | None) -> str:
+    """Return a KL as text, with two significant digits."""
+    return "" if kl is None else f"{kl:#.2g}".rstrip(".")
 
 
 def sentence(result: dict) -> str:
-    """Return in words whether the adaptation of a result does anything."""
+    """Return in words whether an adaptation is used, and whether more than random ones are."""
     name, kl, z = result["adaptation"], result["kl"], result["z"]
     if kl is None:
         return f"{name}: no KL, since the frozen network has no counterpart of a head alone"
     if kl == 0:
         return f"{name} changes nothing: was it trained?"
+    used = f"{name} is used (KL {format_kl(kl)} nats)"
     if z is None:
-        return f"{name} can't be compared with random adaptations"
-    more = "no more" if abs(z) < CLEAR else "more" if z > 0 else "less"
-    return f"{name} moves predictions {more} than random adaptations of its size"
+        return f"{used}; it can't be compared with random parameters"
+    if abs(z) < CLEAR:
+        return (
+            f"{used}. Random parameters of the same norms change predictions as much: compare the "
+            "loss or accuracy to see whether it has learned"
+        )
+    more = "more" if z > 0 else "less"
+    return f"{used}, and changes predictions {more} than random parameters of the same norms"

@@ -18,7 +18,7 @@ from ..model.transformer import Decoder
 from ..tasks import forgetting
 from ..tasks.base import extra_positions
 from ..training.parallel import slices
-from .common import print_note, progress
+from .common import print_note, progress, wrapped
 from .folders import network_for
 
 BATCH = 16  # texts that are evaluated together
@@ -85,10 +85,12 @@ def mean_loss(model, adaptation: Adaptation, layout: Layout, passages: np.ndarra
 def check_base_loss(loss: float, model) -> float:
     """Return the loss of the base model; print a note if a uniform guess would be better."""
     if loss > (guess := math.log(model.config.vocabulary)):
-        print_note(
+        note = (
             f"the loss of the base model, {loss:.3f}, is above log V = {guess:.3f}, that of a "
-            "uniform guess: it has read no such text; the built-in base has read only its own world"
+            "uniform guess: it was not trained on such text; the built-in one knows only its "
+            "generated world"
         )
+        print_note(wrapped(note))
     return loss
 
 

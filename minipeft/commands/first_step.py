@@ -7,9 +7,9 @@ from itertools import chain
 from ..adaptation.adaptation import Adaptation
 from ..adaptation.method import listed
 from ..data.words import count
-from ..inspection.gradients import Silent, without_gradient
+from ..inspection.gradients import SHIFT, Silent, without_gradient
 from ..training.trainer import named
-from .common import print_note
+from .common import print_note, wrapped
 
 
 def check_first_batch(
@@ -19,21 +19,24 @@ def check_first_batch(
     first = next(batches)
     silent = without_gradient(model, adaptation, **named(first), micro_batches=micro_batches)
     for line in lines(silent, len(adaptation.parameters())):
-        print_note(line)
+        print_note(wrapped(line))
     return chain([first], batches)
 
 
 def lines(silent: list[Silent], parameters: int) -> list[str]:
     """Return what `without_gradient` found, in words; parameters: the number of all tensors."""
-    words = lambda group: f"{described(group.names)} ({group.why})"
+    words = lambda group: f"{described(group.names)}, because {group.why}"
     if sum(len(group.names) for group in silent) == parameters:
         why = "; ".join(map(words, silent))
         return [f"warning: no parameter has a gradient, so nothing can be learned: {why}"]
-    expected = [words(group) for group in silent if group.expected]
-    found = [f"no gradient in step 1, as expected: {'; '.join(expected)}"] if expected else []
+    found = []
     for group in silent:
-        if not group.expected:
-            found.append(f"warning: no gradient for {words(group)}: leave it out by --targets")
+        step = "any step" if group.why == SHIFT else "step 1"
+        found.append(
+            f"no gradient in {step}, as expected: {words(group)}"
+            if group.expected
+            else f"warning: no gradient for {words(group)}; leave it out by --targets"
+        )
     return found
 
 

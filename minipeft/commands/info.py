@@ -27,6 +27,10 @@ from .tables import make_table, print_table
 MODEL = "Check an adaptation against this model: a folder, `decoder`, `encoder` or `seq2seq`."
 NETWORK = "reparametrization.safetensors"  # parameters of an encoder, to resume training
 SUMMARIZED = "peft_type", "task_type", "base_model_name_or_path"  # fields of adapter_config.json
+JOINED = (
+    "LoRAs of layers that are one module in PEFT, such as q and v in GPT-2's c_attn, are saved as "
+    "one, with zeros in B, which params counts: ranks and alphas add up, the scale α/r is the same"
+)
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 
@@ -113,7 +117,7 @@ def describe_adaptation(folder, base):
     method, unsupported = try_call(method_of, settings, metadata.get("minipeft"))
     adaptation, network = load_with_network(folder, hf.load(base)) if base else (None, None)
     labels = (folder / evaluation.LABELS).is_file()
-    dtypes = count_dtypes(tensors)
+    dtypes, ranks = count_dtypes(tensors), first_axes(tensors, r"lora_(embedding_)?A")
     return {
         "type": "adaptation",
         "peft_type": settings.get("peft_type"),
@@ -123,7 +127,8 @@ def describe_adaptation(folder, base):
         "trained_params": adaptation and size(adaptation),
         "params": sum(dtypes.values()),
         "dtypes": dtypes,
-        "ranks": first_axes(tensors, r"lora_(embedding_)?A"),
+        "ranks": ranks,
+        "note": JOINED if is_joined(ranks, metadata.get("minipeft", "")) else None,
         "virtual_tokens": first_axes(tensors, "prompt_embeddings"),
         "reparametrization": (folder / NETWORK).is_file(),
         "labels": evaluation.read_labels(folder) if labels else None,
@@ -155,6 +160,12 @@ def method_of(settings, record):
         return repr(method_from_json(settings, PEFT_TYPES))
     settings.check_supported(SUPPORTED if peft_type == "LORA" else {})
     return (DoRA if settings.get("use_dora") else PEFT_TYPES[peft_type][0]).__name__
+
+
+def is_joined(ranks: list[int], record: str) -> bool:
+    """Return whether a file has a larger rank than all LoRAs of the method that was saved."""
+    own = map(int, re.findall(r'"rank": (\d+)', record))
+    return max(ranks, default=0) > max(own, default=math.inf)
 
 
 def count_dtypes(tensors):

@@ -51,6 +51,7 @@ from .common import (
     cluster_at,
     optional,
     print_line,
+    print_note,
     progress,
 )
 from .first_step import check_first_batch
@@ -221,6 +222,12 @@ class Train(Command):
         if not trainer.t:
             first = job.model, job.adaptation, job.batches, self.micro_batches
             job.batches = check_first_batch(*first)
+            if self.steps < self.warmup_steps:
+                share = trainer.schedule(self.steps - 1)
+                print_note(
+                    f"{count(self.steps, 'step')} of the {self.warmup_steps} of the warmup: the "
+                    f"learning rate only rises, to {share:.0%} of {lr:g}"
+                )
         every = min(self.save_steps, self.steps)
         options = {"log": part / "metrics.jsonl", "folder": part, "save_every": every}
         if self.patience:

@@ -59,7 +59,7 @@ def without_gradient(
             why = reason(name, model)
         else:
             found = [k for k in causes if name in causes[k]] or causes
-            why = ", ".join(called(k, zero) for k in found) + " = 0"
+            why = " and ".join(f"{called(k, zero)} = 0" for k in found)
         groups.setdefault((why, name not in still or why == SHIFT), []).append(name)
     return [Silent(tuple(names), *key) for key, names in groups.items()]
 

@@ -1,5 +1,7 @@
 """evaluate: how far an adaptation moves predictions, and whether random ones do as much."""
 
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from minipeft.commands.divergences import TEXTS, cells, sample, sentence
 from minipeft.inspection.divergence import mean_kl
 from minipeft.methods.template import Layout
 from tests.commands.test_encoder_decoders import pairs, seq2seq  # noqa: F401  fixtures
+
+USED = "x is used (KL {} nats){}"
 
 
 def saved(method, model, folder, moved=0.0, seed=0):
@@ -107,8 +111,9 @@ def test_the_words_fit_a_terminal(base, tmp_path, run, capsys, monkeypatch):
     assert max(map(len, out.splitlines())) <= 80
     words = " ".join(out.split())
     assert "untrained changes nothing: was it trained?" in words
-    assert "random moves predictions no more than random adaptations of its size" in words
-    assert "KL: nats per token from the base; random: median of 16 random" in words
+    assert "random is used (KL " in words
+    assert "Random parameters of the same norms change predictions as much" in words
+    assert "KL: divergence from the base, nats per token; random: median KL of 16" in words
     assert run("evaluate", "--model", base, "--data", text) == 0
     assert "KL" not in capsys.readouterr().out
 
@@ -116,15 +121,16 @@ def test_the_words_fit_a_terminal(base, tmp_path, run, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "result, words, texts",
     [
-        ((0.5, 0.01, 9.0), "x moves predictions more than random", ["0.5", "0.01", "9.0"]),
-        ((0.5, 0.45, 0.0), "x moves predictions no more than random", ["0.5", "0.45", "0.0"]),
-        ((0.5, 0.45, -2.0), "x moves predictions no more than random", ["0.5", "0.45", "-2.0"]),
-        ((0.1, 0.9, -3.5), "x moves predictions less than random", ["0.1", "0.9", "-3.5"]),
-        ((0.0, 0.0, None), "x changes nothing: was it trained?", ["0", "0", ""]),
-        ((0.1, 0.0, None), "x can't be compared with random adaptations", ["0.1", "0", ""]),
-        ((None, None, None), "x: no KL, since the frozen network has no", ["", "", ""]),
+        ((3, 0.01, 9.0), USED.format("3.0", ", and changes predictions more"), "3.0 0.010 9.0"),
+        ((0.5, 0.45, 0.0), USED.format("0.50", ". Random parameters"), "0.50 0.45 0.0"),
+        ((12.4, 0.45, -2.0), USED.format("12", ". Random parameters"), "12 0.45 -2.0"),
+        ((0.1, 0.9, -3.5), USED.format("0.10", ", and changes predictions less"), "0.10 0.90 -3.5"),
+        ((0.0, 0.0, None), "x changes nothing: was it trained?", "0.0 0.0"),
+        ((0.1, 0.0, None), USED.format("0.10", "; it can't be compared"), "0.10 0.0"),
+        ((None, None, None), "x: no KL, since the frozen network has no", ""),
     ],
 )
 def test_words(result, words, texts):
     result = dict(zip(("kl", "kl_random", "z"), result)) | {"adaptation": "x"}
-    assert sentence(result).startswith(words) and cells(result) == texts
+    assert sentence(result).startswith(words) and cells(result) == (texts.split() + [""] * 3)[:3]
+    assert len(textwrap.wrap(sentence(result), 80)) <= 2

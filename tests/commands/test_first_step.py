@@ -9,29 +9,47 @@ from minipeft.commands import train
 from minipeft.commands.first_step import described, lines
 from minipeft.inspection.gradients import Silent
 
+KEYS = (
+    "any step, as expected: blocks.N.attn.k.delta, because a softmax is the same if all its scores "
+    "shift"
+)
 SAYS = {  # method: what `train` says of a text, and of examples with a new head
     "lora": (
-        "no gradient in step 1, as expected: A of 4 layers (B = 0)",
-        "A of 4 layers (B, score.W = 0); B of 4 layers (score.W = 0)",
+        ["step 1, as expected: A of 4 layers, because B = 0"],
+        [
+            "step 1, as expected: A of 4 layers, because B = 0 and score.W = 0",
+            "step 1, as expected: B of 4 layers, because score.W = 0",
+        ],
     ),
     "prefix --gate": (
-        "blocks.N.attn.P_key, blocks.N.attn.P_value (g = 0)",
-        "blocks.N.attn.P_key, blocks.N.attn.P_value (score.W, g = 0); blocks.N.attn.g (score",
+        ["step 1, as expected: blocks.N.attn.P_key, blocks.N.attn.P_value, because g = 0"],
+        [
+            "step 1, as expected: blocks.N.attn.P_key, blocks.N.attn.P_value, because score.W = 0 "
+            "and g = 0",
+            "step 1, as expected: blocks.N.attn.g, because score.W = 0",
+        ],
     ),
     "bitfit": (
-        "blocks.N.attn.k.delta (a softmax is the same if all its scores shift)",
-        "delta of 15 layers (score.W = 0)",
+        [KEYS],
+        ["step 1, as expected: delta of 15 layers, because score.W = 0", KEYS],
     ),
-    "adapter": ("", "D of 4 layers, b of 4 layers, U of 4 layers, c of 4 layers (score.W = 0)"),
-    "prompt": ("", "tokens.P (score.W = 0)"),
+    "adapter": (
+        [],
+        [
+            "step 1, as expected: D of 4 layers, b of 4 layers, U of 4 layers, c of 4 layers, "
+            "because score.W = 0"
+        ],
+    ),
+    "prompt": ([], ["step 1, as expected: tokens.P, because score.W = 0"]),
 }
 
 
 def says(run, capsys, *args):
-    """What a training prints about gradients; its output on stdout."""
-    assert run("train", *args, "--steps", 1) == 0
+    """What a training prints before step 1, each sentence on one line; its output on stdout."""
+    assert run("train", *args, "--steps", 1, "--warmup-steps", 0) == 0
     printed = capsys.readouterr()
-    return "\n".join(line for line in printed.err.splitlines() if "gradient" in line), printed.out
+    assert max(map(len, printed.err.splitlines()), default=0) <= 80
+    return printed.err.replace("\n  ", " ").splitlines(), printed.out
 
 
 @pytest.mark.parametrize("method", SAYS)
@@ -40,14 +58,28 @@ def test_train_says_which_parameters_wait_for_others(base, examples, tmp_path, r
     for text, expected in zip(texts, SAYS[method]):
         args = *method.split(), "--model", base, "--data", text, "--out", tmp_path / text.stem
         found, _ = says(run, capsys, *args)
-        assert expected in found and (expected != "" or not found)
-        assert "warning" not in found and len(found.splitlines()) <= 1
+        assert [line for line in found if "gradient" in line] == [
+            f"no gradient in {words}" for words in expected
+        ]
 
 
 def test_json_has_only_the_report_on_stdout(base, tmp_path, run, capsys):
     args = "lora", "--model", base, "--data", base.parent / "world.txt", "--out", tmp_path / "o"
     found, out = says(run, capsys, *args, "--json")
     assert found and json.loads(out)["trained_params"]
+
+
+def test_steps_that_are_all_warmup_are_named(base, tmp_path, run, capsys):
+    args = "train", "prefix", "--model", base, "--data", base.parent / "world.txt"
+    says = "5 steps of the 20 of the warmup: the learning rate only rises, to 24% of 0.05"
+    for steps, expected in ((5, [says]), (20, [])):
+        assert run(*args, "--out", tmp_path / f"{steps}", "--steps", steps) == 0
+        found = capsys.readouterr().err.splitlines()
+        assert [line for line in found if "warmup" in line] == expected
+    rates = [
+        json.loads(line)["lr"] for line in (tmp_path / "5/metrics.jsonl").read_text().splitlines()
+    ]
+    assert max(rates) == rates[-1] == pytest.approx(0.05 * 5 / 21)
 
 
 @pytest.mark.parametrize("method", ["lora", "ptuning2"])
@@ -100,10 +132,14 @@ def test_names_are_counted_or_listed():
 def test_if_nothing_can_be_learned_that_is_a_warning():
     silent = [Silent(("x.A",), "B = 0", True), Silent(("x.B",), "A = 0", True)]
     assert lines(silent, 2) == [
-        "warning: no parameter has a gradient, so nothing can be learned: x.A (B = 0); x.B (A = 0)"
+        "warning: no parameter has a gradient, so nothing can be learned: x.A, because B = 0; "
+        "x.B, because A = 0"
     ]
-    assert lines(silent, 3) == ["no gradient in step 1, as expected: x.A (B = 0); x.B (A = 0)"]
+    assert lines(silent, 3) == [
+        "no gradient in step 1, as expected: x.A, because B = 0",
+        "no gradient in step 1, as expected: x.B, because A = 0",
+    ]
     assert lines([Silent(("x.A",), "why", False)], 2) == [
-        "warning: no gradient for x.A (why): leave it out by --targets"
+        "warning: no gradient for x.A, because why; leave it out by --targets"
     ]
     assert lines([], 2) == []

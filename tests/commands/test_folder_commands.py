@@ -140,6 +140,17 @@ def test_info_describes_a_folder_of_peft(tmp_path, json_of):
         assert report["loads_as"] is None and report["params"] == 112
 
 
+@pytest.mark.parametrize("kind, joined", [("gpt2", True), ("llama", False)])
+def test_info_says_why_a_file_has_a_larger_rank(tmp_path, json_of, kind, joined):
+    rng = np.random.default_rng(0)
+    mp.save(mp.LoRA(2).attach(LMS[kind], rng), tmp_path / "a")
+    report = json_of("info", tmp_path / "a")
+    assert report["ranks"] == ([4] if joined else [2]) and bool(report["note"]) == joined
+    tensors = tmp_path / "a/adapter_model.safetensors"
+    save_file(load_file(tensors), tensors)  # without minipeft's metadata, as PEFT's
+    assert json_of("info", tmp_path / "a")["note"] is None
+
+
 @each_family
 @pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
 def test_an_adaptation_with_a_head_is_checked_converted_and_merged(tmp_path, json_of, kind, head):
@@ -168,11 +179,17 @@ def test_a_merge_that_goes_wrong_is_seen_in_the_difference(tmp_path, json_of, mo
     mp.save(LMS["gpt2"], tmp_path / "m")
     mp.save(γ.map(lambda p: mp.Tensor(p.data + 0.5)), tmp_path / "a")
     merge = "convert", tmp_path / "m", tmp_path / "n", "--adaptation", tmp_path / "a"
-    assert json_of(*merge)["difference"] < 1e-5
+    report, ids = (
+        json_of(*merge),
+        np.random.default_rng(0).integers(0, V, LMS["gpt2"].config.length),
+    )
+    logits = mp.load(tmp_path / "n")([ids[:32]]).data
+    assert report["difference"] < 1e-5 and np.isclose(report["logits_std"], logits.std(), 1e-4)
     half = json_of(*merge, "--dtype", "float16")["difference"]
     monkeypatch.setattr("minipeft.commands.convert.merge", lambda network, adaptation: network)
     assert 1e-5 < half < 1e-2 < json_of(*merge)["difference"]
-    assert json_of("convert", tmp_path / "m", tmp_path / "n")["difference"] is None
+    report = json_of("convert", tmp_path / "m", tmp_path / "n")
+    assert report["difference"] is report["logits_std"] is None
 
 
 @pytest.mark.parametrize("head", ["texts", "tokens", "spans"])
@@ -222,7 +239,9 @@ def test_a_failed_conversion_leaves_the_folder_as_it_was(tmp_path, run, json_of,
     assert run(*convert, "--dtype", "float16") == 3
     assert "holds NaN or infinity as float16" in capsys.readouterr().err
     assert run(*convert, "--adaptation", tmp_path / "p") == 2
-    assert "can't be merged into tokens" in capsys.readouterr().err
+    assert (
+        "can't be merged, since it does not change the weights of tokens" in capsys.readouterr().err
+    )
     assert (tmp_path / "n/model.safetensors").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m", "n", "p"]
 

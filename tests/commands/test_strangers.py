@@ -62,5 +62,5 @@ def test_a_text_that_the_base_has_not_read_gets_a_hint(run, base, tmp_path, caps
     (tmp_path / "other.txt").write_text("The cat sat on the mat. " * 60)
     for name in ("own.txt", "other.txt"):
         assert run("evaluate", "--data", tmp_path / name) == 0
-        hint = "the built-in base has read only its own world" in capsys.readouterr().err
+        hint = "it was not trained on such text" in " ".join(capsys.readouterr().err.split())
         assert hint == (name == "other.txt")

@@ -142,7 +142,7 @@ def test_a_head_of_zeros_is_a_cause(name):
             assert parameter not in result
             continue
         names = sorted([*([causes[last]] if last in causes else []), "W"], key=str.lower)
-        why = ", ".join("score.W" if n == "W" else n for n in sorted(names)) + " = 0"
+        why = " and ".join(f"{'score.W' if n == 'W' else n} = 0" for n in sorted(names))
         assert result[parameter] == (why, True)
 
 
@@ -184,7 +184,7 @@ class Sum(mp.Method):
 def test_zeros_of_which_one_would_do_are_all_named():
     result = found(GPT2, Sum().attach(GPT2))
     path = "blocks.0.mlp.down"
-    assert result == [Silent((f"{path}.c",), f"{path}.a, {path}.b = 0", True)]
+    assert result == [Silent((f"{path}.c",), f"{path}.a = 0 and {path}.b = 0", True)]
 
 
 # -- batches

@@ -97,7 +97,7 @@ def test_merging_follows_a_chain(model):
 @networks
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in [*MERGES, "lora of embeddings"]])
 def test_what_is_no_change_of_weights_says_so(model, name):
-    with pytest.raises(ValueError, match="can't be merged into .*; keep it beside the model"):
+    with pytest.raises(ValueError, match="can't be merged, since .* Use it with model"):
         merge(model, attached(name, model))
 
 

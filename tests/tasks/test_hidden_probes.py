@@ -157,7 +157,7 @@ def test_what_is_made_for_attention_is_saved_in_our_format(tmp_path):
 
 def test_a_hidden_probe_is_not_merged():
     model = CLASSIFIERS["mean"]
-    with pytest.raises(ValueError, match="Probe does not change weights, .* into score"):
+    with pytest.raises(ValueError, match="Probe can't be merged, .* weights of score"):
         mp.merge(model, attach_random(Probe(hidden=5), model))
 
 

@@ -56,8 +56,9 @@ FAULTS = {
         "commands/test_first_step.py": [
             ("return chain([first], batches)", "return batches"),
             ("== parameters:", "> parameters:"),
-            ("if group.expected]", "]"),
-            ("if not group.expected:", "if group.expected:"),
+            ("if group.expected", "if not group.expected"),
+            ("group.why == SHIFT", "group.why != SHIFT"),
+            ("print_note(wrapped(line))", "print_note(line)"),
             ('re.sub(r"^(\\d+\\.)+", "", name)', "name"),
             ('if "," in one[last] else', 'if "," not in one[last] else'),
         ],
@@ -73,6 +74,24 @@ FAULTS = {
             ("abs(z) < CLEAR", "z < CLEAR"),
             ('"more" if z > 0 else "less"', '"less" if z > 0 else "more"'),
             ("if found is None or not", "if not"),
+        ],
+    },
+    "commands/train.py": {
+        "commands/test_first_step.py -k warmup": [
+            ("if self.steps < self.warmup_steps:", "if self.steps <= self.warmup_steps:"),
+            ("trainer.schedule(self.steps - 1)", "trainer.schedule(self.steps)"),
+        ],
+    },
+    "commands/info.py": {
+        "commands/test_folder_commands.py -k larger_rank": [
+            ("max(own, default=math.inf)", "max(own, default=0)"),
+            ("> max(own", ">= max(own"),
+        ],
+    },
+    "commands/convert.py": {
+        "commands/test_folder_commands.py -k merge_that": [
+            ("float(unmerged.std())", "float(abs(unmerged).mean())"),
+            ("if self.adaptation else dict.fromkeys(COMPARED)", "if self.adaptation else {}"),
         ],
     },
 }
