@@ -113,13 +113,14 @@ def total(model, ids, labels, adaptation, mask=None):
 def gradients(model, ids, labels, adaptation, mask=None, of=None) -> list:
     """Return the gradients of `total` for all parameters, or those `of` a part."""
     wanted = (of or adaptation).parameters()
-    if not wanted:
-        return []
-    return [host(g) for g in grad(total(model, ids, labels, adaptation, mask=mask), wanted)]
+    loss = total(model, ids, labels, adaptation, mask=mask)
+    if not loss.requires_grad:  # there are no parameters, or a method does not use them as tensors
+        return [np.zeros(p.shape, p.dtype) for p in wanted]
+    return [host(g) for g in grad(loss, wanted)]
 
 
 def apart(xs, ys) -> float:
     """Return the largest difference of two lists of arrays, relative to the largest of ys."""
-    size = max((np.abs(y).max() for y in ys), default=1)
+    size = max((np.abs(y).max() for y in ys), default=1) or 1
     far = [np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)]
     return np.max(far, initial=0)  # NaN, if there is one

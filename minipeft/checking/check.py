@@ -130,10 +130,20 @@ def equation_of_method(method: Method, formula: Formula) -> Finding:
         draws = [formula.of_method(method, np.random.default_rng(n)) for n in range(DRAWS)]
     except Exception as error:
         return failure("equation", says, error)
+    fails = lambda why: Finding("equation", says, FAILS, why=why)
     neutral = {name: argument.neutral for name, argument in formula.arguments.items()}
     needed, has = {name for name, n in neutral.items() if n is None}, draws[0][0]
     if not needed <= has.keys() <= neutral.keys():
         why = f"the equation has {formula.expected()}; the method has {', '.join(has)}"
-        return Finding("equation", says, FAILS, why=why + ": call parameters and fields by them")
-    in_order = [({n: values.get(n, neutral[n]) for n in neutral}, y) for values, y in draws]
-    return of_equation(formula, in_order)
+        return fails(f"{why}: rename its parameters and fields")
+    if wrong := formula.misshapen(has):
+        return fails(
+            f"{wrong} has the shape {np.shape(has[wrong])}, and the equation has "
+            f"{wrong}{formula.arguments[wrong]}: hidden states are rows"
+        )
+    try:
+        results = [output() for _, output in draws]
+    except Exception as error:
+        return failure("equation", says, error)
+    in_order = [{n: values.get(n, neutral[n]) for n in neutral} for values, _ in draws]
+    return of_equation(formula, [*zip(in_order, results)])

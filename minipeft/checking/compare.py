@@ -35,7 +35,7 @@ def taken_by(f: Callable, formula: Formula) -> list[str]:
         raise ValueError(
             f"--as {formula.name} calls a function by the letters of its equation, "
             f"{formula.equation}; activations are rows.  Its arguments: {formula.expected()}.  "
-            f"{getattr(f, '__name__', f)} has {has}"
+            f"{getattr(f, '__name__', f)} has {has}: rename them"
         )
     return [name for name in formula.arguments if name in parameters]
 
@@ -79,10 +79,14 @@ class Comparison:
         return call(self.f, copies({name: arguments[name] for name in self.taken}))
 
     def findings(self) -> list[Finding]:
-        """Return what each law of a function says, as far as it says anything."""
+        """Return what each law of a function finds."""
         laws = self.equation, self.derivatives, self.rows, self.padding, self.frozen, self.float32
         with np.errstate(all="ignore"):
-            return [self.found(law) for law in laws]
+            first, *others = map(self.found, laws)
+        failing = [f.law for f in others if f.law in ("rows", "padding") and f.result == FAILS]
+        if failing and first.why.startswith("Your result"):
+            first = replace(first, why=f"{first.why} Fix `{failing[0]}` first.")
+        return [first, *others]
 
     def found(self, law: Callable) -> Finding:
         """Return what a law finds; an error of the reader's function fails."""
@@ -96,8 +100,8 @@ class Comparison:
             finding = failure(name, says, error)
             shapes = {n: np.shape(a) for n, a in self.arguments[0].items() if n in self.taken}
             called = ", ".join(f"{n} {shape}" if shape else n for n, shape in shapes.items())
-            rows = f"{finding.why}; it was called with {called}, where activations are rows"
-            return replace(finding, why=rows) if finding.result == FAILS else finding
+            why = f"{finding.why}; it was called with {called}"
+            return replace(finding, why=why) if finding.result == FAILS else finding
 
     def equation(self) -> Finding:
         """it is the equation"""
@@ -142,15 +146,17 @@ class Comparison:
         for right in (self.formula.right, *self.formula.variants.values()):
             if all(equal(self.formula, right, *pair) for pair in pairs):
                 return right
-        raise NotApplicable("it is not the equation")
+        raise NotApplicable("not checked, because `equation` fails")
 
     def rows(self) -> Finding:
         """each text of a batch gets what it gets alone"""
         axes = [(n, self.formula.arguments[n].shape.split()[:1]) for n in self.taken]
         arguments = self.arguments[0]
         y = as_array(self.given(arguments))
-        if all(s != ["B"] for _, s in axes) or not y.ndim:
-            raise NotApplicable("it is of one text, or of a whole batch")
+        if all(s != ["B"] for _, s in axes):
+            raise NotApplicable("the function takes one text, so there is no batch to compare")
+        if not y.ndim:
+            raise NotApplicable("the result is one number for the whole batch")
         worst = 0.0
         for i in range(len(y)):
             part = lambda n, s, i=i: arguments[n][i : i + 1] if s == ["B"] else arguments[n]
@@ -189,7 +195,12 @@ class Comparison:
         y = self.given(copies(self.arguments[0], np.float32))
         if isinstance(y, (float, int, list)) or (y := as_array(y)).dtype.kind != "f":
             raise NotApplicable("its result is not an array of floats")
-        why = f"it is {y.dtype}, as are np.sqrt(2), np.zeros(3), and mask.sum(1) in a quotient"
+        kinds = {n: np.asarray(self.arguments[0][n]).dtype.kind for n in self.taken}
+        x = next((name for name, kind in kinds.items() if kind == "f"), "x")
+        why = (
+            f"The result is {y.dtype}: np.zeros(…) without dtype={x}.dtype is float64, and so are "
+            "np.sqrt(2) and a quotient of mask.sum(1)"
+        )
         return self.finding("float32", float(y.dtype != np.float32), why)
 
     def finding(self, law: str, worst: float, why: str) -> Finding:
@@ -278,8 +289,8 @@ def difference(formula: Formula, arguments: dict, y) -> str:
         if np.size(a) <= 8 and isinstance(a, (np.ndarray, float, int))
     )
     if y.shape != z.shape:
-        return f"The shape is {y.shape}, and the equation has {z.shape}."
+        return f"Your result has the shape {y.shape}; the equation gives {z.shape}."
     at = np.unravel_index(np.argmax(abs(y - z)), z.shape)
     where = f" at {list(map(int, at))}" if at else ""
-    text = f"It is {y[at]:.4g}{where}, and the equation {z[at]:.4g}"
+    text = f"Your result{where} is {y[at]:.4g}; the equation gives {z[at]:.4g}"
     return f"{text}, for {values}." if values else f"{text}."

@@ -1,5 +1,6 @@
 """What a check found out: one Finding for each law, and a Report of all."""
 
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ OK, FAILS, NOT_WRITTEN, NOT_APPLICABLE = "ok", "fails", "not written", "n/a"
 
 
 class NotApplicable(Exception):
-    """A law says nothing about this method, function or network; the message says why."""
+    """A law does not apply to this method, function or network; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -64,5 +65,7 @@ def failure(law: str, says: str, error: Exception) -> Finding:
         last = traceback.extract_tb(error.__traceback__)[-1]
         return Finding(law, says, NOT_WRITTEN, why=f"fill in `{last.name}`, line {last.lineno}")
     message = (str(error).splitlines() or [""])[0]
+    if sizes := re.search(r"gufunc signature.*\((size .*)\)", message):
+        message = f"matmul: {sizes[1]}; hidden states are rows: x @ A, not A @ x"
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return Finding(law, says, FAILS, why=f"{type(error).__name__}: {message}{place}")

@@ -3,13 +3,16 @@
 Activations are rows, as in the library: x (T, I).
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getsourcelines
+from pathlib import Path
 
 import numpy as np
 
 from ..autograd.arraylike import array_of
-from ..inspection.source import place_of
+from ..inspection.source import PACKAGE
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Slip:
 
 @dataclass(eq=False)
 class Formula:
-    """An equation: `right(**arguments)`, its `slips`, and the function of the library that has it.
+    """An equation: `right(**arguments)`, its `slips`, and the library's function or class.
 
     variants: {what differs: formula} of other right answers.
     at: the argument that says which numbers of the result count; "": all.
@@ -81,8 +84,10 @@ class Formula:
     @property
     def place(self) -> str:
         """The file and the line of the library that have this equation."""
-        path, line = place_of(self.library)
-        return f"{path}:{line}"
+        lines, first = getsourcelines(self.library)
+        starts = (n for n, s in enumerate(lines, first) if s.lstrip().startswith(("def", "class")))
+        path = Path(sys.modules[self.library.__module__].__file__).relative_to(PACKAGE.parent)
+        return f"{path.as_posix()}:{next(starts)}"
 
     def expected(self) -> str:
         """Return the names and shapes of the arguments as text."""
@@ -105,6 +110,20 @@ class Formula:
             left_out = taken is not None and name not in taken
             values[name] = np.full(shape, argument.neutral) if left_out else value
         return values
+
+    def misshapen(self, values: dict) -> str | None:
+        """Return the name of the first value whose shape is not that of its argument, or None.
+
+        An axis has one length in all of them; there may be axes of length 1 in front.
+        """
+        lengths = {"1": 1}
+        for name in filter(values.__contains__, self.arguments):
+            axes, shape = self.arguments[name].shape.split(), np.shape(values[name])
+            front = len(shape) - len(axes)
+            same = [lengths.setdefault(axis, n) == n for axis, n in zip(axes, shape[front:])]
+            if front < 0 or set(shape[:front]) - {1} or not all(same):
+                return name
+        return None
 
     def compared(self, y, arguments: dict) -> np.ndarray:
         """Return the part of a result that counts, as an array of numbers."""

@@ -29,17 +29,17 @@ def tensors(arrays: dict) -> dict:
 
 
 def of_layer(path: str) -> Callable:
-    """Return a function: (method, rng) -> arguments and output of the method at a linear layer."""
+    """Return a function: (method, rng) -> arguments, and a function for the method's output."""
 
     def arguments_and_output(method, rng):
         layer = filled(Linear(6, 5, rng), rng)
         layer.path = path
         at, x = parameters(method, layer, rng), rng.normal(size=(4, 6))
-        y = method.apply(layer, Tensor(x[None]), **tensors(at))
         arguments = {"x": x, "W": layer.W.data, "b": layer.b.data, **at}
         if hasattr(method, "alpha"):
             arguments["alpha"] = method.alpha
-        return arguments, array_of(y)[0]
+        y = lambda: method.apply(layer, Tensor(x[None]), **tensors(at))
+        return arguments, lambda: array_of(y())[0]
 
     return arguments_and_output
 
@@ -51,7 +51,8 @@ def of_output(path: str) -> Callable:
         layer = Linear(6, 6, rng, bias=False).map(lambda t: Tensor(2 * np.eye(6)))
         layer.path = path
         at, h = parameters(method, layer, rng), rng.normal(size=(4, 6))
-        return {"h": h, **at}, array_of(method.apply(layer, Tensor(h[None] / 2), **tensors(at)))[0]
+        y = lambda: method.apply(layer, Tensor(h[None] / 2), **tensors(at))
+        return {"h": h, **at}, lambda: array_of(y())[0]
 
     return arguments_and_output
 
@@ -60,8 +61,12 @@ def of_prompt(method: Method, rng):
     """Return the same of virtual tokens in front of embedded words."""
     layer = filled(Embedding(9, 6, rng), rng)
     at, X = parameters(method, layer, rng), rng.normal(size=(4, 6))
-    (P,) = method.prepend(layer, **tensors(at))
-    return {"X": X, **at}, np.concatenate([array_of(P), X])
+
+    def output():
+        (P,) = method.prepend(layer, **tensors(at))
+        return np.concatenate([array_of(P), X])
+
+    return {"X": X, **at}, output
 
 
 def of_prefix(attend: Callable) -> Callable:
@@ -70,8 +75,8 @@ def of_prefix(attend: Callable) -> Callable:
     def arguments_and_output(method, rng):
         layer = networks()["GPT-2"].blocks[0].attn
         at = parameters(method, layer, rng)
-        P_key, P_value = map(array_of, method.prepend(layer, **tensors(at)))
-        q, K, V = rng.normal(0, 0.7, (3, 5, P_key.shape[1]))
-        return {"q": q, "K": K, "V": V, **at}, attend(q, K, V, P_key, P_value)
+        q, K, V = rng.normal(0, 0.7, (3, 5, layer.k.shape[1]))
+        rows = lambda: map(array_of, method.prepend(layer, **tensors(at)))
+        return {"q": q, "K": K, "V": V, **at}, lambda: attend(q, K, V, *rows())
 
     return arguments_and_output

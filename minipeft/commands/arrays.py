@@ -13,8 +13,21 @@ def format_number(x: float | None) -> str:
     return "-∞" if x is None or np.isnan(x) else f"{x:.3g}"
 
 
-def matrix_lines(x, rows: list[str], columns: list[str] | None, width: int) -> Iterator[str]:
-    """Yield the lines of a matrix x (R, C).
+def format_column(x: np.ndarray, none: str) -> list[str]:
+    """Return numbers with the same decimals: at least three digits of the largest; NaN as `none`.
+
+    Where five decimals are not enough for that, each has three digits of its own.
+    """
+    largest = np.nanmax(abs(x), initial=0)
+    e = int(np.floor(np.log10(largest))) if largest else 0
+    text = f"{{:.{max(3 - max(e, 0), 2 - e, 0)}f}}" if -4 < e < 6 else "{:.3g}"
+    return [none if np.isnan(n) else text.format(n) for n in x]
+
+
+def matrix_lines(
+    x, rows: list[str], columns: list[str] | None, width: int, none: str = "-∞"
+) -> Iterator[str]:
+    """Yield the lines of a matrix x (R, C); `none` stands for NaN.
 
     rows, columns: names; all columns with a name are printed, in several parts if they need them.
     Without names, these are the first columns, and the norm of each row.
@@ -32,8 +45,9 @@ def matrix_lines(x, rows: list[str], columns: list[str] | None, width: int) -> I
     for start in range(0, len(columns), fitting):
         part = slice(start, start + fitting)
         yield " " * label + "".join(map(cell, columns[part]))
-        for name, numbers in zip(rows, x[:, part]):
-            yield set_cell_size(name, label) + "".join(map(cell, map(format_number, numbers)))
+        cells = zip(*(format_column(column, none) for column in x[:, part].T))
+        for name, numbers in zip(rows, cells):
+            yield set_cell_size(name, label) + "".join(map(cell, numbers))
 
 
 def cell(text: str) -> str:

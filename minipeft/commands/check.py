@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from ..adaptation.method import Method
 from ..checking.check import check, formula_of
+from ..checking.finding import NOT_WRITTEN
 from .common import Command, Config, Json, did_you_mean
 from .own_files import load_file
 from .tables import make_table, print_table
@@ -57,8 +58,12 @@ class Check(Command):
         for (result, why), group in grouped(report["findings"]):
             worst = group[0]["worst"]
             worst = "" if worst is None else f"{worst:.1e}" if worst else "0"
-            lines = [why] if len(group) > 1 else [group[0]["says"], why]
-            names, text = "\n".join(f["law"] for f in group), "\n".join(filter(None, lines))
+            names, lines = "\n".join(f["law"] for f in group), [group[0]["says"], why]
+            if len(group) > 1:
+                lines = [why]
+            if len(group) > 1 and result == NOT_WRITTEN:
+                names, lines = f"{len(group)} laws", [f"they wait for this: {why}"]
+            text = "\n".join(filter(None, lines))
             table.add_row(names, escape(text), worst, result)
         named = f"{report['name']}, as {report['as']}" if report["as"] else report["name"]
         print_table(table, f"{named}: {report['held']} of {report['laws']} laws hold")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..checking.exercises import EXERCISES, solution, text
+from ..checking.exercises import EXERCISES, code, solution, text
 from .common import Command, Config, Json, check_new, flag, optional, print_line
 
 NAMES = "|".join(EXERCISES)
@@ -21,7 +21,7 @@ class Exercise(Command):
     out: optional(Path, "FILE") = None
     """File to write. (default: NAME.py in the current folder)"""
     solution: flag(bool) = False
-    """Print the file and the line of the library that have the solution; write nothing."""
+    """Print the solution, the library's own code, with its file and line; write nothing."""
     config: Config = None
     json: Json = False
 
@@ -32,10 +32,12 @@ class Exercise(Command):
             check_new(path)
             path.write_text(text(self.name), encoding="utf-8")
             report |= {"file": str(path), "check": f"minipeft check {path} --as {self.name}"}
+        else:
+            report["code"] = code(self.name)
         self.output(report)
 
     def show(self, report):
         if report["file"] is None:
-            print_line(report["solution"])
+            print_line(f"{report['solution']}\n\n{report['code']}")
         else:
-            print_line(f"{report['file']} is to be filled in; {report['check']} says how far it is")
+            print_line(f"Wrote {report['file']}. Fill it in, then run `{report['check']}`.")

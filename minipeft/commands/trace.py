@@ -110,7 +110,7 @@ def choose(steps: dict[str, Step], name: str | None) -> list[Step]:
         raise ValueError(f"--step {name!r} is no step, and no pattern: {error}") from None
     if not found:
         hint = did_you_mean(name, steps)
-        raise ValueError(f"there is no step {name!r}{hint} Without --step, all are listed.")
+        raise ValueError(f"there is no step {name!r}{hint} `minipeft trace TEXT` lists all.")
     return found
 
 
@@ -153,7 +153,10 @@ def value_lines(step, report) -> Iterator[str]:
     for i, head in enumerate(x.reshape(-1, *x.shape[-2:])):
         if x.ndim > 2:
             yield f"head {i}"
-        yield from matrix_lines(head, rows, columns, stdout.width)
+        if name == "softmax":  # a weight of 0 is that of a masked key
+            yield from matrix_lines(np.where(head, head, np.nan), rows, columns, stdout.width, "–")
+        else:
+            yield from matrix_lines(head, rows, columns, stdout.width)
 
 
 def names_of(n, words):

@@ -16,7 +16,7 @@ from ..equations import EQUATIONS, OPEN, Equation, verify
 from ..equations.corrections import CORRECTIONS
 from ..inspection.claims import SHOWN, describe
 from .arrays import format_number
-from .common import Command, Config, Json, check_at_least, did_you_mean, flag, optional
+from .common import Command, Config, Json, check_at_least, did_you_mean, flag, optional, print_line
 from .own_files import load_file
 from .tables import make_table, print_table
 
@@ -32,7 +32,7 @@ class Verify(Command):
     only: flag(tuple[str, ...], "[ID ...]") = ()
     """Check only these equations, such as PF-2, or those that show a correction, such as X4."""
     verbose: bool = False
-    """Also print each claim: code, shape and numbers of both sides, and the line in the source."""
+    """Also print each claim, on the first draw that fails or else the first: both sides' code."""
     draws: int = 5
     """Random draws of each equation's inputs."""
     seed: optional(int, "INT") = None
@@ -83,10 +83,12 @@ class Verify(Command):
             text = "\n".join(line for line in (e["formula"], e["source"], e["why"]) if line)
             table.add_row(e["id"], escape(text), worst if e["draws"] else "", STATUS[e["ok"]])
         tally = {name: sum(e["ok"] is ok for e in entries) for ok, name in STATUS.items()}
-        total = f"{tally['ok']} ok, {tally['fails']} fail, {tally['open']} open; "
+        total = f"{tally['ok']} ok, {tally['fails']} fail, {tally['open']} open (not verified); "
         total += f"random draws of each: {self.draws}"
         if entries:
             print_table(table, total if self.file else f"{total}; sources: docs/sources.md")
+            if self.verbose:
+                print_line("Claims are of the first draw that fails, or else of the first draw.")
         if corrections:
             lines = f"{count(len(corrections), 'correction')} of documents: docs/sources.md"
             print_table(corrections_table(corrections), lines)
@@ -120,9 +122,7 @@ def choose(only, own=None):
     known = {id.upper(): id for id in [*equations, *unverified, *corrections]}
     if unknown := [id for id in only if id.upper() not in known]:
         hint = did_you_mean(unknown[0].upper(), known)
-        raise ValueError(
-            f"there is no equation {unknown[0]!r}{hint} Without --only, all are listed."
-        )
+        raise ValueError(f"there is no equation {unknown[0]!r}{hint} `minipeft verify` lists all.")
     ids = {known[id.upper()] for id in only}
     shown = {id: c for id, c in corrections.items() if id in ids or c.equation in ids}
     ids |= {c.equation for id, c in shown.items() if id in ids}
@@ -137,19 +137,26 @@ def claims_table(entry):
     table.add_row("equation", f"{entry['file']}:{entry['line']}")
     for n, claim in enumerate(entry["claims"], 1):
         table.add_section()
-        relation = "differ by more than" if claim["claim"] == "differ" else "equal within"
-        tolerance = (
-            f"{relation} {claim['tolerance']:.0e}" if claim["tolerance"] else "equal bit for bit"
-        )
-        difference = "nan" if claim["difference"] is None else f"{claim['difference']:.1e}"
-        text = f"{STATUS[claim['ok']]}: {tolerance}; the difference is {difference}"
-        table.add_row(f"claim {n}", f"{text}\n{claim['at']}")
+        table.add_row(f"claim {n}", f"{STATUS[claim['ok']]}: {relation(claim)}\n{claim['at']}")
         for side in ("literal", "library"):
             shape, numbers = claim[side]["shape"], map(format_number, claim[side]["first"])
             more = " …" if np.prod(shape) > SHOWN else ""
-            text = f"{claim[side]['code']}\n{tuple(shape)} {' '.join(numbers)}{more}"
+            code = claim[side]["code"].removeprefix(f"{side} = ")
+            text = f"{code}\n{tuple(shape)} {' '.join(numbers)}{more}"
             table.add_row(side, escape(text))
     return table
+
+
+def relation(claim) -> str:
+    """Return what a claim says of the difference of its sides, and the difference."""
+    difference = "nan" if claim["difference"] is None else f"{claim['difference']:.1e}"
+    tolerance = f"{claim['tolerance']:.0e}"
+    if claim["claim"] == "differ":
+        if claim["ok"]:
+            return f"differ, as expected ({difference} > {tolerance})"
+        return f"differ by more than {tolerance}; the difference is {difference}"
+    equal = f"equal within {tolerance}" if claim["tolerance"] else "equal bit for bit"
+    return f"{equal}; the difference is {difference}"
 
 
 def corrections_table(corrections):

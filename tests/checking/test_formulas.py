@@ -146,7 +146,8 @@ def one_number_off(x, W, A, B, alpha):
 def test_an_unknown_difference_is_shown_on_the_smallest_example():
     finding = findings(one_number_off, "lora")["equation"]
     found, expected = map(
-        float, re.findall(r"It is (\S+) at \[0, 1\], and the equation (\S+),", finding.why)[0]
+        float,
+        re.findall(r"Your result at \[0, 1\] is (\S+); the equation gives (\S+),", finding.why)[0],
     )
     assert abs(found - expected - 0.5) < 1e-3 and finding.worst == pytest.approx(0.5)
     assert len(re.findall(r"-?\d\.\d?", re.search(r"for x = (.*?), W = ", finding.why)[1])) == 4
@@ -155,12 +156,13 @@ def test_an_unknown_difference_is_shown_on_the_smallest_example():
 
 WRONG = [
     ("lora", lambda x, W, A, B, alpha: (x @ W + alpha / A.shape[1] * x @ A @ B).T, "transposed"),
-    ("lora", lambda x, W, A, B, alpha: (x @ W)[:1], "and the equation has ("),
-    ("lora", lambda x, W, A, B, alpha: "text", "The shape is ()"),
-    ("lora", lambda x, W, A, B, alpha: x @ W @ A, "ValueError: matmul: Input operand 1 has"),
-    ("lora", lambda x, W, A, B, alpha: x @ W @ A, "), alpha, where activations are rows"),
-    ("lora", lambda x, W, A, B, alpha: np.nan * x @ W, "It is nan at "),
-    ("dropout", lambda x, p: x, "It is 1 at [0], and the equation "),
+    ("lora", lambda x, W, A, B, alpha: (x @ W)[:1], "the equation gives ("),
+    ("lora", lambda x, W, A, B, alpha: "text", "Your result has the shape ()"),
+    ("lora", lambda x, W, A, B, alpha: x @ W @ A, "ValueError: matmul: size "),
+    ("lora", lambda x, W, A, B, alpha: x @ W @ A, "; hidden states are rows: x @ A, not A @ x ("),
+    ("lora", lambda x, W, A, B, alpha: np.nan * x @ W, " is nan; the equation gives "),
+    ("attention", lambda q, k, v: q @ k @ v, "; it was called with q ("),
+    ("dropout", lambda x, p: x, "Your result at [0] is 1; the equation gives "),
 ]
 
 
@@ -187,7 +189,10 @@ def test_float32_becomes_float64():
 
     found = findings(attend, "attention")
     assert found["equation"].result == OK and found["float32"].result == FAILS
-    assert found["float32"].why.startswith("it is float64, as are np.sqrt(2), ")
+    assert found["float32"].why.startswith("The result is float64: np.zeros(…) without ")
+    assert "dtype=q.dtype" in found["float32"].why
+    of_numbers = findings(lambda mask, P: P + np.cumsum(mask, 1) - 1.0, "positions")["float32"]
+    assert "dtype=x.dtype" in of_numbers.why
 
 
 def test_padding_and_other_texts_of_a_batch_are_noticed():
@@ -199,6 +204,23 @@ def test_padding_and_other_texts_of_a_batch_are_noticed():
 
     found = findings(by_the_longest, "pooling")
     assert found["rows"].result == FAILS and found["padding"].result == OK
+
+
+def test_of_two_mistakes_the_one_about_padding_comes_first():
+    def bootstrapped(r, V, mask, gamma, lam, m=1):
+        A, after, r, V = np.zeros_like(r), 0, r * m, V * m
+        for t in reversed(range(r.shape[1])):
+            after = (
+                r[:, t] + gamma * V[:, min(t + 1, len(V[0]) - 1)] - V[:, t] + gamma * lam * after
+            )
+            A[:, t] = after
+        return A
+
+    found = findings(bootstrapped, "gae")
+    assert found["padding"].result == FAILS
+    assert found["equation"].why.endswith(" Fix `padding` first.")
+    masked = findings(lambda r, V, mask, gamma, lam: bootstrapped(r, V, 0, gamma, lam, mask), "gae")
+    assert masked["padding"].result == OK and "Fix" not in masked["equation"].why
 
 
 def test_what_is_not_a_number_breaks_every_law_of_numbers():

@@ -16,7 +16,7 @@ from minipeft.commands import command_class
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {  # where it was seen, equation, name of the slip: a function with it, in NumPy
-    ("rasbt/LLMs-from-scratch#821", "lora", "α for α/r"): """
+    ("rasbt/LLMs-from-scratch#821", "lora", "α instead of α/r"): """
 def lora(x, W, A, B, alpha):
     return x @ W + alpha * (x @ A @ B)
 """,
@@ -99,11 +99,11 @@ def generate(model, P, ids, n):
 def pooling(h, mask):
     return h.mean(axis=1)
 """,
-    ("huggingface/peft#764", "pooling", "the last column for the last token"): """
+    ("huggingface/peft#764", "pooling", "the last column instead of the last token"): """
 def pooling(h, mask):
     return h[:, -1]
 """,
-    ("rasbt/LLMs-from-scratch#431", "dropout", "1/p for 1/(1 - p)"): """
+    ("rasbt/LLMs-from-scratch#431", "dropout", "1/p instead of 1/(1 - p)"): """
 def dropout(x, p, rng):
     return x * (rng.random(x.shape) >= p) / p
 """,
@@ -131,7 +131,7 @@ def gae(r, V, mask, gamma, lam):
         A[:, t], V_next = after, V[:, t]
     return A
 """,
-    ("4kasha/CartPole_PPO#1", "gae", "A_t for A_t+1"): """
+    ("4kasha/CartPole_PPO#1", "gae", "A_t instead of A_t+1"): """
 def gae(r, V, mask, gamma, lam):
     r, V, A = r * mask, V * mask, np.zeros_like(V)
     for t in reversed(range(V.shape[1])):

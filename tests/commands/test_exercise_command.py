@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import minipeft as mp
-from minipeft.checking.exercises import EXERCISES, solution, text
+from minipeft.checking.exercises import EXERCISES, code, solution, text
 from minipeft.checking.formulas import FORMULAS
 
 METHODS = {"lora": mp.LoRA, "prefix": mp.PrefixTuning, "prompt": mp.PromptTuning}
@@ -61,15 +61,17 @@ def filled(name):
 def test_an_empty_exercise_is_not_written(name, tmp_path, monkeypatch, run, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("exercise", name) == 0
-    assert capsys.readouterr().out.startswith(f"{name}.py is to be filled in; minipeft check ")
+    said = f"Wrote {name}.py. Fill it in, then run `minipeft check {name}.py --as {name}`.\n"
+    assert " ".join(capsys.readouterr().out.split()) == said.strip()
     tree = ast.parse(written := Path(f"{name}.py").read_text(encoding="utf-8"))
     assert written == text(name) and max(map(len, written.splitlines())) <= 100
     *_, last = written.splitlines()
     assert last == f"# minipeft check {name}.py --as {name}" and ast.get_docstring(tree)
     assert run(*last.split()[2:]) == 1
     out = capsys.readouterr().out
-    assert "not written" in out and re.search(r": 0 of \d+ laws hold\n\Z", out)
-    assert re.search(r"fill in `\w+`, line \d+", out)
+    assert re.search(r"^ \d+ laws? +they wait for this: fill in `\w+`, ", out, re.M)
+    assert out.count("not written") == 1
+    assert re.search(r": 0 of \d+ laws hold\n\Z", out)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -102,10 +104,11 @@ def test_an_exercise_has_the_letters_and_the_equation_of_the_library(name):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_a_solution_is_a_function_of_the_library(name):
+def test_a_solution_is_a_function_or_class_of_the_library(name):
     path, _, line = solution(name).rpartition(":")
     lines = Path(path).read_text(encoding="utf-8").splitlines()[int(line) - 1 :]
-    assert "minipeft" in path and re.match(r"\s*(@op|def \w+)", lines[0])
+    assert "minipeft" in path and re.match(r"\s*(class|def) \w+", lines[0])
+    assert lines[0].strip() in code(name)
 
 
 def test_the_command_writes_one_new_file_or_none(tmp_path, monkeypatch, run, capsys, json_of):
@@ -117,6 +120,8 @@ def test_the_command_writes_one_new_file_or_none(tmp_path, monkeypatch, run, cap
     assert "own.py exists already" in capsys.readouterr().err
     assert Path("own.py").read_text() == "mine"
     assert run("exercise", "gae", "--solution") == 0
-    assert capsys.readouterr().out == f"{solution('gae')}\n" and len([*tmp_path.iterdir()]) == 1
+    printed = capsys.readouterr().out
+    assert printed == f"{solution('gae')}\n\n{code('gae')}\n" and "def gae(" in printed
+    assert len([*tmp_path.iterdir()]) == 1
     assert json_of("exercise", "gae", "--solution")["file"] is None
     assert run("exercise", "poetry") == 2

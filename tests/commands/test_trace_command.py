@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minipeft as mp
-from minipeft.commands.arrays import format_number, matrix_lines
+from minipeft.commands.arrays import format_column, format_number, matrix_lines
 
 TEXT = "The soup was cold."
 
@@ -54,7 +54,7 @@ def test_one_step_is_shown_with_its_inputs_and_its_value(shown):
     n = len(re.findall(r"^head \d$", text, re.M))
     assert re.search(rf"inputs +blocks\.0\.attn\.scores \(1, {n}, ", text) and n == 2
     assert re.search(r"^head 0\n +The  ", text, re.M)  # columns are tokens, and rows
-    assert re.search(r"^The +1( +0)+$", text, re.M)
+    assert re.search(r"^The +1\.000( +–)+$", text, re.M)
 
 
 def test_the_manual_shows_what_is_printed(shown):
@@ -123,7 +123,8 @@ def test_a_classifier_is_traced_through_its_head(shown, base, tmp_path):
 REFUSED = {
     "an unknown step": (
         [TEXT, "--step", "blocks.0.atn.softmax"],
-        "there is no step 'blocks.0.atn.softmax'; did you mean blocks.0.attn.softmax? Without",
+        "there is no step 'blocks.0.atn.softmax'; did you mean blocks.0.attn.softmax? "
+        "`minipeft trace TEXT` lists all.",
     ),
     "no pattern": ([TEXT, "--step", "["], "--step '[' is no step, and no pattern: unterminated"),
     "no text": ([""], "TEXT has no tokens"),
@@ -153,8 +154,27 @@ def test_matrices_are_cut_or_continued_at_the_width():
     x, words = np.arange(20.0).reshape(2, 10), [*"abcdefghij"]
     cut = [*matrix_lines(x, ["r", "s"], None, 30)]
     assert cut[0].split() == ["0", "1", "…", "norm"] and max(map(len, cut)) <= 30
-    assert cut[1].split() == ["r", "0", "1", f"{np.linalg.norm(x[0]):.3g}"]
+    assert cut[1].split() == ["r", "0.00", "1.00", f"{np.linalg.norm(x[0]):.2f}"]
     parts = [*matrix_lines(x, ["r", "s"], words, 30)]
     assert [line.split()[0] for line in parts] == ["a", "r", "s", "d", "r", "s", *"grsjrs"]
-    assert parts[-1].split() == ["s", "19"]
+    assert parts[-1].split() == ["s", "19.00"]
     assert cut[1].startswith("r ") and [*matrix_lines(x, ["食物", "s"], None, 30)][1][:3] == "食物 "
+
+
+COLUMNS = {  # what is printed: numbers
+    ("1.000", "0.091", "–"): (1, 0.0912, np.nan),
+    ("0.0912", "-0.0037"): (0.0912, -0.00372),
+    ("0.00500",): (0.005,),
+    ("12.35", "0.00"): (12.345, 0),
+    ("123.4", "1.0"): (123.4, 1),
+    ("99999", "0"): (99999, 0.4),
+    ("0.000",): (0,),
+    ("1e+06", "0.5"): (1e6, 0.5),
+    ("0.0001", "2e-05"): (1e-4, 2e-5),
+    ("–",): (np.nan,),
+}
+
+
+@pytest.mark.parametrize("texts", COLUMNS, ids=str)
+def test_numbers_of_a_column_have_the_same_decimals(texts):
+    assert format_column(np.array(COLUMNS[texts], float), "–") == [*texts]

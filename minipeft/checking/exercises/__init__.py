@@ -1,6 +1,8 @@
 """Exercises: files with a docstring, hints and an empty body."""
 
 from importlib import resources
+from inspect import getsource
+from textwrap import dedent
 
 from ...inspection.source import PACKAGE
 from ..formulas import FORMULAS
@@ -14,5 +16,10 @@ def text(name: str) -> str:
 
 
 def solution(name: str) -> str:
-    """Return the path and the line of the library's own function, "…/lora.py:50"."""
+    """Return the path and the line of the library's own function or class, "…/lora.py:14"."""
     return str(PACKAGE.parent / FORMULAS[name].place)
+
+
+def code(name: str) -> str:
+    """Return the source of that function or class."""
+    return dedent(getsource(FORMULAS[name].library)).rstrip()

@@ -70,7 +70,9 @@ attention.slip(
     rescaled(lambda d: d**0.5),
     "AI-Hypercomputer/maxtext#1370",
 )
-attention.slip("d for √d", "divide the scores by the square root of d", rescaled(lambda d: 1 / d))
+attention.slip(
+    "d instead of √d", "divide the scores by the square root of d", rescaled(lambda d: 1 / d)
+)
 attention.slip(
     "√d divides the weights, not the scores",
     "divide before the softmax",
@@ -110,7 +112,7 @@ def with_prefix(q, K, V, P_key, P_value, masked=None, scale=lambda d: d**-0.5):
 
 
 @formula(
-    PrefixTuning.prepend,
+    PrefixTuning,
     {"q": "T d", "K": "T d", "V": "T d", "P_key": "P d", "P_value": "P d"},
     of_method=of_prefix(with_prefix),
 )
@@ -142,7 +144,7 @@ prefix.slip(
     lambda q, K, V, P_key, P_value: with_prefix(q, K, V, P_value, P_key),
 )
 prefix.slip(
-    "two softmaxes for one",
+    "two softmaxes instead of one",
     "prefix and text share one softmax; with one for each, as in LLaMA-Adapter, they are added",
     lambda q, K, V, P_key, P_value: (
         attend(q, K, V, later(len(q), len(q))) + attend(q, P_key, P_value, False)
@@ -187,7 +189,7 @@ lambda_.slip(
     lambda q, K, P_key: weight(q, K, P_key, 1, False),
 )
 lambda_.slip(
-    "1 - λ for λ",
+    "1 - λ instead of λ",
     "λ is the weight of the prefix, not of the text",
     lambda q, K, P_key: 1 - weight(q, K, P_key, q.shape[1] ** -0.5, later(len(q), len(q))),
 )

@@ -39,15 +39,15 @@ WRONG_POOLS = [  # name, what it does, pool, where it was seen
         lambda h, mask: mean_of(h, mask) / h.shape[1],
         "",
     ),
-    ("a sum for a mean", "divide by the number of real tokens, Σ m", mean_of, ""),
+    ("a sum instead of a mean", "divide by the number of real tokens, Σ m", mean_of, ""),
     (
-        "the last column for the last token",
+        "the last column instead of the last token",
         "a text that is padded on the right ends earlier",
         lambda h, mask: h[:, -1],
         "huggingface/peft#764",
     ),
     (
-        "the first column for the first token",
+        "the first column instead of the first token",
         "a text that is padded on the left begins later",
         lambda h, mask: h[:, 0],
         "StarlightSearch/EmbedAnything#213",
@@ -62,7 +62,7 @@ def pooling(h, mask):
     return real_mean(h, mask)
 
 
-@formula(Probe.apply, {"h": "B T D", "mask": MASK, "W": "D C", "b": Argument("C", neutral=0.0)})
+@formula(Probe, {"h": "B T D", "mask": MASK, "W": "D C", "b": Argument("C", neutral=0.0)})
 def probe(h, mask, W, b):
     """softmax(W pool(h) + b), with the mean of real tokens as pool
     Alain & Bengio 2016, §3"""
@@ -76,7 +76,7 @@ for name, says, pool, seen in WRONG_POOLS:
     pooling.slip(name, says, pool, seen)
     probe.slip(name, says, lambda h, mask, W, b, pool=pool: softmax(pool(h, mask) @ W + b), seen)
 probe.slip(
-    "logits for probabilities",
+    "logits instead of probabilities",
     "return the softmax of the logits",
     lambda h, mask, W, b: real_mean(h, mask) @ W + b,
 )
@@ -87,7 +87,7 @@ probe.slip(
     "nerdai/llms-from-scratch-rs#30",
 )
 probe.slip(
-    "sigmoid for softmax",
+    "sigmoid instead of softmax",
     "classes exclude each other: softmax",
     lambda h, mask, W, b: 1 / (1 + np.exp(-real_mean(h, mask) @ W - b)),
 )
@@ -138,7 +138,7 @@ backward.slip(
 )
 backward.slip("Σ g y is left out", "subtract it from g", lambda x, g: softmax(x) * g)
 backward.slip(
-    "Σ g for Σ g y",
+    "Σ g instead of Σ g y",
     "the sum is weighted by y",
     lambda x, g: softmax(x) * (g - g.sum(-1, keepdims=True)),
 )

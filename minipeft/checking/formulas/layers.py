@@ -17,7 +17,7 @@ NEAR = 0.05  # the change of outputs that "near the identity" allows
 
 
 @formula(
-    LoRA.branch,
+    LoRA,
     {"x": "T I", "W": "I O", "b": BIAS, "A": "I r", "B": "r O", "alpha": SCALE},
     of_method=of_layer("blocks.0.attn.q"),
     promised=0.0,
@@ -34,7 +34,7 @@ def scaled(scale):
 
 
 lora.slip(
-    "α for α/r",
+    "α instead of α/r",
     "B A x is multiplied by α, so the update grows with the rank; divide α by the rank r",
     scaled(lambda α, r: α),
     "rasbt/LLMs-from-scratch#821, Blaizzy/mlx-vlm#845",
@@ -45,10 +45,12 @@ lora.slip(
     scaled(lambda α, r: 1),
     "jingyaogong/minimind#577",
 )
-lora.slip("1/r for α/r", "α is left out; t-few's LoRA has this scale", scaled(lambda α, r: 1 / r))
-lora.slip("r/α for α/r", "the fraction is upside down", scaled(lambda α, r: r / α))
 lora.slip(
-    "α/√r for α/r",
+    "1/r instead of α/r", "α is left out; t-few's LoRA has this scale", scaled(lambda α, r: 1 / r)
+)
+lora.slip("r/α instead of α/r", "the fraction is upside down", scaled(lambda α, r: r / α))
+lora.slip(
+    "α/√r instead of α/r",
     "this is rank-stabilised LoRA, Kalajdzievski 2023: LoRA(rank_stabilised=True)",
     scaled(lambda α, r: α / r**0.5),
 )
@@ -58,6 +60,11 @@ lora.slip(
     lambda x, W, b, A, B, alpha: alpha / A.shape[1] * (x @ A @ B),
 )
 lora.slip(
+    "the bias is left out",
+    "add b; in a method, layer(x) is W₀ x + b",
+    lambda x, W, b, A, B, alpha: lora.right(x, W, 0, A, B, alpha),
+)
+lora.slip(
     "W₀ x is scaled, too",
     "α/r multiplies the frozen output as well; it is of B A x only",
     lambda x, W, b, A, B, alpha: alpha / A.shape[1] * (x @ W + x @ A @ B) + b,
@@ -65,7 +72,7 @@ lora.slip(
 
 
 @formula(
-    DoRA.magnitude,
+    DoRA,
     {"x": "T I", "W": "I O", "b": BIAS, "A": "I r", "B": "r O", "m": FACTOR, "alpha": SCALE},
     of_method=of_layer("blocks.0.attn.q"),
     promised=1e-12,
@@ -88,7 +95,7 @@ def decomposed(norm, scale=lambda α, r: α / r):
 
 
 columns = lambda V, W: np.sqrt((V**2).sum(0))
-dora.slip("α for α/r", "divide α by the rank r", decomposed(columns, lambda α, r: α))
+dora.slip("α instead of α/r", "divide α by the rank r", decomposed(columns, lambda α, r: α))
 dora.slip(
     "the norm of the weights of an input",
     "‖·‖ is the norm of the weights of one output: of a column of W (I, O), of a row of (O, I)",
@@ -96,7 +103,7 @@ dora.slip(
     "huggingface/peft#2348",
 )
 dora.slip(
-    "‖W₀‖ for ‖V‖",
+    "‖W₀‖ instead of ‖V‖",
     "divide by the norm of the adapted weights V",
     decomposed(lambda V, W: columns(W, V)),
 )
@@ -123,7 +130,7 @@ dora.slip(
 
 
 @formula(
-    IA3.apply,
+    IA3,
     {"x": "T I", "W": "I O", "b": BIAS, "l": FACTOR},
     of_method=of_layer("blocks.0.attn.k"),
     promised=0.0,
@@ -135,7 +142,7 @@ def ia3(x, W, b, l):
 
 
 ia3.slip(
-    "1 + l for l",
+    "1 + l instead of l",
     "l is the factor itself; it starts at 1",
     lambda x, W, b, l: (x @ W + b) * (1 + l),
 )
@@ -155,7 +162,7 @@ def gelu(x):
 
 
 @formula(
-    Adapter.apply,
+    Adapter,
     {
         "h": "T D",
         "D": "D r",
@@ -199,7 +206,7 @@ adapter.slip(
 )
 
 
-@formula(PromptTuning.prepend, {"X": "T D", "P": "P D"}, of_method=of_prompt)
+@formula(PromptTuning, {"X": "T D", "P": "P D"}, of_method=of_prompt)
 def prompt(X, P):
     """[P; X]
     Lester et al. 2021, §2"""
@@ -249,7 +256,7 @@ def draws(x):
 
 
 dropout.slip(
-    "1/p for 1/(1 - p)",
+    "1/p instead of 1/(1 - p)",
     "p is the probability of a zero, so 1 - p of the numbers are kept",
     lambda x, p, rng: np.where(draws(x) < p, 0, x / p),
     "rasbt/LLMs-from-scratch#431",

@@ -59,7 +59,7 @@ logp.slip(
     "wyf3/llm_related#33, AI-Hypercomputer/maxtext#2103",
 )
 logp.slip(
-    "a mean over tokens for the sum",
+    "a mean over tokens instead of the sum",
     "log π of a text is a sum; a mean changes what DPO learns",
     lambda z, ids, mask: (shifted(z, ids) * mask).sum(1) / mask.sum(1),
     "huggingface/trl#789",
@@ -77,7 +77,7 @@ logp.slip(
     "0xallam/Direct-Preference-Optimization#4",
 )
 logp.slip(
-    "probabilities for their logarithms",
+    "probabilities instead of their logarithms",
     "take log p before the sum",
     lambda z, ids, mask: (np.exp(shifted(z, ids)) * mask).sum(1),
 )
@@ -127,7 +127,7 @@ dpo.slip(
     lambda w, l, rw, rl, beta: -log_sigmoid(beta * (w - rw - l + rl)).sum(),
 )
 dpo.slip(
-    "σ for log σ",
+    "σ instead of log σ",
     "take the logarithm of σ",
     lambda w, l, rw, rl, beta: -np.exp(log_sigmoid(beta * (w - rw - l + rl))).mean(),
 )
@@ -183,34 +183,34 @@ gae.slip(
     "l294265421/alpaca-rlhf#9, thu-ml/tianshou#869",
 )
 gae.slip(
-    "A_t for A_t+1",
+    "A_t instead of A_t+1",
     "δ_t is added to A_t+1 (γλ), not to A_t, which is 0: these are the δ_t",
     lambda r, V, mask, gamma, lam: advantages(r * mask, V * mask, 0, gamma),
     "4kasha/CartPole_PPO#1",
 )
 gae.slip(
-    "r_t - V_t for δ_t",
+    "r_t - V_t instead of δ_t",
     "δ_t = r_t + γ V_t+1 - V_t: γ V_t+1 is left out",
     lambda r, V, mask, gamma, lam: advantages((r - V) * mask, 0 * V, gamma * lam, gamma),
 )
 gae.slip(
-    "a reward for an advantage",
+    "a reward instead of an advantage",
     "A_t sums later δ: this is r_t - V_t alone",
     lambda r, V, mask, gamma, lam: (r - V) * mask,
     "natolambert/rlhf-book#216",
 )
 gae.slip(
-    "λ for γλ",
+    "λ instead of γλ",
     "A_t+1 is multiplied by γ and λ",
     lambda r, V, mask, gamma, lam: advantages(r * mask, V * mask, lam, gamma),
 )
 gae.slip(
-    "γ for γλ",
+    "γ instead of γλ",
     "A_t+1 is multiplied by γ and λ; this is λ = 1",
     lambda r, V, mask, gamma, lam: advantages(r * mask, V * mask, gamma, gamma),
 )
 gae.slip(
-    "returns for advantages",
+    "returns instead of advantages",
     "the return is A + V; subtract V",
     lambda r, V, mask, gamma, lam: gae.right(r, V, mask, gamma, lam) + V * mask,
 )
