@@ -12,8 +12,8 @@ from minipeft.adaptation.chain import MethodChain
 from minipeft.autograd.backend import host
 from minipeft.autograd.nn import replace
 from minipeft.autograd.tensor import op
+from minipeft.checking import cases, laws
 from minipeft.checking.laws import from_alone
-from minipeft.inspection import cases, laws
 from tests.support.families import (
     METHODS,
     ON_HOST,
