@@ -166,7 +166,7 @@ def same(xs, ys):
 @networks
 @methods
 def test_a_bank_is_its_users_alone(model, name):
-    assert_holds(laws.bank, Family(name, model))
+    assert_holds(laws.users, Family(name, model))
 
 
 @distinct_networks
