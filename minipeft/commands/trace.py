@@ -140,12 +140,13 @@ def show_step(step, report) -> None:
 
 def value_lines(step, report) -> Iterator[str]:
     """Yield the lines of a value, without its axis of the batch; rows are named after tokens."""
-    *_, part, name = ["", *step["name"].split(".")]
+    name = step["name"].rpartition(".")[2]
     read, written = report["tokens"], report.get("decoder_tokens", report["tokens"])
     words = read if step["name"].startswith("encoder.") else written
-    keys = read if part == "cross" else words
+    cross, of_keys = ".cross." in step["name"], r"\.(k|v|keys|values)(\.base)?$"
+    keys = read if cross else words
     x = np.atleast_2d(np.array(step["value"], float)[0])
-    rows = names_of(x.shape[-2], keys if name in ("keys", "values") else words)
+    rows = names_of(x.shape[-2], keys if re.search(of_keys, step["name"]) else words)
     columns = names_of(x.shape[-1], keys) if name in ("scores", "softmax") else None
     if "likely" in step:
         yield from (f"{name}: {', '.join(likely)}" for name, likely in zip(rows, step["likely"]))

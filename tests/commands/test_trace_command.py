@@ -112,6 +112,27 @@ def test_the_decoder_of_an_encoder_decoder_has_words_of_its_own(shown):
     assert [line.split()[0] for line in lines[start + 2 : lines.index("head 1")]][1:] == ["She"]
 
 
+@pytest.fixture(scope="module")
+def cross(tmp_path_factory):
+    """The folder of a LoRA at the keys and the queries of cross-attentions."""
+    folder = tmp_path_factory.mktemp("cross") / "lora"
+    method = mp.LoRA(rank=1, targets=r"cross\.[kq]$")
+    mp.save(method.attach(mp.load("seq2seq"), np.random.default_rng(0)), folder)
+    return folder
+
+
+@pytest.mark.parametrize("step", ["k", "k.base", "v", "keys", "q", "q.base", "queries", "heads"])
+def test_rows_of_a_cross_attention_are_words_of_one_side(run, capsys, cross, step):
+    """Keys and values are of the words that the encoder reads, all else of those written."""
+    flags = "--decoder-text", "She", "--step", f"decoder.blocks.0.cross.{step}"
+    assert run("trace", "The soup", "--model", "seq2seq", "--adaptation", cross, *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = {line.split()[0] for line in lines[-4:] if not line.startswith((" ", "head"))}
+    read = step[0] in "kv"
+    assert names >= ({"The", "soup"} if read else {"[PAD]", "She"})
+    assert not names & ({"P0", "She"} if read else {"P0", "soup"})
+
+
 def test_a_classifier_is_traced_through_its_head(shown, base, tmp_path):
     model = mp.Classifier(mp.load(base), 2, pool="last")
     rng = np.random.default_rng(0)
