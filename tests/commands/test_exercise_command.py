@@ -1,7 +1,10 @@
 """minipeft exercise: `minipeft check` finds an empty file not written, and a filled one right."""
 
 import ast
+import errno
+import os
 import re
+import shlex
 from inspect import signature
 from pathlib import Path
 
@@ -125,3 +128,22 @@ def test_the_command_writes_one_new_file_or_none(tmp_path, monkeypatch, run, cap
     assert len([*tmp_path.iterdir()]) == 1
     assert json_of("exercise", "gae", "--solution")["file"] is None
     assert run("exercise", "poetry") == 2
+    assert run("exercise", "lora", "--out", "own.txt") == 2
+    assert "--out own.txt must end in .py" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["own.py"]
+
+
+def test_folders_are_made_and_the_command_is_one_for_a_shell(tmp_path, monkeypatch, run, json_of):
+    monkeypatch.chdir(tmp_path)
+    report = json_of("exercise", "gae", "--out", "of mine/my gae.py")
+    assert Path("of mine/my gae.py").read_text(encoding="utf-8") == text("gae")
+    assert run(*shlex.split(report["check"])[1:]) == 1
+
+
+def test_nothing_is_left_on_a_full_disk(tmp_path, monkeypatch, run, capsys):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("minipeft.storage.folders.os.fsync", full)
+    assert run("exercise", "lora", "--out", tmp_path / "lora.py") == 3
+    assert "No space left" in capsys.readouterr().err and not [*tmp_path.iterdir()]
