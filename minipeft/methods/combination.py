@@ -93,14 +93,18 @@ def check(adaptations, weights, how):
             f"combine needs a weight for each adaptation; got {len(adaptations)} adaptations and "
             f"{len(weights)} weights"
         )
-    if not np.isfinite(weights).all():
+    numbers = np.asarray(weights)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
         raise ValueError(f"weights={[*weights]} must be finite numbers")
     first = adaptations[0]
     for γ in adaptations:
         if not isinstance(getattr(γ, "method", None), LoRA) or γ.users is not None:
             raise ValueError(f"{γ} can't be combined: only LoRA and DoRA can, and no bank of users")
         if type(γ.method) is not type(first.method) or {*γ.at} != {*first.at}:
-            raise ValueError(f"{first} and {γ} have other methods or layers, and can't be combined")
+            raise ValueError(
+                f"{first} and {γ} have other methods or layers, and can't be combined: "
+                "Chain([a, b]) uses both, and combine([a], [0.5]) halves the update of one"
+            )
         if how == "sum" and γ.method.rank != first.method.rank:
             raise ValueError(
                 f'how="sum" needs LoRAs of one rank; got {first.method.rank} and {γ.method.rank}: '

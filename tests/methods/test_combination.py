@@ -115,16 +115,28 @@ A, B = drawn(LORAS[0], 1), drawn(LORAS[0], 2)
         (([A, B], [1]), "got 2 adaptations and 1 weights"),
         (([], []), "got 0 adaptations"),
         (([A], [np.nan]), r"weights=\[nan\] must be finite"),
+        (([A, B], [1j, 1]), r"weights=\[1j, 1\] must be finite numbers"),
+        (([A, B], ["a", "b"]), r"weights=\['a', 'b'\] must be finite numbers"),
+        (([A, B], [[1], [2]]), r"weights=\[\[1\], \[2\]\] must be finite numbers"),
         (([A, mp.BitFit().attach(MODEL)], [1, 1]), "only LoRA and DoRA can"),
         (([mp.stack([A, B])], [1]), "no bank of users"),
         (([A, drawn(LORAS[3], 1)], [1, 1], "sum"), "LoRAs of one rank; got 3 and 16"),
-        (([A, drawn(LORAS[2], 1)], [1, 1]), "other methods or layers"),
+        (([A, drawn(LORAS[2], 1)], [1, 1]), r"methods or layers.*Chain\(\[a, b\]\) uses both"),
         (([A, drawn(mp.DoRA(rank=3), 1)], [1, 1]), "other methods or layers"),
     ],
 )
 def test_what_can_not_be_combined(arguments, text):
     with pytest.raises(ValueError, match=text):
         mp.combine(*arguments)
+
+
+def test_what_to_do_with_other_layers_works():
+    other = drawn(LORAS[2], 1)
+    half, whole = mp.combine([other], [0.5]), updates(other)
+    assert all(np.allclose(x, whole[path] / 2) for path, x in updates(half).items())
+    W, added = MODEL.blocks[0].attn.q.W.data, updates(A)["blocks.0.attn.q"]
+    both = mp.merge(MODEL, mp.Chain([A, half])).blocks[0].attn.q.W.data - W
+    np.testing.assert_allclose(both, added + whole["blocks.0.attn.q"] / 2, atol=1e-12)
 
 
 def test_adaptations_of_other_models_are_not_combined():

@@ -204,6 +204,17 @@ def test_prefixes_of_several_lengths_have_no_reparametrisation():
         Encoded(Uneven(2, init="normal")).attach(DECODERS["gpt2"], rng())
 
 
+def test_parameters_that_start_complex_are_refused():
+    class Own(Method):
+        targets = r"attn\.q$"
+
+        def start(self, layer, rng):
+            return {"d": np.zeros((1, 8)), "e": 1j * np.zeros((1, 8))}
+
+    with pytest.raises(ValueError, match=r"Own: blocks\.0\.attn\.q\.e starts complex"):
+        Own().attach(DECODERS["gpt2"])
+
+
 @pytest.mark.parametrize("name", ["x", "layer", "rng", "self"])
 def test_a_reserved_name_of_a_parameter_is_refused(name):
     class Own(Method):
