@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
 
 import numpy as np
 
@@ -32,6 +33,8 @@ def check(thing: Method | type[Method] | Callable, formula: str | None = None) -
     if not callable(thing):
         raise ValueError(f"a method or a function is checked, not {thing!r:.40}")
     name = getattr(thing, "__name__", str(thing))
+    if iscoroutinefunction(thing):
+        raise ValueError(f"{name} is an `async def`, whose call returns no array: write def {name}")
     if expected is None:
         raise ValueError(
             f"{name} is a function of arrays: name the equation that it should be, such as --as "
@@ -52,7 +55,9 @@ def made(method: type[Method]) -> Method:
     """Return the method with its default fields; raise ValueError if one has no default."""
     try:
         return method()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ValueError(
             f"{method.__name__}() is called without arguments, so each field needs a default: "
             f"{type(error).__name__}: {error}"
@@ -78,7 +83,9 @@ def of_method(method: Method, formula: Formula | None) -> list[Finding]:
     try:
         for case in cases().values():
             case.fresh()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         first = failure("attached", "start gives the parameters of each layer", error)
         return [first, *(replace(first, law=law.name, says=law.says) for law in LAWS)]
     findings = [of_law(law, cases()) for law in LAWS]
@@ -88,15 +95,21 @@ def of_method(method: Method, formula: Formula | None) -> list[Finding]:
 def fitting(method: Method) -> dict:
     """Return those of the small networks of which the method adapts a layer.
 
-    Raises ValueError if there are none.
+    Raises ValueError if there are none, and for a pattern that is none.
     """
-    found = {}
+    found, refusal = {}, None
     for name, model in networks().items():
         try:
             if method.places(model):
                 found[name] = model
-        except ValueError:  # a method may refuse a model: Probe needs a head
-            continue
+        except ValueError as error:  # a method may refuse a model: Probe needs a head
+            refusal = error
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # which comes again, and is reported, when it is attached
+            found[name] = model
+    if not found and refusal:
+        raise refusal
     if not found:
         paths = listed(path for model in networks().values() for path, _ in model.modules())
         raise ValueError(f"no layer matches {method.targets!r}; the small networks have {paths}")
@@ -112,7 +125,9 @@ def of_law(law: Law, cases: dict[str, Case]) -> Finding:
             found.append((float(worst), f"{where}, in a small {name}"))
         except NotApplicable as reason:
             reasons.append(str(reason))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             failed = failure(law.name, law.says, error)
             unwritten = failed.result == NOT_WRITTEN
             return failed if unwritten else replace(failed, why=f"{failed.why}, in a small {name}")
@@ -128,7 +143,9 @@ def equation_of_method(method: Method, formula: Formula) -> Finding:
     says = formula.says
     try:
         draws = [formula.of_method(method, np.random.default_rng(n)) for n in range(DRAWS)]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return failure("equation", says, error)
     fails = lambda why: Finding("equation", says, FAILS, why=why)
     neutral = {name: argument.neutral for name, argument in formula.arguments.items()}

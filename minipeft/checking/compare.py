@@ -96,7 +96,9 @@ class Comparison:
             return law()
         except NotApplicable as reason:
             return Finding(name, says, NOT_APPLICABLE, why=str(reason))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             finding = failure(name, says, error)
             shapes = {n: np.shape(a) for n, a in self.arguments[0].items() if n in self.taken}
             called = ", ".join(f"{n} {shape}" if shape else n for n, shape in shapes.items())

@@ -52,7 +52,7 @@ class Report:
         return "\n".join([f"{self.name}: {self.held} of {self.laws} laws hold", *lines])
 
 
-def failure(law: str, says: str, error: Exception) -> Finding:
+def failure(law: str, says: str, error: BaseException) -> Finding:
     """Return the finding for an error that a reader's code raised, with its file and line."""
     frames = [
         frame

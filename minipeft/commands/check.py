@@ -45,7 +45,8 @@ class Check(Command):
             report = check(thing, self.as_)
         findings = [asdict(finding) for finding in report.findings]
         for f in findings:
-            f["worst"] = f["worst"] if f["worst"] is None or np.isfinite(f["worst"]) else None
+            if self.json and f["worst"] is not None and not np.isfinite(f["worst"]):
+                f["worst"] = None  # JSON has no NaN
         name = getattr(thing, "__name__", type(thing).__name__)
         self.output(
             {"name": name, "as": self.as_, "held": report.held, "laws": report.laws}

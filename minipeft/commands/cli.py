@@ -23,6 +23,17 @@ Shell completion: eval "$(minipeft --tyro-print-completion bash)"
 """
 
 
+class Terminated(KeyboardInterrupt):
+    """Raised by SIGTERM: no SystemExit, which a file of the reader's own may raise, too."""
+
+    code = 128 + signal.SIGTERM
+
+
+def terminate(number, frame):
+    """Raise Terminated: the handler of SIGTERM."""
+    raise Terminated
+
+
 def run(args: list[str]) -> int | None:
     """Run one command; return its exit code."""
     try:
@@ -31,7 +42,7 @@ def run(args: list[str]) -> int | None:
         from .arguments import parse  # here, as tyro and rich take longer than the help of all
 
         return parse(args).run()
-    except SystemExit as stop:  # after the help, or a signal
+    except (SystemExit, Terminated) as stop:  # the first after the help
         return stop.code
 
 
@@ -55,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
     """
     prepare_streams()
     keep_memory()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = run(sys.argv[1:] if args is None else args)
         sys.stdout.flush()

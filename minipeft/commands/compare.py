@@ -188,7 +188,7 @@ class Compare(Plan, Command):
                     if comparison.adaptations:
                         self.store(report, comparison, part)
                     print_note(f"{last_row(report)}, {timer.in_words()}")
-        except (KeyboardInterrupt, SystemExit) as stop:
+        except KeyboardInterrupt as stop:
             self.output(report)
             raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None
         return report

@@ -89,7 +89,7 @@ class Feedback(FeedbackPlan, Command):
                     f"{TITLES[name]}: reward {cell(figures['reward'], False)}, after "
                     f"{duration(report['seconds'])}"
                 )
-        except (KeyboardInterrupt, SystemExit) as stop:
+        except KeyboardInterrupt as stop:
             if report:
                 self.output(report)
             raise (Interrupted(getattr(stop, "code", 130) - 128, part) if part else stop) from None

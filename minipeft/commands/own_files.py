@@ -29,7 +29,9 @@ def load_file(path: Path) -> ModuleType:
     sys.path.append(str(path.resolve().parent))
     try:
         exec(compile(path.read_bytes(), path, "exec"), vars(module))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         del sys.modules[module.__name__]
         raise DataError(f"{path}{place(error, path)}: {describe(error)}") from error
     finally:

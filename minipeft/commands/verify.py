@@ -81,7 +81,9 @@ class Verify(Command):
         for e in entries:
             worst = "nan" if e["worst"] is None else f"{e['worst']:.1e}"
             text = "\n".join(line for line in (e["formula"], e["source"], e["why"]) if line)
-            table.add_row(e["id"], escape(text), worst if e["draws"] else "", STATUS[e["ok"]])
+            table.add_row(
+                escape(e["id"]), escape(text), worst if e["draws"] else "", STATUS[e["ok"]]
+            )
         tally = {name: sum(e["ok"] is ok for e in entries) for ok, name in STATUS.items()}
         total = f"{tally['ok']} ok, {tally['fails']} fail, {tally['open']} open (not verified); "
         total += f"random draws of each: {self.draws}"
@@ -134,10 +136,11 @@ def claims_table(entry):
     """Return a table of the claims of one equation."""
     table = make_table("", "", title=f"{entry['id']}   {entry['formula']}")
     table.add_row("source", escape(entry["source"]))
-    table.add_row("equation", f"{entry['file']}:{entry['line']}")
+    table.add_row("equation", escape(f"{entry['file']}:{entry['line']}"))
     for n, claim in enumerate(entry["claims"], 1):
         table.add_section()
-        table.add_row(f"claim {n}", f"{STATUS[claim['ok']]}: {relation(claim)}\n{claim['at']}")
+        text = f"{STATUS[claim['ok']]}: {relation(claim)}\n{claim['at']}"
+        table.add_row(f"claim {n}", escape(text))
         for side in ("literal", "library"):
             shape, numbers = claim[side]["shape"], map(format_number, claim[side]["first"])
             more = " …" if np.prod(shape) > SHOWN else ""

@@ -13,7 +13,7 @@ sources, and X1 to X25, which are errors in some of them that the equations here
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from inspect import isgeneratorfunction
+from inspect import isgeneratorfunction, signature
 
 import numpy as np
 
@@ -31,9 +31,16 @@ class Equal:
     tolerance: float = 1e-12
 
     @property
+    def sides(self) -> list[np.ndarray]:
+        """Both values as arrays of floats; raises TypeError for complex numbers."""
+        if np.iscomplexobj(self.literal) or np.iscomplexobj(self.library):
+            raise TypeError("a side is complex: yield .real and .imag of both, each as a claim")
+        return [np.asarray(side, float) for side in (self.literal, self.library)]
+
+    @property
     def error(self) -> float:
         """The largest absolute difference; NaN if the shapes differ or there is nothing in them."""
-        a, b = np.asarray(self.literal, float), np.asarray(self.library, float)
+        a, b = self.sides
         return float(abs(a - b).max()) if a.shape == b.shape and a.size else np.nan
 
     @property
@@ -90,7 +97,9 @@ class Equation:
                             f"seed {seed}, claim {n}: expected {claim}; the difference is "
                             f"{claim.error:.1e}"
                         )
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # sys.exit(), too
                 failures.append(f"seed {seed}: {type(error).__name__}: {error}")
         if not errors:
             failures.append("the equation claims no equality")
@@ -114,8 +123,11 @@ def as_claim(value) -> Equal:
 def equation(id: str) -> Callable[[Callable], Equation]:
     """Return a decorator that makes an Equation of a generator and its docstring.
 
-    Raises ValueError for a function that yields nothing, or has no docstring of two lines.
+    Raises ValueError for an id that is no text, and for a function that yields nothing, does not
+    take one argument, the draw, or has no docstring of two lines.
     """
+    if not isinstance(id, str):
+        raise ValueError(f'@equation({id!r:.40}): an id is a text: write @equation("MY-1")')
 
     def decorate(generator):
         formula, _, source = (generator.__doc__ or "").strip().partition("\n")
@@ -124,6 +136,13 @@ def equation(id: str) -> Callable[[Callable], Equation]:
                 f"{id}: an equation is a function that yields `literal, library`, with a docstring "
                 "of two lines, the formula and the source"
             )
+        try:
+            signature(generator).bind("a draw")
+        except TypeError:
+            raise ValueError(
+                f"{id}: {generator.__name__}{signature(generator)} is called with a draw of random "
+                f"inputs: write def {generator.__name__}(draw)"
+            ) from None
         return Equation(id, formula.strip(), " ".join(source.split()), generator)
 
     return decorate

@@ -32,8 +32,10 @@ def located_claims(equation, seed) -> Iterator[tuple[Equal, str, list, tuple[str
     while True:
         try:
             claim = as_claim(next(generator))
-            sides = [np.asarray(side, float) for side in (claim.literal, claim.library)]
-        except Exception:  # the end, or what `Equation.verify` reports
+            sides = claim.sides
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # the end, or what `Equation.verify` reports
             return
         inner = innermost(generator)
         code, line = inner.gi_code, inner.gi_frame.f_lineno

@@ -179,6 +179,7 @@ def test_a_slip_of_a_public_repository_is_named(file, run, capsys, json_of, key)
     assert seen in finding["why"] and FORMULAS[name].place in finding["why"]
 
 
+KILL = "os.kill(os.getpid(), signal.SIGTERM)"
 METHOD = '''
 from dataclasses import dataclass
 
@@ -223,6 +224,8 @@ def test_the_worst_error_is_a_number_or_null(file, run, capsys):
         assert run("check", file(text), "--as", "attention", "--json") == 1
         findings = json.loads(capsys.readouterr().out)["findings"]
         assert type(findings[0]["worst"]) is worst and findings[0]["result"] == "fails"
+    assert run("check", "mine.py", "--as", "attention") == 1
+    assert re.search(r"^ equation .* nan +fails *$", capsys.readouterr().out, re.M)
 
 
 def test_what_a_file_prints_is_not_in_the_report(file, json_of, capsys):
@@ -239,6 +242,40 @@ def test_a_method_with_an_error_fails(file, run, capsys):
     found = {f["law"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
     assert found["padding"]["why"].startswith("ValueError: matmul")
     assert found["padding"]["why"].endswith("(mine.py, line 17), in a small GPT-2")
+
+
+ENDING = {  # where code ends the program: a file in which END does
+    "a function": "def lora(x, W, A, B, alpha):\n    END\n",
+    "apply": METHOD.replace("return layer(x) + x * d", "END"),
+    "start": METHOD.replace("return {", "END; return {"),
+    "places": METHOD.replace("    def apply", "    def places(self, model): END\n    def apply"),
+    "a new method": METHOD.replace("    def start", "    def __init__(self): END\n    def start"),
+}
+
+
+@pytest.mark.parametrize("where", ENDING)
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise Stop(0)"])
+def test_code_that_ends_the_program_fails_in_its_line(file, run, capsys, where, end):
+    head = "import sys\nclass Stop(BaseException): pass\n"
+    file(head + ENDING[where].replace("END", end))
+    code = run("check", "mine.py", *(["--as", "lora"] if where == "a function" else []), "--json")
+    printed, error = capsys.readouterr(), "SystemExit: 0" if "sys" in end else "Stop: 0"
+    if where == "a new method":
+        assert code == 2 and printed.err.endswith(f"each field needs a default: {error}\n")
+        return
+    findings = json.loads(printed.out)["findings"]
+    fails = [f["why"] for f in findings if f["result"] == "fails"]
+    line = 1 + Path("mine.py").read_text().split(end)[0].count("\n")
+    assert code == 1 and len(fails) >= 5
+    assert all(why.startswith(f"{error} (mine.py, line {line})") for why in fails)
+
+
+@pytest.mark.parametrize("stop, code", [("raise KeyboardInterrupt", 130), (KILL, 143)])
+def test_a_signal_stops_a_check(file, run, stop, code):
+    """Also while a function of the reader's own runs, or its file is read."""
+    text = f"import os, signal\ndef lora(x, W, A, B, alpha):\n    {stop}\n"
+    assert run("check", file(text), "--as", "lora") == code
+    assert run("check", file(text.replace("def lora(x, W, A, B, alpha)", "if True"))) == code
 
 
 def test_a_function_is_found_by_the_name_of_the_equation(file, json_of):
@@ -260,6 +297,8 @@ REFUSED = {  # text of the file, flags: exit code and a part of the error
     ("def f(x):\n    pass\n", "mine.py --as lorra"): (2, "'lorra'; did you mean lora?"),
     ("def f(x):\n    pass\n", "mine.py --as lora"): (2, "W (I, O); b (O,), optional; A (I, r)"),
     ("def f(x):\n    pass\n", "mine.py --ass lora"): (2, "no flag --ass; did you mean --as?"),
+    ("async def f(x):\n    pass\n", "mine.py --as lora"): (2, "async def`, whose call returns"),
+    (METHOD.replace("[qo]", "("), "mine.py"): (2, "pattern: missing ), unterminated"),
     ("x = (\n", "mine.py"): (3, "mine.py, line 4: SyntaxError"),
     ("1 / 0\n", "mine.py:f --as lora"): (3, "mine.py, line 4: ZeroDivisionError"),
     ("x = 3\n", "absent.py:f"): (3, "absent.py"),

@@ -29,6 +29,7 @@ BROKEN = {  # the file: a part of the error
     "import bad\n": "mine.py, line 1: SyntaxError: invalid syntax",
     "x = 0\n\nassert x\n": "mine.py, line 3: AssertionError",
     "import sys\nsys.exit(0)\n": "mine.py, line 2: SystemExit: 0",
+    "class Stop(BaseException): pass\nraise Stop(1)\n": "mine.py, line 2: Stop: 1",
     b"x = '\xff'\n": "line 1: SyntaxError: (unicode error) 'utf-8' codec can't decode byte 0xff",
     b"x = 1\0\n": "source code string cannot contain null bytes",
 }

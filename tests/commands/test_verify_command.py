@@ -152,6 +152,30 @@ def test_an_equation_that_fails_and_one_that_raises_are_failures(own, run, capsy
     assert run("verify", "mine.py", "--only", "my-1") == 0
 
 
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise Stop(0)"])
+def test_an_equation_that_ends_the_program_is_a_failure(own, run, capsys, end):
+    own(f"import sys\nclass Stop(BaseException): pass\n{OWN}    {end}\n")
+    assert run("verify", "mine.py", "--verbose", "--draws", 1, "--seed", 2) == 1
+    words = " ".join(capsys.readouterr().out.split())
+    assert "claim 2 ok" in words and "0 ok, 1 fail" in words
+    assert f"seed [2, 0]: {'SystemExit' if 'sys' in end else 'Stop'}: 0" in words
+
+
+@pytest.mark.parametrize("sides", ["1j, 2j", "[1, 1j], [1, 2j]", "2.0, 2.0 + 0j"])
+def test_imaginary_parts_are_not_left_out(own, run, capsys, sides):
+    own(OWN.split("    yield")[0] + f"    yield {sides}\n")
+    assert run("verify", "mine.py", "--verbose") == 1
+    assert "TypeError: a side is complex" in " ".join(capsys.readouterr().out.split())
+
+
+def test_square_brackets_in_an_id_and_in_a_file_name_are_shown(own, run, capsys, tmp_path):
+    own(OWN.replace("MY-1", "MY [/] 1"))
+    (tmp_path / "mine.py").rename("a[b].py")
+    assert run("verify", "a[b].py", "--verbose") == 0
+    out = capsys.readouterr().out
+    assert out.count("MY [/] 1 ") == 2 and "equation   a[b].py:7" in out and "a[b].py:14" in out
+
+
 def test_the_draw_that_fails_is_the_one_that_is_shown(own, run, json_of, capsys):
     own(
         "from minipeft.equations import equation\n"
@@ -168,6 +192,10 @@ REFUSED = {  # the file: the error
     OWN.replace('"""h = W₀ x + (α/r) B A x\n    Hu et al. 2021, eq. 3"""', ""): (
         "mine.py, line 6: ValueError: MY-1: an equation is a function that yields `literal"
     ),
+    OWN.replace('"MY-1"', "5"): (
+        'mine.py, line 6: ValueError: @equation(5): an id is a text: write @equation("MY-1")'
+    ),
+    OWN.replace("(draw)", "()"): "mine.py, line 6: ValueError: MY-1: lora() is called with a draw",
     OWN + "1 / 0\n": "mine.py, line 15: ZeroDivisionError: division by zero",
     OWN + "1 +\n": "mine.py, line 15: SyntaxError",
 }

@@ -181,7 +181,10 @@ FAULTS = {
             ("a.shape == b.shape and a.size", "a.size"),
             ("return self.error <= self.tolerance", "return not self.error > self.tolerance"),
             ("        if not errors:\n", "        if False:\n"),
-            ("            except Exception as error:", "            except ValueError as error:"),
+            (
+                "            except BaseException as error:",
+                "            except ValueError as error:",
+            ),
             ("tolerance: float = 1e-12", "tolerance: float = 1e-6"),
             ("tolerance: float = 1e-8", "tolerance: float = 1e-10"),
         ],

@@ -73,7 +73,7 @@ FAULTS = {
             ('"differ" if isinstance', '"equal" if isinstance'),
             ("error if np.isfinite(error) else None", "error"),
             ("x.ravel()[:SHOWN]", "x.ravel()[1:SHOWN]"),
-            ("sides = [np.asarray(side, float) for side in", "sides = [side for side in"),
+            ("sides = claim.sides", "sides = claim.literal, claim.library"),
         ],
     },
 }
