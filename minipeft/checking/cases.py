@@ -122,5 +122,5 @@ def gradients(model, ids, labels, adaptation, mask=None, of=None) -> list:
 def apart(xs, ys) -> float:
     """Return the largest difference of two lists of arrays, relative to the largest of ys."""
     size = max((np.abs(y).max() for y in ys), default=1) or 1
-    far = [np.abs(x - y).max() / size for x, y in zip(xs, ys, strict=True)]
+    far = [host(np.abs(x - y).max() / size) for x, y in zip(xs, ys, strict=True)]
     return np.max(far, initial=0)  # NaN, if there is one

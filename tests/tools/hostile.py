@@ -38,8 +38,7 @@ from minipeft import (
 from minipeft.hf import CheckpointError, load, load_adaptation, load_tokenizer, save
 from minipeft.hf.peft.compat import PeftModel
 from minipeft.methods import BiasTuning
-from tests.support.families import BERT, GPT2, ROTARY, C, attached, decoder, encoder
-from tests.support.families import METHODS as SHARED
+from tests.support.families import BERT, GPT2, MORE, ROTARY, C, attached, decoder, encoder
 from tests.support.folder_edits import (
     ADAPTER,
     CONFIG,
@@ -70,7 +69,7 @@ MORE_MODELS = {
 }
 MODELS = FAMILIES | MORE_MODELS
 METHODS = "lora", "prompt of 3", "prefix of 2", "houlsby", "encoded prefix", "chain"
-SHARED |= {
+MORE |= {
     "p-tuning in front": lambda: PTuning("[P]*3 {x}", "mlp", 1),
     "lora and biases": lambda: Chain(LoRA(2, 3), BiasTuning(r"attn\.[qkv]$")),
     "lora and norms": lambda: Chain(LoRA(2, 3), FullFineTuning(r"ln\d?$")),
