@@ -31,6 +31,15 @@ def size(thing) -> int:
     return sum(p.data.size for p in thing.parameters())
 
 
+def sizes(thing) -> Counter[str]:
+    """Return {path of a layer: number of scalar parameters}; a shared one counts at its first."""
+    found, seen = Counter(), set()
+    for name, p in thing.named_parameters():
+        found[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size
+        seen.add(id(p))
+    return found
+
+
 HABITS = {  # {what PyTorch has: what is written here}
     "eval": "dropout is on only where a generator is given, model(ids, γ, rng=rng)",
     "train": "give a generator for dropout, model(ids, γ, rng=rng), as Trainer does",

@@ -116,7 +116,7 @@ class Inspect(Command):
 
     def show(self, result):
         for view in result["views"]:
-            show_view(view, result)
+            show_view(view)
         if result["together"] is not None:
             print("The logits of both in one batch differ from those of each alone by at most")
             print(f"{result['together']:.0e}. Both read the new tokens that the first one writes.")
@@ -163,13 +163,12 @@ def bytes_of(name: str, γ: Adaptation) -> int:
     return file.stat().st_size if file.is_file() else sum(p.data.nbytes for p in γ.parameters())
 
 
-def show_view(view: dict, result: dict) -> None:
+def show_view(view: dict) -> None:
     """Print what one adaptation does."""
     print(f"{view['name']}: {view['params']:,} parameters, {view['bytes']:,} bytes")
     for m in view["methods"]:
-        print(
-            f"  {m['equation'] or m['method']}  ({', '.join(filter(None, [m['paper'], m['id']]))})"
-        )
+        source = ", ".join(filter(None, (m["paper"], m["id"])))
+        print(f"  {m['equation'] or m['method']}  ({source})")
     for name, stack in view["stacks"].items():
         show_stack(name, stack)
     if view["outputs"]:

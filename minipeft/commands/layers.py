@@ -1,7 +1,6 @@
 """minipeft layers: the layers of a model, and the parameters that a method adds to each."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from .. import hf
 from ..adaptation.method import Method
-from ..autograd.nn import replace
+from ..autograd.nn import replace, sizes
 from ..data.words import count
 from ..hf.models import family_of
 from ..methods import method
@@ -36,15 +35,15 @@ class Layers(Command):
         trained, seen, layers = self.trained(model), set(), []
         for path, layer in list(model.modules())[1:]:  # the first is the model itself
             tensors = layer.tensors()
-            sizes = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
-            seen |= set(sizes)
+            new = {id(t): t.data.size for t in tensors.values() if id(t) not in seen}
+            seen |= set(new)
             layers.append(
                 {
                     "path": path,
                     "hugging_face": hugging_face_name(model, path, layer),
                     "class": type(layer).__name__,
                     "shapes": {name: t.shape for name, t in tensors.items()},
-                    "params": sum(sizes.values()),
+                    "params": sum(new.values()),
                     "adapted": path in trained,
                     "trained_params": trained.get(path, 0),
                 }
@@ -66,11 +65,7 @@ class Layers(Command):
             at = {path: {} for path, _ in pattern.places(model)}
             return dict.fromkeys(pattern.bind(at, model).at, 0)
         adaptation = method(self.method, **fields).attach(model, np.random.default_rng(0))
-        sizes, seen = Counter(), set()
-        for name, p in adaptation.named_parameters():
-            sizes[name.rpartition(".")[0]] += 0 if id(p) in seen else p.data.size
-            seen.add(id(p))
-        return sizes
+        return sizes(adaptation)
 
     def show(self, layers):
         adapting = self.method or self.targets is not None

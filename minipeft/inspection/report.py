@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import __version__
-from ..autograd.nn import size
+from ..autograd.nn import size, sizes
 from ..methods.table import docstring_parts
 from ..model.heads import Headed
 from .measures import MEASURES, catalogue, method_id, where
@@ -46,14 +46,11 @@ def report(inspection: Inspection, names: dict[str, int], labels=None) -> dict:
 def outline(model) -> dict:
     """Return the name of a network, its sizes, and its layers outside of blocks and its blocks."""
     parts: dict[str, int] = {}
-    seen: set = set()
-    for name, t in model.named_parameters():
-        path = place(name.rpartition(".")[0])
-        parts[path] = parts.get(path, 0) + (0 if id(t) in seen else t.data.size)
-        seen.add(id(t))
+    for path, n in sizes(model).items():
+        parts[place(path)] = parts.get(place(path), 0) + n
     c = model.config
-    sizes = {"layers": c.layers, "width": c.width, "heads": c.heads, "vocabulary": c.vocabulary}
-    return {"class": type(model).__name__, "params": size(model), "parts": parts} | sizes
+    shape = {"layers": c.layers, "width": c.width, "heads": c.heads, "vocabulary": c.vocabulary}
+    return {"class": type(model).__name__, "params": size(model), "parts": parts} | shape
 
 
 def one(view: View, reader: Reader, labels=None) -> dict:

@@ -180,10 +180,8 @@ def lens(reader: Reader, name: str, passed: Pass, h) -> np.ndarray:
     The states go through the last norm and the head, as those of the last block do.
     """
     model, recorder = reader.model, passed.stacks[name]
-    trunk, forward = (
-        getattr(model, name) if name else model,
-        replace(recorder, inputs={}, outputs={}),
-    )
+    trunk = getattr(model, name) if name else model
+    forward = replace(recorder, inputs={}, outputs={})
     ids = np.full(h.shape[:2], -1)
     ids[-1, recorder.prompt :] = passed.logits.argmax(-1)
     with no_grad():
